@@ -1,0 +1,2 @@
+//! The Whimbrel server and its command line.
+fn main() {}

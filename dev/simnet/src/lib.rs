@@ -1,0 +1,1 @@
+//! A network, clock and hosts in one process, under a seed.

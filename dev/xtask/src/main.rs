@@ -1,0 +1,2 @@
+//! The house's rules as tools.
+fn main() {}

@@ -1,0 +1,1 @@
+//! One leg's media: offer/answer, keying, RTP, jitter buffer and codecs, sans-IO.

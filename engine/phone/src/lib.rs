@@ -1,0 +1,1 @@
+//! The phone engine: registration, calls and media, sans-IO.

@@ -1,0 +1,1 @@
+//! The spine of events: in-process bus with a durable log.

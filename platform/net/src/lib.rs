@@ -1,0 +1,1 @@
+//! Sockets, TLS, WebSocket, shards, flows and the driver.

@@ -1,0 +1,1 @@
+//! Repositories, their types, and the memory store.

@@ -1,0 +1,1 @@
+//! Codecs, jitter buffer, tones, DTMF, WAV and resampling.

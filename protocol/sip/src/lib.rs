@@ -1,0 +1,1 @@
+//! SIP: message, transactions, dialogs, digest and the proxy's response context (RFC 3261).

@@ -1,0 +1,1 @@
+//! Edge proxy: admission, authentication, forking, record-routing, dialog tracking.

@@ -1,0 +1,1 @@
+//! Open calls and call records, folded from spine events.

@@ -1,0 +1,1 @@
+//! Media relay: offers rewritten, ports, latching, SRTP in place.

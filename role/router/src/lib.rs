@@ -1,0 +1,1 @@
+//! Routing as a pure function that explains itself.

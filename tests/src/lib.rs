@@ -1,0 +1,1 @@
+//! Black-box stories: the built binary against foreign phones and servers.
