@@ -1,1 +1,3 @@
 //! One leg's media: offer/answer, keying, RTP, jitter buffer and codecs, sans-IO.
+
+pub mod keying;

@@ -24,6 +24,7 @@
 mod entropy;
 mod flow;
 mod redact;
+pub mod testing;
 mod time;
 mod timer;
 

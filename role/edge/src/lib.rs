@@ -1,1 +1,47 @@
-//! Edge proxy: admission, authentication, forking, record-routing, dialog tracking.
+//! The edge: admission, authentication, forking, record-routing, dialog tracking (RFC 5853).
+//!
+//! ```text
+//!   net shard ──Inbound──►┌──────────── EdgeCore ────────────┐──Outbound──► net shard
+//!   other shards ──Note──►│ admit ─ authenticate ─ plan ─ fork│──Note──► the shard that owns it
+//!   shells ────Answer────►│ response contexts · dialog tracks │──Question──► registrar, relay, records
+//!                         └──────────────────────────────────┘──EdgeEvent──► the spine
+//! ```
+//!
+//! Contract: sans-IO (see [`sansio`]); after any `handle_*` drain [`EdgeCore::poll_transmit`],
+//! `poll_ask`, `poll_note` and `poll_event`, then sleep until [`EdgeCore::poll_timeout`]. One core
+//! per shard; cores share nothing but keys and the snapshots behind [`Directory`], [`Locations`]
+//! and [`Router`].
+//!
+//! What it does not do: it keeps no bindings (registrar), decides no route (router), moves no
+//! packet (relay), writes no record (records). It imports none of them: see [`ports`](crate).
+//!
+//! Start reading at [`EdgeCore`], then `initial.rs` for a call's way in and `branch.rs` for its way
+//! on.
+
+mod admit;
+mod authenticate;
+mod branch;
+mod call;
+mod config;
+mod core;
+mod dialog_made;
+mod dialog_track;
+mod forward;
+mod in_dialog;
+mod initial;
+mod nonce;
+mod ports;
+mod register;
+mod token;
+
+pub use branch::BranchId;
+pub use config::{Config, ConfigError, Listener, MediaEncryption, Place};
+pub use core::{Counters, EdgeCore, Inbound, Keys, Note, Outbound, OutboundTo, Present, Snapshots};
+pub use dialog_track::{CSeqSpace, DialogTrack, Party, Side};
+pub use nonce::{NonceCheck, Nonces};
+pub use ports::{
+    Answer, AskId, CallFacts, CallOpening, ContactLine, Directory, EdgeEvent, EndCause, Locations,
+    MediaProfile, Plan, Question, Reach, Refusal, RegisterAsk, RelayAsk, RelayDescription, Router,
+    Target,
+};
+pub use token::{DialogToken, FlowHint, TokenError, TokenKeys};

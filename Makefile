@@ -1,0 +1,29 @@
+# Two commands matter: `make run` and `make test`. Each line below is a script of a screen or less.
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/whimbrel/target
+export DATA ARGS
+
+.PHONY: help run test check web sim fuzz-smoke clean
+
+help:              ## Shows this list.
+	@sed -n 's/^\([a-z-]*\): *## /  make \1\t/p' Makefile | expand -t 22
+
+run:               ## Prepares, builds and starts the server. DATA=FOLDER ARGS="--listen-ip 127.0.0.1"
+	@scripts/run.sh
+
+test:              ## Prepares what the tests need and runs everything.
+	@scripts/test.sh
+
+check:             ## Format, clippy, layers, tidy, documents. Under a minute warm.
+	@scripts/check.sh
+
+web:               ## Builds the console and the web phone when they changed.
+	@scripts/setup.sh run && scripts/web.sh
+
+sim:               ## Runs the stories of the simulated network under SEEDS=100 seeds.
+	@scripts/sim.sh
+
+fuzz-smoke:        ## Runs each fuzz target for SECONDS_EACH=20 seconds. Needs nightly Rust and cargo-fuzz.
+	@scripts/fuzz_smoke.sh
+
+clean:             ## Removes what was built, and nothing else.
+	@cargo clean

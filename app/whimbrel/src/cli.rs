@@ -1,0 +1,259 @@
+//! The command line. Names and flags here are a contract: scripts and tests rely on them.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Mobile VoIP that keeps the call while the phone keeps moving.
+#[derive(Debug, Parser)]
+#[command(name = "whimbrel", version, max_term_width = 100)]
+pub struct Cli {
+    /// The data folder: database, journals, keys, certificates.
+    #[arg(long, global = true, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Start the server.
+    Serve(ServeArgs),
+    /// A phone in the terminal, or headless with --call or --answer.
+    Phone(Box<PhoneArgs>),
+    /// Domains served here.
+    #[command(subcommand)]
+    Tenant(TenantVerb),
+    /// People and their passwords.
+    #[command(subcommand)]
+    User(UserVerb),
+    /// The console's administrators.
+    #[command(subcommand)]
+    Admin(AdminVerb),
+    /// Call records.
+    #[command(subcommand)]
+    Records(RecordsVerb),
+    /// Devices registered now.
+    #[command(subcommand)]
+    Registrations(ListVerb),
+    /// Calls in progress.
+    #[command(subcommand)]
+    Calls(ListVerb),
+    /// Why a call would go where it goes.
+    #[command(subcommand)]
+    Route(RouteVerb),
+    /// Checks configuration, ports, certificate, DNS, store and clock, and says what to do.
+    Doctor(DoctorArgs),
+}
+
+#[derive(Debug, Args, Default, Clone)]
+pub struct ServeArgs {
+    /// The configuration file. Without one, everything has a default.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Listen on this address instead of all of them (metrics stay on 127.0.0.1).
+    #[arg(long, value_name = "IP")]
+    pub listen_ip: Option<IpAddr>,
+    /// The address others reach this server at, when it is not one of its own (cloud 1:1 NAT).
+    #[arg(long, value_name = "IP")]
+    pub public_ip: Option<IpAddr>,
+    /// The first tenant's domain, when the data folder is empty. Default: the address listened on.
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<String>,
+}
+
+#[derive(Debug, Args, Clone)]
+pub struct DoctorArgs {
+    /// The configuration file `serve` would be given.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The address `serve` would be given.
+    #[arg(long, value_name = "IP")]
+    pub listen_ip: Option<IpAddr>,
+    /// One JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args, Clone)]
+pub struct PhoneArgs {
+    /// Who to be: user@domain.
+    #[arg(long, value_name = "USER@DOMAIN")]
+    pub account: String,
+    /// A file whose first line is the password.
+    #[arg(long, value_name = "FILE")]
+    pub password_file: PathBuf,
+    /// The server, when it is not what the domain resolves to.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub server: Option<String>,
+    /// How to reach it.
+    #[arg(long, value_enum, default_value_t = TransportArg::Tls)]
+    pub transport: TransportArg,
+    /// The codec to prefer.
+    #[arg(long, value_enum, default_value_t = CodecArg::Opus)]
+    pub codec: CodecArg,
+    /// A private authority's certificate to trust, besides the one of a server on this machine.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Place a call, headless.
+    #[arg(long, value_name = "URI", conflicts_with = "answer")]
+    pub call: Option<String>,
+    /// Answer the next call, headless.
+    #[arg(long)]
+    pub answer: bool,
+    /// Say this file instead of the microphone.
+    #[arg(long, value_name = "FILE.wav")]
+    pub play: Option<PathBuf>,
+    /// Say a tone of this many hertz.
+    #[arg(long, value_name = "HZ", conflicts_with = "play")]
+    pub tone: Option<f32>,
+    /// Write what is heard to this file.
+    #[arg(long, value_name = "FILE.wav")]
+    pub record: Option<PathBuf>,
+    /// End after this many seconds from the start of the process: BYE, exit 0.
+    #[arg(long, value_name = "N")]
+    pub seconds: Option<u64>,
+    /// Send these DTMF digits once the call is up.
+    #[arg(long, value_name = "DIGITS")]
+    pub dtmf: Option<String>,
+    /// One JSON object per event, and a last one with the call's result and quality.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TransportArg {
+    Udp,
+    Tcp,
+    Tls,
+    Wss,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CodecArg {
+    Opus,
+    Pcmu,
+    Pcma,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TenantVerb {
+    /// Serve a domain.
+    Add { domain: String },
+    /// The domains served.
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop serving a domain, and remove its users.
+    Remove { domain: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UserVerb {
+    /// Add a user; without --password-file a random password is made and printed.
+    Add {
+        #[arg(value_name = "USER@DOMAIN")]
+        user: String,
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// The users.
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove a user.
+    Remove {
+        #[arg(value_name = "USER@DOMAIN")]
+        user: String,
+    },
+    /// Change a password; without --password-file a random one is made and printed.
+    Password {
+        #[arg(value_name = "USER@DOMAIN")]
+        user: String,
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// Add the users of a CSV file with the header `user,password`.
+    Import { file: PathBuf },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AdminVerb {
+    /// Print a new one-time sign-in link for the console.
+    Link,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RecordsVerb {
+    /// The latest calls.
+    List {
+        #[arg(long)]
+        json: bool,
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// One call, by its session id or Call-ID.
+    Show {
+        id: String,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Every call, one JSON object a line.
+    Export {
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ListVerb {
+    /// List them.
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RouteVerb {
+    /// The steps of the decision for a call.
+    Explain {
+        #[arg(long, value_name = "URI")]
+        from: String,
+        #[arg(long, value_name = "URI")]
+        to: String,
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn data_stands_before_or_after_the_verb() {
+        for line in [
+            ["whimbrel", "--data", "/d", "tenant", "list"],
+            ["whimbrel", "tenant", "list", "--data", "/d"],
+        ] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert_eq!(cli.data, PathBuf::from("/d"));
+        }
+    }
+
+    #[test]
+    fn usage_errors_are_told_from_failures() {
+        let error = Cli::try_parse_from(["whimbrel", "phone", "--nonsense"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+    }
+}

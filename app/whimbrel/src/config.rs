@@ -1,0 +1,272 @@
+//! `whimbrel.toml`: one table per role, every unknown field refused with its place.
+
+use serde::Deserialize;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// The whole configuration. An empty file is a working server.
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The first tenant's domain, used when the data folder is empty.
+    pub domain: Option<String>,
+    /// The address others reach this server at, when it is not one of its own.
+    pub public_ip: Option<IpAddr>,
+    /// Signalling shards (threads). Default: one per core, at most 16.
+    pub shards: Option<u16>,
+    /// Named addresses; without any, one interface on every address.
+    pub interface: Vec<Interface>,
+    /// `[ports]`.
+    pub ports: Ports,
+    /// `[tls]`.
+    pub tls: Tls,
+    /// `[log]`.
+    pub log: Log,
+    /// `[edge]`.
+    pub edge: edge::Config,
+    /// `[registrar]`.
+    pub registrar: registrar::Config,
+    /// `[media]`.
+    pub media: Media,
+}
+
+/// `[[interface]]`: a named address (design decision 12).
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Interface {
+    /// Its name, for logs and for other tables to refer to.
+    pub name: String,
+    /// The address to bind.
+    pub bind: IpAddr,
+    /// The address to write into Via, Record-Route and SDP. Default: `bind`.
+    #[serde(default)]
+    pub advertise: Option<IpAddr>,
+    /// `udp`, `tcp`, `tls`. Default: all of them.
+    #[serde(default = "all_transports")]
+    pub transports: Vec<TransportName>,
+}
+
+/// A transport in the configuration.
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum TransportName {
+    Udp,
+    Tcp,
+    Tls,
+}
+
+/// `[ports]`: where to listen.
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ports {
+    /// SIP over UDP and TCP.
+    pub sip: u16,
+    /// SIP over TLS.
+    pub sips: u16,
+    /// Console, API, web phone and SIP over WebSocket.
+    pub https: u16,
+    /// Media, first port.
+    pub rtp_min: u16,
+    /// Media, last port.
+    pub rtp_max: u16,
+    /// Metrics and health.
+    pub metrics: SocketAddr,
+}
+
+/// `[tls]`: an operator's own certificate instead of the built-in authority's.
+#[derive(Debug, Clone, Deserialize, Default, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// The certificate chain, PEM.
+    pub certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key: Option<PathBuf>,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// A level (`info`) or a filter (`edge=debug,info`).
+    pub level: String,
+    /// One JSON object a line.
+    pub json: bool,
+}
+
+/// `[media]`: the relay.
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Media {
+    /// Packet threads. Default: one per two cores.
+    pub threads: Option<usize>,
+    /// Seconds without a packet from either side, not on hold, after which a call is ended.
+    pub silence_s: u64,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self {
+            sip: 5060,
+            sips: 5061,
+            https: 8443,
+            rtp_min: 10_000,
+            rtp_max: 20_000,
+            metrics: SocketAddr::from((Ipv4Addr::LOCALHOST, 9640)),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into(), json: false }
+    }
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Self { threads: None, silence_s: 60 }
+    }
+}
+
+/// What is wrong with a configuration file, and where.
+#[derive(Debug)]
+pub struct ConfigError {
+    file: PathBuf,
+    place: Option<(usize, usize)>,
+    message: String,
+    remedy: Option<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some((line, column)) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": {}", self.message)?;
+        if let Some(remedy) = &self.remedy {
+            write!(f, "; {remedy}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file).map_err(|error| ConfigError {
+            file: file.into(),
+            place: None,
+            message: format!("cannot be read: {error}"),
+            remedy: Some("check the path given to --config and its permissions".into()),
+        })?;
+        Self::parse(&text, file)
+    }
+
+    /// Reads and checks text that came from `file`.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| at_place(&error, text, file))?;
+        config.check().map_err(|(message, remedy)| ConfigError {
+            file: file.into(),
+            place: None,
+            message,
+            remedy: Some(remedy),
+        })?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), (String, String)> {
+        self.edge
+            .algorithms()
+            .map_err(|e| (e.to_string(), "correct the [edge] table".to_string()))?;
+        if self.tls.certificate.is_some() != self.tls.key.is_some() {
+            return Err((
+                "[tls] names only one of certificate and key".into(),
+                "set both, or neither to use the built-in authority".into(),
+            ));
+        }
+        let ports = &self.ports;
+        if ports.rtp_min >= ports.rtp_max || ports.rtp_max - ports.rtp_min < 3 {
+            return Err((
+                format!("ports.rtp_min {} .. ports.rtp_max {} holds no call", ports.rtp_min, ports.rtp_max),
+                "give at least four ports".into(),
+            ));
+        }
+        if self.shards == Some(0) || self.shards > Some(64) {
+            return Err(("shards must be 1 to 64".into(), "leave it out for one per core".into()));
+        }
+        Ok(())
+    }
+}
+
+fn all_transports() -> Vec<TransportName> {
+    vec![TransportName::Udp, TransportName::Tcp, TransportName::Tls]
+}
+
+fn at_place(error: &toml::de::Error, text: &str, file: &Path) -> ConfigError {
+    let place = error.span().map(|span| line_and_column(text, span.start));
+    let message = error.message().to_string();
+    ConfigError { file: file.into(), place, remedy: nearest_field(&message), message }
+}
+
+fn line_and_column(text: &str, at: usize) -> (usize, usize) {
+    let before = &text[..at.min(text.len())];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    (line, column)
+}
+
+/// From serde's "unknown field `x`, expected one of `a`, `b`", the known name closest to `x`.
+fn nearest_field(message: &str) -> Option<String> {
+    let rest = message.strip_prefix("unknown field ")?;
+    let mut quoted = rest.split('`').skip(1).step_by(2);
+    let wrong = quoted.next()?;
+    let best = quoted.max_by(|a, b| {
+        strsim::jaro_winkler(a, wrong).total_cmp(&strsim::jaro_winkler(b, wrong))
+    })?;
+    Some(format!("did you mean `{best}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Config::parse(text, Path::new("whimbrel.toml")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_empty_file_is_a_working_server() {
+        let config = Config::parse("", Path::new("x")).unwrap();
+        assert_eq!(config.ports.sip, 5060);
+        assert_eq!(config.ports.metrics.to_string(), "127.0.0.1:9640");
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_with_line_column_and_the_nearest_name() {
+        let text = error("domain = \"example.org\"\n\n[ports]\nspi = 5070\n");
+        assert!(text.starts_with("whimbrel.toml:4:1: unknown field `spi`"), "{text}");
+        assert!(text.ends_with("did you mean `sip`?"), "{text}");
+        let text = error("[prots]\nsip = 1\n");
+        assert!(text.contains("whimbrel.toml:1:2") && text.contains("`ports`?"), "{text}");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_refused_with_its_place() {
+        let text = error("[ports]\nsip = \"many\"\n");
+        assert!(text.starts_with("whimbrel.toml:2:7: invalid type"), "{text}");
+        assert!(error("shards = 0").contains("1 to 64"));
+        assert!(error("[tls]\nkey = \"k.pem\"").contains("only one of certificate and key"));
+        assert!(error("[edge]\ndigest_algorithms = [\"MD4\"]").contains("MD4"));
+    }
+
+    #[test]
+    fn interfaces_are_named() {
+        let text = "[[interface]]\nname = \"public\"\nbind = \"0.0.0.0\"\nadvertise = \"198.51.100.7\"\ntransports = [\"udp\", \"tls\"]\n";
+        let config = Config::parse(text, Path::new("x")).unwrap();
+        assert_eq!(config.interface[0].transports, [TransportName::Udp, TransportName::Tls]);
+    }
+}

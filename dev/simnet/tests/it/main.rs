@@ -1,0 +1,6 @@
+//! The simulated network, tested as a network.
+
+mod determinism;
+mod links;
+mod nats;
+mod streams;

@@ -1,0 +1,185 @@
+//! What happened: the typed events of the whole server.
+
+use sansio::WallTime;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// An event with its time and, if it is of a durable kind, its place in the log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Its number, from 1, without gaps; 0 for kinds that are not kept.
+    pub seq: u64,
+    /// When it happened.
+    #[serde(with = "wall_millis")]
+    pub at: WallTime,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened. `call` is the call's own number, the same in all its events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Event {
+    /// A process began to write this spine. Every event before it is of an earlier run. Durable.
+    ServerStarted {
+        /// The program's version.
+        version: String,
+    },
+    /// A phone registered or refreshed.
+    Registered {
+        /// Address of record.
+        aor: String,
+        /// The binding's key.
+        binding: u64,
+        /// Its Contact URI.
+        contact: String,
+        /// Address it came from.
+        source: String,
+        /// `UDP`, `TLS`, `WSS` …
+        transport: String,
+        /// The phone's User-Agent.
+        user_agent: String,
+        /// Seconds it lives.
+        expires_secs: u32,
+        /// Whether the binding was there before.
+        refresh: bool,
+    },
+    /// A binding ended.
+    Unregistered {
+        /// Address of record.
+        aor: String,
+        /// The binding's key.
+        binding: u64,
+        /// Its Contact URI.
+        contact: String,
+        /// Why.
+        reason: UnregisterReason,
+    },
+    /// An INVITE was accepted for routing. Durable.
+    CallStarted {
+        /// The call's number.
+        call: u64,
+        /// RFC 7989 Session-ID.
+        session_id: String,
+        /// Call-ID of the caller's leg.
+        call_id: String,
+        /// The tenant's domain.
+        tenant: String,
+        /// Who called.
+        from: String,
+        /// Who was called.
+        to: String,
+        /// Address and transport it came by.
+        source: String,
+        /// The caller's User-Agent.
+        user_agent: String,
+    },
+    /// The first phone rings. Durable.
+    CallRinging {
+        /// The call's number.
+        call: u64,
+    },
+    /// The call was answered. Durable.
+    CallAnswered {
+        /// The call's number.
+        call: u64,
+        /// Codecs agreed, the caller's first.
+        codecs: Vec<String>,
+    },
+    /// The call is over. Durable.
+    CallEnded {
+        /// The call's number.
+        call: u64,
+        /// `bye`, `cancelled`, `busy`, `declined`, `not-found`, `media-silent` …
+        cause: String,
+        /// The final SIP status the caller got; 0 if none.
+        status: u16,
+        /// What came from the caller.
+        caller: MediaSummary,
+        /// What came from the callee.
+        callee: MediaSummary,
+    },
+    /// Credentials were wrong or missing where they were needed.
+    AuthFailed {
+        /// The realm asked for.
+        realm: String,
+        /// The user named.
+        user: String,
+        /// Address it came from.
+        source: String,
+        /// The method.
+        method: String,
+    },
+    /// How a running call sounds.
+    QualityReport {
+        /// The call's number.
+        call: u64,
+        /// From the caller.
+        caller: MediaSummary,
+        /// From the callee.
+        callee: MediaSummary,
+    },
+}
+
+impl Event {
+    /// Whether events of this kind are written to the log.
+    pub fn is_durable(&self) -> bool {
+        matches!(
+            self,
+            Self::ServerStarted { .. }
+                | Self::CallStarted { .. }
+                | Self::CallRinging { .. }
+                | Self::CallAnswered { .. }
+                | Self::CallEnded { .. }
+        )
+    }
+}
+
+/// Why a binding ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum UnregisterReason {
+    /// The phone asked for it.
+    Removed,
+    /// It was not refreshed.
+    Expired,
+    /// Another registration of the same phone took its place.
+    Replaced,
+    /// Its user was removed.
+    UserRemoved,
+}
+
+/// Media received from one side.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct MediaSummary {
+    /// The codec it sent; empty if nothing came.
+    pub codec: String,
+    /// RTP packets received.
+    pub packets: u64,
+    /// RTP packets missing.
+    pub lost: u64,
+    /// Interarrival jitter, milliseconds.
+    #[serde(deserialize_with = "finite")]
+    pub jitter_ms: f64,
+    /// RTP bytes received.
+    pub bytes: u64,
+}
+
+/// JSON has no NaN: it is written as null, which must not make an event unreadable.
+fn finite<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(d)?.unwrap_or(0.0))
+}
+
+mod wall_millis {
+    use sansio::WallTime;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(at: &WallTime, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_u64(at.as_millis())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<WallTime, D::Error> {
+        u64::deserialize(d).map(WallTime::from_millis)
+    }
+}

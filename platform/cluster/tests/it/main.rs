@@ -1,0 +1,3 @@
+//! What `kill -9` may and may not cost.
+
+mod kill;

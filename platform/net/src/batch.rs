@@ -1,0 +1,234 @@
+//! Many datagrams per system call: `recvmmsg` and `sendmmsg` behind a safe face.
+//!
+//! The only file of this crate with `unsafe`. Kernel headers are rebuilt for each call from the
+//! owned buffers, so a batch may be moved freely between calls.
+
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd};
+use std::ptr;
+
+/// Buffers for one `recvmmsg`.
+#[derive(Debug)]
+pub struct RecvBatch {
+    buffer: Box<[u8]>,
+    slot_bytes: usize,
+    received: Vec<Slot>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    len: usize,
+    from: Option<SocketAddr>,
+    truncated: bool,
+}
+
+/// The most datagrams one call moves, either way.
+pub const BATCH_MAX: usize = 64;
+
+impl RecvBatch {
+    /// Room for `slots` datagrams (1 to [`BATCH_MAX`]) of at most `slot_bytes` each.
+    pub fn new(slots: usize, slot_bytes: usize) -> Self {
+        let slots = slots.clamp(1, BATCH_MAX);
+        let buffer = vec![0; slots * slot_bytes].into_boxed_slice();
+        Self { buffer, slot_bytes, received: Vec::with_capacity(slots) }
+    }
+
+    /// Receives what is waiting, without blocking; how many datagrams.
+    ///
+    /// # Errors
+    /// `WouldBlock` if none waits; otherwise what the socket reports.
+    pub fn recv(&mut self, socket: &impl AsFd) -> io::Result<usize> {
+        self.received.clear();
+        let slots = self.buffer.len() / self.slot_bytes.max(1);
+        // SAFETY: sockaddr_storage, iovec and mmsghdr are plain C data for which all-zero is valid.
+        let mut names: [libc::sockaddr_storage; BATCH_MAX] = unsafe { mem::zeroed() };
+        // SAFETY: as above.
+        let mut iovecs: [libc::iovec; BATCH_MAX] = unsafe { mem::zeroed() };
+        // SAFETY: as above.
+        let mut headers: [libc::mmsghdr; BATCH_MAX] = unsafe { mem::zeroed() };
+        for (i, chunk) in self.buffer.chunks_exact_mut(self.slot_bytes).take(slots).enumerate() {
+            iovecs[i] =
+                libc::iovec { iov_base: chunk.as_mut_ptr().cast(), iov_len: chunk.len() };
+            headers[i].msg_hdr = header(ptr::from_mut(&mut names[i]), NAME_LEN, &mut iovecs[i]);
+        }
+        // SAFETY: each of the first `slots` headers points at a live name, iovec and buffer slot of
+        // the stated lengths, disjoint from one another, all outliving the call.
+        let n = unsafe {
+            libc::recvmmsg(
+                socket.as_fd().as_raw_fd(),
+                headers.as_mut_ptr(),
+                slots as libc::c_uint,
+                libc::MSG_DONTWAIT,
+                ptr::null_mut(),
+            )
+        };
+        let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
+        for (header, name) in headers.iter().zip(&names).take(n) {
+            self.received.push(Slot {
+                len: (header.msg_len as usize).min(self.slot_bytes),
+                from: from_storage(name),
+                truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+            });
+        }
+        Ok(n)
+    }
+
+    /// The datagrams of the last call with their senders. Truncated ones are left out.
+    pub fn iter(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+        self.buffer.chunks_exact(self.slot_bytes).zip(&self.received).filter_map(|(buf, slot)| {
+            let from = slot.from.filter(|_| !slot.truncated)?;
+            Some((from, &buf[..slot.len]))
+        })
+    }
+
+    /// As [`RecvBatch::iter`], but each datagram's whole slot with its length: for work in place
+    /// that grows the packet (SRTP tags).
+    pub fn slots_mut(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8], usize)> {
+        let slots = self.buffer.chunks_exact_mut(self.slot_bytes).zip(&self.received);
+        slots.filter_map(|(buf, slot)| {
+            let from = slot.from.filter(|_| !slot.truncated)?;
+            Some((from, buf, slot.len))
+        })
+    }
+}
+
+/// Sends up to [`BATCH_MAX`] datagrams in one call, without blocking; how many the kernel took,
+/// from the front. A socket connected to its peer takes `None` addresses.
+///
+/// # Errors
+/// What the socket reports for the *first* datagram: drop it or wait, then go on.
+pub fn send_batch(socket: &impl AsFd, packets: &[(Option<SocketAddr>, &[u8])]) -> io::Result<usize> {
+    let count = packets.len().min(BATCH_MAX);
+    if count == 0 {
+        return Ok(0);
+    }
+    // SAFETY: sockaddr_storage, iovec and mmsghdr are plain C data for which all-zero is valid.
+    let mut names: [libc::sockaddr_storage; BATCH_MAX] = unsafe { mem::zeroed() };
+    // SAFETY: as above.
+    let mut iovecs: [libc::iovec; BATCH_MAX] = unsafe { mem::zeroed() };
+    // SAFETY: as above.
+    let mut headers: [libc::mmsghdr; BATCH_MAX] = unsafe { mem::zeroed() };
+    for (i, (to, bytes)) in packets.iter().take(count).enumerate() {
+        let base = bytes.as_ptr().cast_mut().cast();
+        iovecs[i] = libc::iovec { iov_base: base, iov_len: bytes.len() };
+        let len = to.map_or(0, |to| to_storage(to, &mut names[i]));
+        let name = if len == 0 { ptr::null_mut() } else { ptr::from_mut(&mut names[i]) };
+        headers[i].msg_hdr = header(name, len, &mut iovecs[i]);
+    }
+    // SAFETY: each of the first `count` headers points at a live name (or none), iovec and packet of
+    // the stated lengths, all outliving the call; sendmmsg only reads through them.
+    let n = unsafe {
+        libc::sendmmsg(
+            socket.as_fd().as_raw_fd(),
+            headers.as_mut_ptr(),
+            count as libc::c_uint,
+            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+        )
+    };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+const NAME_LEN: libc::socklen_t = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+
+fn header(
+    name: *mut libc::sockaddr_storage,
+    name_len: libc::socklen_t,
+    iovec: &mut libc::iovec,
+) -> libc::msghdr {
+    // SAFETY: msghdr is plain C data for which all-zero is valid (its padding differs by libc).
+    let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    header.msg_name = name.cast();
+    header.msg_namelen = name_len;
+    header.msg_iov = iovec;
+    header.msg_iovlen = 1;
+    header
+}
+
+fn from_storage(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match i32::from(name.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the kernel wrote a sockaddr_in, and sockaddr_storage is large and aligned enough.
+            let v4 = unsafe { &*ptr::from_ref(name).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
+            Some(SocketAddrV4::new(ip, u16::from_be(v4.sin_port)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the kernel wrote a sockaddr_in6, and sockaddr_storage is large and aligned enough.
+            let v6 = unsafe { &*ptr::from_ref(name).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+            let port = u16::from_be(v6.sin6_port);
+            Some(SocketAddrV6::new(ip, port, v6.sin6_flowinfo, v6.sin6_scope_id).into())
+        }
+        _ => None,
+    }
+}
+
+fn to_storage(addr: SocketAddr, name: &mut libc::sockaddr_storage) -> libc::socklen_t {
+    match addr {
+        SocketAddr::V4(addr) => {
+            // SAFETY: sockaddr_storage is large and aligned enough for a sockaddr_in, and zeroed.
+            let v4 = unsafe { &mut *ptr::from_mut(name).cast::<libc::sockaddr_in>() };
+            v4.sin_family = libc::AF_INET as libc::sa_family_t;
+            v4.sin_port = addr.port().to_be();
+            v4.sin_addr.s_addr = u32::from(*addr.ip()).to_be();
+            mem::size_of::<libc::sockaddr_in>() as libc::socklen_t
+        }
+        SocketAddr::V6(addr) => {
+            // SAFETY: sockaddr_storage is large and aligned enough for a sockaddr_in6, and zeroed.
+            let v6 = unsafe { &mut *ptr::from_mut(name).cast::<libc::sockaddr_in6>() };
+            v6.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            v6.sin6_port = addr.port().to_be();
+            v6.sin6_flowinfo = addr.flowinfo();
+            v6.sin6_addr.s6_addr = addr.ip().octets();
+            v6.sin6_scope_id = addr.scope_id();
+            mem::size_of::<libc::sockaddr_in6>() as libc::socklen_t
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+
+    fn exchange(any: &str) {
+        let (a, b) = (UdpSocket::bind(any).unwrap(), UdpSocket::bind(any).unwrap());
+        let to = Some(b.local_addr().unwrap());
+        let payloads: Vec<Vec<u8>> = (0..70_u8).map(|n| vec![n; usize::from(n) + 1]).collect();
+        let packets: Vec<_> = payloads.iter().map(|p| (to, p.as_slice())).collect();
+        let first = send_batch(&a, &packets).unwrap();
+        assert_eq!(first, BATCH_MAX);
+        assert_eq!(send_batch(&a, &packets[first..]).unwrap(), 6);
+
+        let mut batch = RecvBatch::new(64, 1500);
+        let mut got = Vec::new();
+        while got.len() < 70 {
+            batch.recv(&b).unwrap();
+            got.extend(batch.iter().map(|(from, bytes)| (from, bytes.to_vec())));
+        }
+        let from = a.local_addr().unwrap();
+        assert!(got.iter().zip(&payloads).all(|((f, g), p)| *f == from && g == p));
+        assert_eq!(batch.recv(&b).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn seventy_datagrams_arrive_whole_and_in_order_over_both_families() {
+        exchange("127.0.0.1:0");
+        exchange("[::1]:0");
+    }
+
+    #[test]
+    fn a_connected_socket_sends_without_addresses_and_truncated_datagrams_are_left_out() {
+        let (a, b) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        a.connect(b.local_addr().unwrap()).unwrap();
+        assert_eq!(send_batch(&a, &[(None, &[1; 30]), (None, &[2; 5])]).unwrap(), 2);
+        let mut batch = RecvBatch::new(4, 10);
+        assert_eq!(batch.recv(&b).unwrap(), 2);
+        let seen: Vec<_> = batch.iter().map(|(_, bytes)| bytes.to_vec()).collect();
+        assert_eq!(seen, [vec![2; 5]]);
+        let (_, slot, len) = batch.slots_mut().next().unwrap();
+        assert_eq!((slot.len(), len), (10, 5));
+    }
+}

@@ -1,0 +1,101 @@
+//! What the shards listen on, and their limits.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sansio::{NodeId, ShardId, Transport};
+
+/// How to start [`crate::Shards`].
+#[derive(Debug, Clone)]
+pub struct ShardsConfig {
+    /// This node's number in the cluster; 0 for a single server.
+    pub node: NodeId,
+    /// How many shards, each one thread; at least 1.
+    pub shards: ShardId,
+    /// What to listen on. Port 0 takes a free port, the same on every shard.
+    pub listeners: Vec<Listener>,
+    /// For the TLS listeners ([`crate::ServerTls::sip_config`]).
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// The limits.
+    pub limits: Limits,
+}
+
+impl ShardsConfig {
+    /// One shard of node 0 with the default limits and no listener yet.
+    pub fn new() -> Self {
+        Self { node: 0, shards: 1, listeners: Vec::new(), tls: None, limits: Limits::default() }
+    }
+
+    /// Adds a listener.
+    pub fn listen(mut self, interface: &str, transport: Transport, bind: SocketAddr) -> Self {
+        self.listeners.push(Listener { interface: interface.to_owned(), transport, bind });
+        self
+    }
+}
+
+impl Default for ShardsConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One address to listen on. WebSockets come by [`crate::http`] instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// The `[[interface]]` it belongs to; appears in errors and logs.
+    pub interface: String,
+    /// UDP, TCP or TLS.
+    pub transport: Transport,
+    /// Where; once started, with its true port.
+    pub bind: SocketAddr,
+}
+
+/// Every bound a stranger can run into. Limits by source do not count loopback addresses.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections of all shards together.
+    pub max_connections: usize,
+    /// Connections from one IP address.
+    pub max_connections_per_source: usize,
+    /// One message on a stream or WebSocket, in bytes.
+    pub max_message: usize,
+    /// Bytes waiting to be written to one connection before it counts as a slow reader.
+    pub write_queue_bytes: usize,
+    /// How long a write may make no progress.
+    pub write_stall: Duration,
+    /// How long a connection may send nothing at all.
+    pub idle: Duration,
+    /// How long a message may take from its first byte to its last, and a fresh connection until
+    /// its first message.
+    pub message: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake: Duration,
+    /// UDP flows remembered by one shard.
+    pub udp_flows: usize,
+    /// How long an unused UDP flow is remembered.
+    pub udp_idle: Duration,
+    /// The kernel's receive buffer asked for each UDP socket, in bytes.
+    pub udp_receive_buffer: usize,
+    /// Letters (notes, cross-shard messages) waiting for one shard.
+    pub mailbox: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 100_000,
+            max_connections_per_source: 1_000,
+            max_message: 65_536,
+            write_queue_bytes: 1 << 20,
+            write_stall: Duration::from_secs(30),
+            idle: Duration::from_secs(2 * 3600),
+            message: Duration::from_secs(30),
+            handshake: Duration::from_secs(10),
+            udp_flows: 200_000,
+            udp_idle: Duration::from_secs(2 * 3600),
+            udp_receive_buffer: 4 << 20,
+            mailbox: 16_384,
+        }
+    }
+}

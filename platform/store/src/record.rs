@@ -1,0 +1,174 @@
+//! One record per call, and the operations that keep it.
+
+use sansio::WallTime;
+use serde::{Deserialize, Serialize};
+
+/// What became of a call. Opened at its INVITE, closed exactly once.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct CallRecord {
+    /// The call's own number, random, never reused. The identity of the record.
+    pub call: u64,
+    /// RFC 7989 Session-ID: the same in phone log, relay, capture and trace.
+    pub session_id: String,
+    /// Call-ID of the caller's leg.
+    pub call_id: String,
+    /// The tenant's domain. Text, so that a record outlives its tenant.
+    pub tenant: String,
+    /// Who called.
+    pub from: String,
+    /// Who was called.
+    pub to: String,
+    /// Address and transport the INVITE came by.
+    pub source: String,
+    /// The caller's User-Agent.
+    pub user_agent: String,
+    /// When the INVITE was accepted for routing.
+    #[serde(with = "crate::wall_millis")]
+    pub started_at: WallTime,
+    /// When the first phone rang.
+    #[serde(with = "crate::wall_millis::option")]
+    pub ringing_at: Option<WallTime>,
+    /// Whether it was answered.
+    pub answered: bool,
+    /// When it was answered.
+    #[serde(with = "crate::wall_millis::option")]
+    pub answered_at: Option<WallTime>,
+    /// When it ended; none while it lasts.
+    #[serde(with = "crate::wall_millis::option")]
+    pub ended_at: Option<WallTime>,
+    /// Why it ended, one word or hyphenated words: `bye`, `busy`, `media-silent`, `server-restart`.
+    pub cause: String,
+    /// The final SIP status the caller got; 0 if none.
+    pub status: u16,
+    /// Codecs agreed, the caller's first.
+    pub codecs: Vec<String>,
+    /// What came from the caller.
+    pub caller: MediaStats,
+    /// What came from the callee.
+    pub callee: MediaStats,
+}
+
+impl CallRecord {
+    /// Whether the call goes on.
+    pub fn is_open(&self) -> bool {
+        self.ended_at.is_none()
+    }
+
+    /// Seconds from answer to end; none if it was never answered or goes on.
+    pub fn talked_secs(&self) -> Option<f64> {
+        Some(self.ended_at?.since(self.answered_at?).as_secs_f64())
+    }
+}
+
+/// Media received from one side of a call.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct MediaStats {
+    /// The codec it sent, empty if nothing came.
+    pub codec: String,
+    /// RTP packets received.
+    pub packets: u64,
+    /// RTP packets missing (RFC 3550 A.3).
+    pub lost: u64,
+    /// Interarrival jitter at the end (RFC 3550 A.8), milliseconds.
+    pub jitter_ms: f64,
+    /// RTP payload and header bytes received.
+    pub bytes: u64,
+}
+
+/// How a record is closed.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CallClose {
+    /// When.
+    pub at: WallTime,
+    /// Why; see [`CallRecord::cause`].
+    pub cause: String,
+    /// The final SIP status the caller got; 0 if none.
+    pub status: u16,
+    /// What came from the caller.
+    pub caller: MediaStats,
+    /// What came from the callee.
+    pub callee: MediaStats,
+}
+
+/// A step in a record's life.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum RecordOp {
+    /// Opens one; a second time does nothing.
+    Open(Box<CallRecord>),
+    /// The first phone rang. Later ones, and those of unknown or closed calls, do nothing.
+    Ringing {
+        /// [`CallRecord::call`].
+        call: u64,
+        /// When.
+        at: WallTime,
+    },
+    /// It was answered. Does nothing the second time, or when unknown or closed.
+    Answered {
+        /// [`CallRecord::call`].
+        call: u64,
+        /// When.
+        at: WallTime,
+        /// The codecs agreed.
+        codecs: Vec<String>,
+    },
+    /// Closes it. Does nothing the second time or when unknown.
+    Close {
+        /// [`CallRecord::call`].
+        call: u64,
+        /// How.
+        close: Box<CallClose>,
+    },
+}
+
+/// A step with its place in the spine of events, so that a replay is recognised.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SequencedOp {
+    /// The event's sequence number.
+    pub seq: u64,
+    /// The step.
+    pub op: RecordOp,
+}
+
+/// How far a consumer has folded the spine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FoldPosition {
+    /// Which spine: numbers of another spine mean nothing here.
+    pub epoch: u64,
+    /// The last sequence number whose effect is stored; 0 for none.
+    pub seq: u64,
+}
+
+/// What a batch did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// Records opened.
+    pub opened: u64,
+    /// Records closed.
+    pub closed: u64,
+    /// Steps left out because they were stored before.
+    pub replayed: u64,
+}
+
+/// Which records to list; an empty filter matches all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RecordFilter {
+    /// Only this tenant's domain.
+    pub tenant: Option<String>,
+    /// Only calls from or to this address.
+    pub party: Option<String>,
+    /// Only this Call-ID.
+    pub call_id: Option<String>,
+    /// Only calls started at or after.
+    pub since: Option<WallTime>,
+}
+
+impl RecordFilter {
+    /// Whether a record passes.
+    pub fn matches(&self, record: &CallRecord) -> bool {
+        self.tenant.as_ref().is_none_or(|t| *t == record.tenant)
+            && self.party.as_ref().is_none_or(|p| *p == record.from || *p == record.to)
+            && self.call_id.as_ref().is_none_or(|c| *c == record.call_id)
+            && self.since.is_none_or(|s| record.started_at >= s)
+    }
+}

@@ -1,0 +1,202 @@
+//! Digest access authentication: arithmetic, challenges, credentials (RFC 7616, RFC 8760).
+//!
+//! The server sends one [`ChallengeBuilder`] per algorithm, strongest first; the phone takes the
+//! first one it can ([`Challenge::choose`]) and answers with [`answer`]; the server recomputes with
+//! the HA1 it keeps ([`verify`]). Nonces, their life and replay (`nc`) are policy and live in
+//! `edge`. `qop=auth` and none (RFC 2069) are understood; `auth-int` and `userhash` are not.
+
+mod header;
+
+use md5::Md5;
+use sha2::digest::Output;
+use sha2::{Sha256, Sha512_256};
+use subtle::ConstantTimeEq;
+
+pub use header::{Challenge, ChallengeBuilder, Credentials, challenges};
+
+/// A digest algorithm, by RFC 7616 §3.3 and RFC 8760 §2.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Algorithm {
+    /// `MD5`: what every phone knows.
+    Md5,
+    /// `MD5-sess`.
+    Md5Sess,
+    /// `SHA-256`.
+    Sha256,
+    /// `SHA-256-sess`.
+    Sha256Sess,
+    /// `SHA-512-256`.
+    Sha512_256,
+    /// `SHA-512-256-sess`.
+    Sha512_256Sess,
+}
+
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Md5,
+        Self::Md5Sess,
+        Self::Sha256,
+        Self::Sha256Sess,
+        Self::Sha512_256,
+        Self::Sha512_256Sess,
+    ];
+
+    /// The token of the `algorithm` parameter.
+    pub fn token(self) -> &'static str {
+        match self {
+            Self::Md5 => "MD5",
+            Self::Md5Sess => "MD5-sess",
+            Self::Sha256 => "SHA-256",
+            Self::Sha256Sess => "SHA-256-sess",
+            Self::Sha512_256 => "SHA-512-256",
+            Self::Sha512_256Sess => "SHA-512-256-sess",
+        }
+    }
+
+    /// Reads the token, without regard to case.
+    pub fn from_token(token: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|a| a.token().as_bytes().eq_ignore_ascii_case(token))
+    }
+
+    /// Whether HA1 is bound to nonce and cnonce (RFC 7616 §3.4.2).
+    pub fn is_session(self) -> bool {
+        matches!(self, Self::Md5Sess | Self::Sha256Sess | Self::Sha512_256Sess)
+    }
+
+    /// The hash of `parts` joined by colons, in lower-case hex.
+    fn hash(self, parts: &[&[u8]]) -> String {
+        match self {
+            Self::Md5 | Self::Md5Sess => hex(&joined::<Md5>(parts)),
+            Self::Sha256 | Self::Sha256Sess => hex(&joined::<Sha256>(parts)),
+            Self::Sha512_256 | Self::Sha512_256Sess => hex(&joined::<Sha512_256>(parts)),
+        }
+    }
+}
+
+/// `H(user:realm:password)` in hex: what a server keeps instead of the password. The same for an
+/// algorithm and its `-sess` form.
+pub fn ha1(algorithm: Algorithm, user: &[u8], realm: &[u8], password: &[u8]) -> String {
+    algorithm.hash(&[user, realm, password])
+}
+
+/// What goes into a response besides HA1.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The algorithm.
+    pub algorithm: Algorithm,
+    /// The method of the request.
+    pub method: &'a [u8],
+    /// The `uri` parameter, as written.
+    pub uri: &'a [u8],
+    /// The server's nonce.
+    pub nonce: &'a [u8],
+    /// `cnonce` and the eight hex digits of `nc` for `qop=auth`; `None` without qop.
+    pub auth: Option<(&'a [u8], &'a [u8])>,
+}
+
+/// The `response` parameter (RFC 7616 §3.4.1). `ha1` is that of [`ha1`], whatever the algorithm's
+/// `-sess`.
+pub fn response(inputs: &Inputs<'_>, ha1: &str) -> String {
+    let Inputs { algorithm, method, uri, nonce, auth } = *inputs;
+    let cnonce = auth.map_or(b"".as_slice(), |(cnonce, _)| cnonce);
+    let ha1 = match algorithm.is_session() {
+        true => algorithm.hash(&[ha1.as_bytes(), nonce, cnonce]),
+        false => ha1.to_owned(),
+    };
+    let ha2 = algorithm.hash(&[method, uri]);
+    let (ha1, ha2) = (ha1.as_bytes(), ha2.as_bytes());
+    match auth {
+        Some((cnonce, nc)) => algorithm.hash(&[ha1, nonce, nc, cnonce, b"auth", ha2]),
+        None => algorithm.hash(&[ha1, nonce, ha2]),
+    }
+}
+
+/// Whether the credentials were made with the password behind `ha1`, in time that does not tell
+/// how much of the response was right. False too for what we do not support: an unknown algorithm,
+/// `auth-int`, `qop` without `cnonce` or `nc`.
+pub fn verify(credentials: &Credentials<'_>, method: &[u8], ha1: &str) -> bool {
+    let Some(algorithm) = credentials.algorithm() else { return false };
+    let auth = match credentials.qop() {
+        None => None,
+        Some(qop) if qop.eq_ignore_ascii_case(b"auth") => {
+            match (credentials.cnonce(), credentials.nc_text()) {
+                (Some(cnonce), Some(nc)) => Some((cnonce, nc)),
+                _ => return false,
+            }
+        }
+        Some(_) => return false,
+    };
+    let (uri, nonce) = (credentials.uri(), credentials.nonce());
+    let want = response(&Inputs { algorithm, method, uri, nonce, auth }, ha1);
+    let given = credentials.response().to_ascii_lowercase();
+    given.ct_eq(want.as_bytes()).into()
+}
+
+/// Who answers a challenge and for which request.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer<'a> {
+    /// The user name, unescaped.
+    pub username: &'a str,
+    /// HA1 for the challenge's algorithm and realm.
+    pub ha1: &'a str,
+    /// The method of the request.
+    pub method: &'a [u8],
+    /// The Request-URI.
+    pub uri: &'a [u8],
+    /// A fresh client nonce, a token.
+    pub cnonce: &'a str,
+    /// How many requests used this nonce, from 1 on.
+    pub nc: u32,
+}
+
+/// The value of an Authorization or Proxy-Authorization header that answers `challenge`; `None`
+/// when its algorithm or qop is not ours ([`Challenge::is_supported`]).
+pub fn answer(challenge: &Challenge<'_>, answer: &Answer<'_>) -> Option<String> {
+    let algorithm = challenge.algorithm().filter(|_| challenge.is_supported())?;
+    let nc = format!("{:08x}", answer.nc);
+    let auth = challenge.offers_auth().then_some((answer.cnonce.as_bytes(), nc.as_bytes()));
+    let Answer { method, uri, .. } = *answer;
+    let nonce = challenge.nonce();
+    let inputs = Inputs { algorithm, method, uri, nonce, auth };
+    let response = response(&inputs, answer.ha1);
+    let text = |bytes| String::from_utf8_lossy(bytes);
+    let mut out = format!(
+        "Digest username=\"{}\", realm=\"{}\", nonce=\"{}\", uri=\"{}\", response=\"{response}\"",
+        header::escape(answer.username),
+        text(challenge.raw_realm()),
+        text(nonce),
+        text(uri),
+    );
+    out.push_str(&format!(", algorithm={}", algorithm.token()));
+    if auth.is_some() || algorithm.is_session() {
+        out.push_str(&format!(", cnonce=\"{}\"", answer.cnonce));
+    }
+    if auth.is_some() {
+        out.push_str(&format!(", qop=auth, nc={nc}"));
+    }
+    if let Some(opaque) = challenge.opaque() {
+        out.push_str(&format!(", opaque=\"{}\"", text(opaque)));
+    }
+    Some(out)
+}
+
+fn joined<D: sha2::Digest>(parts: &[&[u8]]) -> Output<D> {
+    let mut hasher = D::new();
+    for (i, part) in parts.iter().enumerate() {
+        if i > 0 {
+            hasher.update(b":");
+        }
+        hasher.update(part);
+    }
+    hasher.finalize()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|b| [b >> 4, b & 15]);
+    digits.map(|d| char::from(DIGITS[usize::from(d)])).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! WWW-Authenticate, Authorization and their proxy twins: comma-separated parameters, and several
+//! challenges in one value (RFC 7235 §2.1, RFC 3261 §25.1).
+
+use std::borrow::Cow;
+
+use memchr::memchr2;
+
+use super::Algorithm;
+use crate::text::{is_lws, is_token_byte, quoted_len, strip_quotes, trim, trim_start, unquote};
+
+/// One challenge of a WWW-Authenticate or Proxy-Authenticate value, of any scheme.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Challenge<'a>(Auth<'a>);
+
+/// The credentials of an Authorization or Proxy-Authorization value, of any scheme.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Credentials<'a>(Auth<'a>);
+
+/// The challenges of one header value, in order. Values of several lines are simply read one
+/// after the other.
+pub fn challenges(value: &[u8]) -> impl Iterator<Item = Challenge<'_>> {
+    let mut rest = trim(value);
+    std::iter::from_fn(move || {
+        let (auth, after) = split_auth(rest)?;
+        rest = after;
+        Some(Challenge(auth))
+    })
+}
+
+impl<'a> Challenge<'a> {
+    /// The one to answer: the first of ours, for the server puts the one it likes best on top
+    /// (RFC 8760 §2.4).
+    pub fn choose(all: impl IntoIterator<Item = Self>) -> Option<Self> {
+        all.into_iter().find(|c| c.is_supported())
+    }
+
+    /// The scheme as on the wire.
+    pub fn scheme(&self) -> &'a [u8] {
+        self.0.scheme
+    }
+
+    /// Whether [`answer`](super::answer) can answer it: Digest, an algorithm we know, and `qop`
+    /// absent or with `auth` in it.
+    pub fn is_supported(&self) -> bool {
+        self.0.is_digest()
+            && self.algorithm().is_some()
+            && self.0.value("nonce").is_some()
+            && self.0.value("realm").is_some()
+            && (self.offers_auth() || self.0.value("qop").is_none())
+    }
+
+    /// The realm, unescaped.
+    pub fn realm(&self) -> Cow<'a, [u8]> {
+        unquote(self.0.raw("realm").unwrap_or_default())
+    }
+
+    pub(super) fn raw_realm(&self) -> &'a [u8] {
+        self.0.value("realm").unwrap_or_default()
+    }
+
+    /// The nonce.
+    pub fn nonce(&self) -> &'a [u8] {
+        self.0.value("nonce").unwrap_or_default()
+    }
+
+    /// `opaque`, to be sent back.
+    pub fn opaque(&self) -> Option<&'a [u8]> {
+        self.0.value("opaque")
+    }
+
+    /// Whether only the nonce was too old: the password need not be asked for again.
+    pub fn is_stale(&self) -> bool {
+        self.0.value("stale").is_some_and(|v| v.eq_ignore_ascii_case(b"true"))
+    }
+
+    /// The algorithm, MD5 when none is named; `None` for one that is not ours.
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        self.0.algorithm()
+    }
+
+    /// Whether `auth` is among the `qop` values.
+    pub fn offers_auth(&self) -> bool {
+        let listed = |qop: &[u8]| qop.split(|b| *b == b',').any(|q| is_word(q, b"auth"));
+        self.0.value("qop").is_some_and(listed)
+    }
+}
+
+impl<'a> Credentials<'a> {
+    /// The credentials of one header line; `None` when there is not even a scheme.
+    pub fn parse(value: &'a [u8]) -> Option<Self> {
+        let value = trim(value);
+        let (scheme, rest) = split_scheme(value)?;
+        Some(Self(Auth { scheme, params: rest }))
+    }
+
+    /// The scheme as on the wire.
+    pub fn scheme(&self) -> &'a [u8] {
+        self.0.scheme
+    }
+
+    /// Whether the scheme is Digest.
+    pub fn is_digest(&self) -> bool {
+        self.0.is_digest()
+    }
+
+    /// Everything behind the scheme (a bearer token, for one).
+    pub fn raw_params(&self) -> &'a [u8] {
+        self.0.params
+    }
+
+    /// The user name, unescaped.
+    pub fn username(&self) -> Cow<'a, [u8]> {
+        unquote(self.0.raw("username").unwrap_or_default())
+    }
+
+    /// The realm, unescaped.
+    pub fn realm(&self) -> Cow<'a, [u8]> {
+        unquote(self.0.raw("realm").unwrap_or_default())
+    }
+
+    /// The nonce.
+    pub fn nonce(&self) -> &'a [u8] {
+        self.0.value("nonce").unwrap_or_default()
+    }
+
+    /// The `uri` the response was made for.
+    pub fn uri(&self) -> &'a [u8] {
+        self.0.value("uri").unwrap_or_default()
+    }
+
+    /// The `response`, hex.
+    pub fn response(&self) -> &'a [u8] {
+        self.0.value("response").unwrap_or_default()
+    }
+
+    /// The algorithm, MD5 when none is named; `None` for one that is not ours.
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        self.0.algorithm()
+    }
+
+    /// The client nonce.
+    pub fn cnonce(&self) -> Option<&'a [u8]> {
+        self.0.value("cnonce")
+    }
+
+    /// The nonce count.
+    pub fn nc(&self) -> Option<u32> {
+        let text = std::str::from_utf8(self.nc_text()?).ok()?;
+        u32::from_str_radix(text, 16).ok()
+    }
+
+    pub(super) fn nc_text(&self) -> Option<&'a [u8]> {
+        self.0.value("nc").filter(|nc| nc.len() == 8 && nc.iter().all(u8::is_ascii_hexdigit))
+    }
+
+    /// The quality of protection.
+    pub fn qop(&self) -> Option<&'a [u8]> {
+        self.0.value("qop")
+    }
+
+    /// What the server asked to have back.
+    pub fn opaque(&self) -> Option<&'a [u8]> {
+        self.0.value("opaque")
+    }
+
+    /// Any parameter, quotes removed, escapes kept.
+    pub fn param(&self, name: &str) -> Option<&'a [u8]> {
+        self.0.value(name)
+    }
+}
+
+/// Makes the value of one WWW-Authenticate or Proxy-Authenticate line.
+#[derive(Debug, Clone, Copy)]
+pub struct ChallengeBuilder<'a> {
+    /// The realm.
+    pub realm: &'a str,
+    /// The nonce, without quotes or backslashes.
+    pub nonce: &'a str,
+    /// The opaque value, without quotes or backslashes.
+    pub opaque: Option<&'a str>,
+    /// The algorithm.
+    pub algorithm: Algorithm,
+    /// Whether only the nonce was too old.
+    pub stale: bool,
+}
+
+impl ChallengeBuilder<'_> {
+    /// `Digest realm="…", nonce="…", …, qop="auth"`.
+    pub fn build(&self) -> String {
+        let opaque = self.opaque.map_or(String::new(), |o| format!(", opaque=\"{o}\""));
+        let stale = if self.stale { ", stale=true" } else { "" };
+        format!(
+            "Digest realm=\"{}\", nonce=\"{}\"{opaque}{stale}, algorithm={}, qop=\"auth\"",
+            escape(self.realm),
+            self.nonce,
+            self.algorithm.token(),
+        )
+    }
+}
+
+/// For the inside of a quoted string.
+pub(super) fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+/// Scheme and parameters, not yet looked into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Auth<'a> {
+    scheme: &'a [u8],
+    params: &'a [u8],
+}
+
+impl<'a> Auth<'a> {
+    fn is_digest(&self) -> bool {
+        self.scheme.eq_ignore_ascii_case(b"Digest")
+    }
+
+    /// A parameter's value as on the wire. Only the first of its name counts.
+    fn raw(&self, name: &str) -> Option<&'a [u8]> {
+        let mut rest = self.params;
+        while !rest.is_empty() {
+            let end = item_end(rest);
+            if let Some((key, value)) = crate::text::split_once(&rest[..end], b'=')
+                && is_word(key, name.as_bytes())
+            {
+                return Some(trim(value));
+            }
+            rest = rest.get(end + 1..).unwrap_or_default();
+        }
+        None
+    }
+
+    fn value(&self, name: &str) -> Option<&'a [u8]> {
+        self.raw(name).map(strip_quotes)
+    }
+
+    fn algorithm(&self) -> Option<Algorithm> {
+        self.value("algorithm").map_or(Some(Algorithm::Md5), Algorithm::from_token)
+    }
+}
+
+/// The first challenge of a list and what follows it.
+fn split_auth(list: &[u8]) -> Option<(Auth<'_>, &[u8])> {
+    let list = skip_commas(list);
+    let (scheme, params) = split_scheme(list)?;
+    if let [b',', after @ ..] = params {
+        let after = skip_commas(after);
+        if starts_challenge(after) {
+            return Some((Auth { scheme, params: b"" }, after));
+        }
+    }
+    let mut end = 0;
+    loop {
+        end += item_end(&params[end..]);
+        let after = skip_commas(&params[end..]);
+        if after.is_empty() || starts_challenge(after) {
+            return Some((Auth { scheme, params: &params[..end] }, after));
+        }
+        end = params.len() - after.len();
+    }
+}
+
+/// `scheme` and the trimmed rest.
+fn split_scheme(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = text.iter().position(|b| !is_token_byte(*b)).unwrap_or(text.len());
+    (end > 0).then(|| (&text[..end], trim_start(&text[end..])))
+}
+
+/// Whether a new challenge begins here, rather than one more `name=value`.
+fn starts_challenge(text: &[u8]) -> bool {
+    match split_scheme(text) {
+        Some((_, [b'=', ..])) => false,
+        Some((_, [] | [b',', ..])) => true,
+        Some((word, _)) => text.get(word.len()).is_some_and(|b| is_lws(*b)),
+        None => false,
+    }
+}
+
+/// Where an item ends: at a comma outside quotes, or at the end.
+fn item_end(text: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(found) = memchr2(b',', b'"', &text[at..]) {
+        at += found;
+        if text[at] == b',' {
+            return at;
+        }
+        match quoted_len(&text[at..]) {
+            Some(len) => at += len,
+            None => return text.len(),
+        }
+    }
+    text.len()
+}
+
+fn skip_commas(mut text: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = text
+        && (*first == b',' || is_lws(*first))
+    {
+        text = rest;
+    }
+    text
+}
+
+fn is_word(text: &[u8], word: &[u8]) -> bool {
+    trim(text).eq_ignore_ascii_case(word)
+}

@@ -1,0 +1,214 @@
+//! A SIP message: its bytes and an index of where each header lies.
+
+mod index;
+mod lines;
+mod parse;
+mod typed;
+mod validate;
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::error::ParseError;
+use crate::limits::Limits;
+use crate::method::Method;
+use crate::name::HeaderName;
+use crate::text::{self, Items, split_list};
+
+pub(crate) use index::{Slot, Slots};
+pub(crate) use lines::body_length;
+pub(crate) use parse::assemble;
+pub use typed::CSeq;
+
+/// One request or response: immutable, cheap to clone, nothing decoded until asked.
+///
+/// Header values are given as they came, except that a folded line (RFC 3261 §7.3.1) shows spaces
+/// where its line breaks were. [`Message::bytes`] is always what came over the wire, without blank
+/// lines before and bytes after the message.
+#[derive(Clone)]
+pub struct Message {
+    pub(crate) bytes: Bytes,
+    /// `bytes` with the line breaks of folds blanked, so that every offset holds in both. Rare.
+    pub(crate) unfolded: Option<Bytes>,
+    pub(crate) start: StartLine,
+    /// Length of the start line with its CRLF.
+    pub(crate) start_len: u32,
+    /// Where the body begins.
+    pub(crate) body_at: u32,
+    pub(crate) slots: Slots,
+}
+
+impl Message {
+    /// Parses one complete message by the rules of a datagram (RFC 3261 §18.3): the body is what
+    /// Content-Length says, or all the rest; surplus bytes are dropped.
+    ///
+    /// # Errors
+    /// What RFC 3261 calls malformed, with the status to answer. A response that is malformed is
+    /// dropped by its receiver.
+    pub fn parse(bytes: Bytes) -> Result<Self, ParseError> {
+        Self::parse_with(bytes, &Limits::DEFAULT)
+    }
+
+    /// As [`Message::parse`], with limits of one's own.
+    ///
+    /// # Errors
+    /// As [`Message::parse`].
+    pub fn parse_with(bytes: Bytes, limits: &Limits) -> Result<Self, ParseError> {
+        let message = parse::index(bytes, limits)?;
+        validate::check(&message)?;
+        Ok(message)
+    }
+
+    /// What can be read of a request that [`Message::parse`] refuses, so that it can be answered:
+    /// header lines that are none are passed over. `None` when it is no request or its topmost Via
+    /// cannot be read, for then there is nowhere to answer to. An ACK must not be answered at all.
+    pub fn parse_lenient(bytes: Bytes) -> Option<Self> {
+        parse::index_lenient(bytes)
+    }
+
+    /// Whether it is a request.
+    pub fn is_request(&self) -> bool {
+        matches!(self.start, StartLine::Request { .. })
+    }
+
+    /// The method of a request.
+    pub fn method(&self) -> Option<Method<'_>> {
+        match self.start {
+            StartLine::Request { method_len, .. } => Method::new(self.slice(0, method_len)),
+            StartLine::Response { .. } => None,
+        }
+    }
+
+    /// The Request-URI as on the wire; empty for a response.
+    pub fn request_uri(&self) -> &[u8] {
+        match self.start {
+            StartLine::Request { method_len, uri_end } => self.slice(method_len + 1, uri_end),
+            StartLine::Response { .. } => b"",
+        }
+    }
+
+    /// The status of a response, 100 to 699.
+    pub fn status(&self) -> Option<u16> {
+        match self.start {
+            StartLine::Response { status } => Some(status),
+            StartLine::Request { .. } => None,
+        }
+    }
+
+    /// The reason phrase of a response; empty for a request.
+    pub fn reason(&self) -> &[u8] {
+        match self.start {
+            StartLine::Response { .. } => {
+                self.slice(parse::REASON_AT, self.start_len.saturating_sub(2))
+            }
+            StartLine::Request { .. } => b"",
+        }
+    }
+
+    /// The value of the first line of that name, trimmed.
+    pub fn header<'n>(&self, name: impl Into<HeaderName<'n>>) -> Option<&[u8]> {
+        let name = name.into();
+        self.slots.iter().find(|s| self.is_named(s, name)).map(|s| self.value_of(s))
+    }
+
+    /// As [`Message::header`], when it is UTF-8.
+    pub fn header_str<'n>(&self, name: impl Into<HeaderName<'n>>) -> Option<&str> {
+        self.header(name).and_then(|v| std::str::from_utf8(v).ok())
+    }
+
+    /// The values of all lines of that name, one item per line.
+    pub fn headers<'a>(&'a self, name: HeaderName<'a>) -> impl Iterator<Item = &'a [u8]> {
+        self.slots.iter().filter(move |s| self.is_named(s, name)).map(|s| self.value_of(s))
+    }
+
+    /// The comma-separated values of all lines of that name ([`split_list`]).
+    pub fn values<'a>(&'a self, name: HeaderName<'a>) -> impl Iterator<Item = &'a [u8]> {
+        self.headers(name).flat_map(|line| -> Items<'a> { split_list(line) })
+    }
+
+    /// Every header line in order: its name and its value.
+    pub fn header_lines(&self) -> impl Iterator<Item = (HeaderName<'_>, &[u8])> {
+        self.slots.iter().map(|s| (self.name_of(s), self.value_of(s)))
+    }
+
+    /// The body.
+    pub fn body(&self) -> &[u8] {
+        &self.bytes[self.body_at as usize..]
+    }
+
+    /// The body, sharing the message's memory.
+    pub fn body_bytes(&self) -> Bytes {
+        self.bytes.slice(self.body_at as usize..)
+    }
+
+    /// The whole message as on the wire.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    pub(crate) fn value_of(&self, slot: &Slot) -> &[u8] {
+        let text = self.unfolded.as_ref().unwrap_or(&self.bytes);
+        text::trim_end(&text[slot.value_start()..slot.line_end as usize])
+    }
+
+    pub(crate) fn name_of(&self, slot: &Slot) -> HeaderName<'_> {
+        HeaderName::from_id(slot.id).unwrap_or_else(|| {
+            let raw = self.raw_name(slot);
+            // Indexed names are tokens, so the last resort is never taken.
+            HeaderName::new(raw).unwrap_or(HeaderName::from("X-Invalid"))
+        })
+    }
+
+    pub(crate) fn is_named(&self, slot: &Slot, name: HeaderName<'_>) -> bool {
+        slot.id == name.id()
+            && (slot.id != 0 || self.raw_name(slot).eq_ignore_ascii_case(name.as_str().as_bytes()))
+    }
+
+    fn raw_name(&self, slot: &Slot) -> &[u8] {
+        let line = &self.bytes[slot.line_start as usize..slot.line_end as usize];
+        let end = memchr::memchr(b':', line).unwrap_or(0);
+        text::trim_end(&line[..end])
+    }
+
+    fn slice(&self, start: u32, end: u32) -> &[u8] {
+        self.bytes.get(start as usize..end as usize).unwrap_or_default()
+    }
+}
+
+impl PartialEq for Message {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Message {}
+
+impl fmt::Debug for Message {
+    /// Method or status and size only: everything else is personal data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.method(), self.status()) {
+            (Some(method), _) => write!(f, "Message({method}, {} bytes)", self.bytes.len()),
+            (_, Some(status)) => write!(f, "Message({status}, {} bytes)", self.bytes.len()),
+            _ => write!(f, "Message({} bytes)", self.bytes.len()),
+        }
+    }
+}
+
+impl TryFrom<&[u8]> for Message {
+    type Error = ParseError;
+
+    fn try_from(bytes: &[u8]) -> Result<Self, ParseError> {
+        Self::parse(Bytes::copy_from_slice(bytes))
+    }
+}
+
+/// The first line, as offsets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum StartLine {
+    Request { method_len: u32, uri_end: u32 },
+    Response { status: u16 },
+}
+
+#[cfg(test)]
+mod tests;

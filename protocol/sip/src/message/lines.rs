@@ -1,0 +1,121 @@
+//! Cutting a header section into field lines. Parser and stream framer share this, so that they
+//! can never disagree about where a message ends.
+
+use memchr::{memchr, memchr2};
+
+use crate::error::{ParseError, ParseErrorKind};
+use crate::name::{HeaderName, id_of};
+use crate::text::{is_token, number, trim, trim_end, trim_start};
+
+const RFC: &str = "RFC 3261 §7.3.1";
+
+/// One field line found.
+pub(crate) struct Line {
+    pub(crate) start: usize,
+    /// Behind its CRLF.
+    pub(crate) end: usize,
+    pub(crate) folded: bool,
+}
+
+/// The field line at `at`, continuation lines included; `None` at the blank line.
+///
+/// # Errors
+/// Bytes that end before a CRLF, and CR or LF that stand alone: a peer that takes those for line
+/// ends would see other headers than we do.
+pub(crate) fn next_line(bytes: &[u8], at: usize) -> Result<Option<Line>, ParseError> {
+    if bytes[at..].starts_with(b"\r\n") {
+        return Ok(None);
+    }
+    let mut end = line_end(bytes, at)?;
+    let mut folded = false;
+    while matches!(bytes.get(end), Some(b' ' | b'\t')) {
+        folded = true;
+        end = line_end(bytes, end)?;
+    }
+    Ok(Some(Line { start: at, end, folded }))
+}
+
+/// Behind the CRLF that ends the line at `at`.
+pub(crate) fn line_end(bytes: &[u8], at: usize) -> Result<usize, ParseError> {
+    let cut = ParseError::new(ParseErrorKind::Incomplete, bytes.len(), "CRLF", RFC);
+    let found = at + memchr2(b'\r', b'\n', &bytes[at..]).ok_or(cut)?;
+    match (bytes[found], bytes.get(found + 1)) {
+        (b'\r', Some(b'\n')) => Ok(found + 2),
+        (b'\r', None) => Err(cut),
+        _ => Err(ParseError::syntax(found, "CR and LF together", RFC)),
+    }
+}
+
+/// Name number and where the value begins within `line` (CRLF included).
+pub(crate) fn split_name(line: &[u8]) -> Option<(u8, usize)> {
+    let colon = memchr(b':', line)?;
+    let name = trim_end(&line[..colon]);
+    let id = id_of(name);
+    if id == 0 && !is_token(name) {
+        return None;
+    }
+    let value = trim_start(&line[colon + 1..]);
+    Some((id, line.len() - value.len()))
+}
+
+/// A Content-Length value (RFC 3261 §20.14).
+pub(crate) fn content_length(value: &[u8], at: usize) -> Result<u32, ParseError> {
+    const RFC: &str = "RFC 3261 §20.14";
+    let value = trim(value);
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(ParseError::syntax(at, "digits", RFC));
+    }
+    let range = ParseError::new(ParseErrorKind::Range, at, "a Content-Length below 2^32", RFC);
+    number(value).and_then(|n| u32::try_from(n).ok()).ok_or(range)
+}
+
+/// Notes one more Content-Length; two that differ make the end of the message a matter of opinion.
+pub(crate) fn agree(known: &mut Option<u32>, more: u32, at: usize) -> Result<(), ParseError> {
+    match known {
+        Some(length) if *length != more => Err(ParseError::new(
+            ParseErrorKind::Repeated,
+            at,
+            "one Content-Length",
+            "RFC 3261 §20.14",
+        )),
+        _ => {
+            *known = Some(more);
+            Ok(())
+        }
+    }
+}
+
+/// Length of the body that follows the header section `head` (start line to blank line). Lines
+/// that are no headers are left for the parser to refuse.
+pub(crate) fn body_length(head: &[u8]) -> Result<usize, ParseError> {
+    let mut length = None;
+    let mut has_body = false;
+    let mut at = crlf_end(head, 0);
+    while at < head.len() && !head[at..].starts_with(b"\r\n") {
+        let start = at;
+        at = crlf_end(head, at);
+        while matches!(head.get(at), Some(b' ' | b'\t')) {
+            at = crlf_end(head, at);
+        }
+        let Some((id, value)) = split_name(&head[start..at]) else { continue };
+        if id == HeaderName::CONTENT_LENGTH.id() {
+            let at_value = start + value;
+            agree(&mut length, content_length(&head[at_value..at], at_value)?, at_value)?;
+        }
+        has_body |= id == HeaderName::CONTENT_TYPE.id();
+    }
+    match length {
+        None if has_body => Err(ParseError::new(
+            ParseErrorKind::Missing,
+            head.len(),
+            "Content-Length on a stream",
+            "RFC 3261 §18.3",
+        )),
+        length => Ok(length.unwrap_or(0) as usize),
+    }
+}
+
+/// Behind the next CRLF, bare CR and LF passed over.
+fn crlf_end(head: &[u8], at: usize) -> usize {
+    memchr::memmem::find(&head[at..], b"\r\n").map_or(head.len(), |found| at + found + 2)
+}

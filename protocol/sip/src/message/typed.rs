@@ -1,0 +1,147 @@
+//! Headers decoded on demand.
+
+use super::Message;
+use crate::error::{ParseError, ParseErrorKind};
+use crate::method::Method;
+use crate::name::HeaderName;
+use crate::name_addr::{NameAddr, lenient_seconds};
+use crate::text::{is_lws, number32, trim};
+use crate::via::Via;
+
+/// CSeq (RFC 3261 §20.16).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CSeq<'a> {
+    /// The sequence number.
+    pub number: u32,
+    /// The method.
+    pub method: Method<'a>,
+}
+
+impl<'a> CSeq<'a> {
+    /// Parses a CSeq value.
+    ///
+    /// # Errors
+    /// A number that is none or above 32 bits, a method that is no token.
+    pub fn parse(value: &'a [u8]) -> Result<Self, ParseError> {
+        const RFC: &str = "RFC 3261 §20.16";
+        let value = trim(value);
+        let space = value.iter().position(|b| is_lws(*b)).unwrap_or(value.len());
+        let (number, method) = (&value[..space], trim(&value[space..]));
+        if number.is_empty() || !number.iter().all(u8::is_ascii_digit) {
+            return Err(ParseError::syntax(0, "a sequence number", RFC));
+        }
+        let range = ParseError::new(ParseErrorKind::Range, 0, "a number below 2^32", RFC);
+        let number = number32(number).ok_or(range)?;
+        let method = Method::new(method).ok_or(ParseError::syntax(space, "a method", RFC))?;
+        Ok(Self { number, method })
+    }
+}
+
+impl Message {
+    /// The topmost Via.
+    ///
+    /// # Errors
+    /// None there, or malformed.
+    pub fn top_via(&self) -> Result<Via<'_>, ParseError> {
+        self.vias().next().unwrap_or_else(|| Err(missing("Via")))
+    }
+
+    /// All Via values, topmost first.
+    pub fn vias(&self) -> impl Iterator<Item = Result<Via<'_>, ParseError>> {
+        self.values(HeaderName::VIA).map(Via::parse)
+    }
+
+    /// From.
+    ///
+    /// # Errors
+    /// None there, or malformed.
+    pub fn from_(&self) -> Result<NameAddr<'_>, ParseError> {
+        self.header(HeaderName::FROM).ok_or(missing("From")).and_then(NameAddr::parse)
+    }
+
+    /// To.
+    ///
+    /// # Errors
+    /// None there, or malformed.
+    pub fn to(&self) -> Result<NameAddr<'_>, ParseError> {
+        self.header(HeaderName::TO).ok_or(missing("To")).and_then(NameAddr::parse)
+    }
+
+    /// The tag of From.
+    pub fn from_tag(&self) -> Option<&[u8]> {
+        self.from_().ok().and_then(|f| f.tag())
+    }
+
+    /// The tag of To.
+    pub fn to_tag(&self) -> Option<&[u8]> {
+        self.to().ok().and_then(|t| t.tag())
+    }
+
+    /// Call-ID; absent only from a message of [`Message::parse_lenient`].
+    pub fn call_id(&self) -> Option<&[u8]> {
+        self.header(HeaderName::CALL_ID)
+    }
+
+    /// CSeq.
+    ///
+    /// # Errors
+    /// None there, or malformed.
+    pub fn cseq(&self) -> Result<CSeq<'_>, ParseError> {
+        self.header(HeaderName::CSEQ).ok_or(missing("CSeq")).and_then(CSeq::parse)
+    }
+
+    /// Each Contact. A `*` gives none: see [`Message::is_contact_star`].
+    pub fn contacts(&self) -> impl Iterator<Item = Result<NameAddr<'_>, ParseError>> {
+        self.values(HeaderName::CONTACT).filter(|v| *v != b"*").map(NameAddr::parse)
+    }
+
+    /// Whether Contact is `*`: every binding is meant (RFC 3261 §10.2.2).
+    pub fn is_contact_star(&self) -> bool {
+        self.header(HeaderName::CONTACT) == Some(b"*")
+    }
+
+    /// Max-Forwards; `None` when it is absent or no number up to 255.
+    pub fn max_forwards(&self) -> Option<u8> {
+        self.header(HeaderName::MAX_FORWARDS).and_then(number32).and_then(|n| u8::try_from(n).ok())
+    }
+
+    /// Expires in seconds. A value that is no number reads as 3600, one too large as the largest.
+    pub fn expires(&self) -> Option<u32> {
+        self.header(HeaderName::EXPIRES).map(lenient_seconds)
+    }
+
+    /// Each Route value, topmost first.
+    pub fn routes(&self) -> impl Iterator<Item = Result<NameAddr<'_>, ParseError>> {
+        self.values(HeaderName::ROUTE).map(NameAddr::parse)
+    }
+
+    /// Each Record-Route value, topmost first.
+    pub fn record_routes(&self) -> impl Iterator<Item = Result<NameAddr<'_>, ParseError>> {
+        self.values(HeaderName::RECORD_ROUTE).map(NameAddr::parse)
+    }
+
+    /// Content-Type with its parameters.
+    pub fn content_type(&self) -> Option<&[u8]> {
+        self.header(HeaderName::CONTENT_TYPE)
+    }
+
+    /// Whether the body is of the media type given, parameters and case aside.
+    pub fn has_content_type(&self, media_type: &str) -> bool {
+        self.content_type().is_some_and(|value| {
+            let end = memchr::memchr(b';', value).unwrap_or(value.len());
+            trim(&value[..end]).eq_ignore_ascii_case(media_type.as_bytes())
+        })
+    }
+
+    /// Whether a list of tokens (Supported, Require, Allow …) holds `token`, case aside.
+    pub fn lists(&self, name: HeaderName<'_>, token: &str) -> bool {
+        self.slots.iter().filter(|s| self.is_named(s, name)).any(|s| {
+            crate::text::split_list(self.value_of(s))
+                .any(|item| item.eq_ignore_ascii_case(token.as_bytes()))
+        })
+    }
+}
+
+pub(super) fn missing(name: &'static str) -> ParseError {
+    ParseError::new(ParseErrorKind::Missing, 0, name, "RFC 3261 §8.1.1")
+}

@@ -1,0 +1,221 @@
+//! Who is it? Digest (RFC 3261 §22, RFC 7616, RFC 8760), bearer tokens (RFC 8898), proven flows.
+//!
+//! An unknown user and a wrong password are answered alike, and take the same work, so that a
+//! scanner learns nothing.
+
+use crate::config::{Config, ConfigError};
+use crate::core::{EdgeCore, Present};
+use crate::nonce::{NonceCheck, Nonces};
+use crate::ports::EdgeEvent;
+use sansio::Redacted;
+use sip::digest::{Algorithm, ChallengeBuilder, Credentials};
+use sip::transaction::{Arrival, ServerKey};
+use sip::{Aor, HeaderName, Message, response_to};
+use std::time::Duration;
+
+/// The edge's means of authentication.
+pub(crate) struct Authenticator {
+    nonces: Nonces,
+    algorithms: Vec<Algorithm>,
+    md5_first: Vec<String>,
+}
+
+/// Which of the two digest dialects: for us as registrar, or as proxy (RFC 3261 §22.2, §22.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Face {
+    Registrar,
+    Proxy,
+}
+
+/// What credentials proved.
+#[derive(Debug, PartialEq, Eq)]
+enum Proof {
+    /// This address of record.
+    Is(String),
+    /// Nothing yet: challenge.
+    Missing,
+    /// The nonce is spent: challenge with `stale`.
+    Stale,
+    /// Wrong user or password, or not allowed to be who it says it is.
+    Wrong,
+}
+
+impl Authenticator {
+    pub(crate) fn new(config: &Config, key: &Redacted<[u8; 32]>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            nonces: Nonces::new(key, Duration::from_secs(config.nonce_lifetime_s)),
+            algorithms: config.algorithms()?,
+            md5_first: config.digest_md5_first.iter().map(|s| s.to_ascii_lowercase()).collect(),
+        })
+    }
+
+    /// The algorithms to offer a user agent, in order.
+    fn offer(&self, user_agent: &str) -> Vec<Algorithm> {
+        let agent = user_agent.to_ascii_lowercase();
+        let md5_first = self.md5_first.iter().any(|prefix| {
+            if prefix.is_empty() { agent.is_empty() } else { agent.starts_with(prefix.as_str()) }
+        });
+        let mut offer = self.algorithms.clone();
+        if md5_first {
+            offer.sort_by_key(|a| *a != Algorithm::Md5);
+        }
+        offer
+    }
+}
+
+impl EdgeCore {
+    /// The address of record a request proves, or `None` after it was answered (challenged or
+    /// refused). `aor` is who it claims to be.
+    pub(crate) fn authenticate(
+        &mut self,
+        at: Present,
+        key: ServerKey,
+        arrival: &Arrival,
+        request: &Message,
+        claim: (&Aor, Face),
+    ) -> Option<()> {
+        let (aor, face) = claim;
+        if face == Face::Proxy && self.proven.get(&arrival.flow).is_some_and(|a| a == aor.as_str())
+        {
+            return Some(());
+        }
+        let Some(realm) = self.directory.realm(aor.host()) else {
+            self.reply(at, key, request, 403, "Domain Not Served Here", &[]);
+            return None;
+        };
+        match self.prove(at, request, &realm, face) {
+            Proof::Is(proven) if proven == aor.as_str() => Some(()),
+            Proof::Missing => {
+                self.challenge(at, key, request, &realm, face, false);
+                None
+            }
+            Proof::Stale => {
+                self.challenge(at, key, request, &realm, face, true);
+                None
+            }
+            Proof::Is(_) | Proof::Wrong => {
+                self.counters.auth_failures += 1;
+                self.emit(EdgeEvent::AuthFailed {
+                    source: arrival.peer,
+                    user: Redacted::new(aor.user().to_string()),
+                    realm,
+                    method: request.method().map_or(String::new(), |m| m.as_str().to_string()),
+                });
+                self.reply(at, key, request, 403, "Wrong User Or Password", &[]);
+                None
+            }
+        }
+    }
+
+    fn prove(&mut self, at: Present, request: &Message, realm: &str, face: Face) -> Proof {
+        let name = match face {
+            Face::Registrar => HeaderName::AUTHORIZATION,
+            Face::Proxy => HeaderName::PROXY_AUTHORIZATION,
+        };
+        // JsSIP sends its bearer token as Authorization on every request.
+        for value in request.headers(HeaderName::AUTHORIZATION) {
+            if let Some(token) = bearer(value) {
+                let aor = self.directory.bearer(token, at.wall);
+                return aor.map_or(Proof::Wrong, Proof::Is);
+            }
+        }
+        let given = request.headers(name).filter_map(Credentials::parse);
+        let ours = given.filter(|c| c.is_digest() && *c.realm() == *realm.as_bytes()).last();
+        match ours {
+            Some(credentials) => self.verify(at, request, realm, &credentials),
+            None => Proof::Missing,
+        }
+    }
+
+    fn verify(
+        &mut self,
+        at: Present,
+        request: &Message,
+        realm: &str,
+        credentials: &Credentials<'_>,
+    ) -> Proof {
+        let count = credentials.nc().unwrap_or(1);
+        let nonce = std::str::from_utf8(credentials.nonce()).unwrap_or_default();
+        match self.auth.nonces.check(nonce, count, at.wall) {
+            NonceCheck::Foreign | NonceCheck::Stale => return Proof::Stale,
+            NonceCheck::Good => {}
+        }
+        let algorithm = credentials.algorithm().filter(|a| self.auth.algorithms.contains(a));
+        let Some(algorithm) = algorithm else { return Proof::Missing };
+        // "user" or "user@domain": both are in use.
+        let username = credentials.username();
+        let username = String::from_utf8_lossy(&username);
+        let user = username.split('@').next().unwrap_or_default().to_string();
+        let known = self.directory.ha1(realm, &user, algorithm);
+        // An unknown user costs the same work and gives the same answer.
+        let ha1 = known.clone().unwrap_or_else(|| Redacted::new(String::from("0")));
+        let method = request.method().map_or(b"".as_slice(), |m| m.as_bytes());
+        let right = sip::digest::verify(credentials, method, ha1.reveal());
+        if right && known.is_some() {
+            self.auth.nonces.spend(nonce, count, at.wall);
+            Proof::Is(Aor::new(&user, realm).as_str().to_string())
+        } else {
+            Proof::Wrong
+        }
+    }
+
+    fn challenge(
+        &mut self,
+        at: Present,
+        key: ServerKey,
+        request: &Message,
+        realm: &str,
+        face: Face,
+        stale: bool,
+    ) {
+        let agent = request.header(HeaderName::USER_AGENT).unwrap_or_default();
+        let agent = String::from_utf8_lossy(agent);
+        let (status, reason, header) = match face {
+            Face::Registrar => (401, "Unauthorized", HeaderName::WWW_AUTHENTICATE),
+            Face::Proxy => (407, "Proxy Authentication Required", HeaderName::PROXY_AUTHENTICATE),
+        };
+        // All challenges of one response share nonce and opaque.
+        let nonce = self.auth.nonces.issue(at.wall, &mut *self.entropy);
+        let opaque = self.entropy.token(12);
+        let tag = self.entropy.token(10);
+        let mut builder = response_to(request, status, reason).to_tag(&tag);
+        for algorithm in self.auth.offer(&agent) {
+            let opaque = Some(opaque.as_str());
+            let challenge = ChallengeBuilder { realm, nonce: &nonce, opaque, algorithm, stale };
+            builder = builder.header(header, challenge.build());
+        }
+        self.layer.respond(at.now, &key, builder.build());
+    }
+}
+
+fn bearer(value: &[u8]) -> Option<&str> {
+    let value = std::str::from_utf8(value).ok()?.trim();
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authenticator() -> Authenticator {
+        Authenticator::new(&Config::default(), &Redacted::new([0; 32])).unwrap()
+    }
+
+    #[test]
+    fn sha256_stands_first_except_for_agents_that_stop_at_what_they_do_not_know() {
+        let auth = authenticator();
+        assert_eq!(auth.offer("Linphone/5.1")[0], Algorithm::Sha256);
+        assert_eq!(auth.offer("JsSIP 3.10.1")[0], Algorithm::Md5);
+        assert_eq!(auth.offer("baresip v1.0.0 (x86_64/linux)")[0], Algorithm::Md5);
+        assert_eq!(auth.offer("")[0], Algorithm::Md5);
+        assert_eq!(auth.offer("JsSIP 3.10.1").len(), 2);
+    }
+
+    #[test]
+    fn bearer_tokens_are_found_without_regard_to_case() {
+        assert_eq!(bearer(b"Bearer abc"), Some("abc"));
+        assert_eq!(bearer(b"bearer  abc "), Some("abc"));
+        assert_eq!(bearer(b"Digest username=\"x\""), None);
+    }
+}

@@ -1,0 +1,142 @@
+//! The edge's configuration, composed into `whimbrel.toml` as `[edge]`.
+
+use sansio::Transport;
+use serde::Deserialize;
+use sip::digest::Algorithm;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// `[edge]`: what the edge admits and how it authenticates.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Digest algorithms offered, in this order (RFC 8760): `SHA-256`, `SHA-512-256`, `MD5`.
+    pub digest_algorithms: Vec<String>,
+    /// User agents (prefixes, without regard to case) that are offered MD5 first, because they
+    /// give up on a first challenge they do not know. An empty string stands for a request that
+    /// names no user agent.
+    pub digest_md5_first: Vec<String>,
+    /// How long a nonce is good for, in seconds.
+    pub nonce_lifetime_s: u64,
+    /// Calls one shard holds at most; more are refused with 503.
+    pub calls_max: usize,
+    /// Branches one request forks into at most (RFC 5393 Max-Breadth).
+    pub branches_max: usize,
+    /// How long a phone may ring, in seconds (Timer C, RFC 3261 §16.6 step 11: above 180).
+    pub ring_timeout_s: u64,
+    /// Whether media to a device on TLS must be encrypted (`required`), or is retried in clear
+    /// when the device refuses RTP/SAVP with 488 (`preferred`).
+    pub media_encryption: MediaEncryption,
+}
+
+/// How strictly media follows the signalling's encryption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MediaEncryption {
+    /// Never RTP in clear to a device on TLS.
+    Required,
+    /// SRTP first; in clear when the device refuses it.
+    Preferred,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            digest_algorithms: vec!["SHA-256".into(), "MD5".into()],
+            digest_md5_first: ["JsSIP", "baresip", "SIPp", ""].map(String::from).to_vec(),
+            nonce_lifetime_s: 300,
+            calls_max: 100_000,
+            branches_max: 20,
+            ring_timeout_s: 185,
+            media_encryption: MediaEncryption::Required,
+        }
+    }
+}
+
+/// A field whose value makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// An algorithm no RFC names.
+    #[error(
+        "edge.digest_algorithms: '{0}' is not a digest algorithm; use SHA-256, SHA-512-256 or MD5"
+    )]
+    UnknownAlgorithm(String),
+    /// Nothing to authenticate with.
+    #[error("edge.digest_algorithms is empty; name at least one of SHA-256, SHA-512-256, MD5")]
+    NoAlgorithm,
+    /// Below what RFC 3261 allows.
+    #[error("edge.ring_timeout_s is {0}; it must be above 180 (RFC 3261 §16.6 step 11)")]
+    RingTimeoutTooShort(u64),
+}
+
+impl Config {
+    /// Checks every field and reads the algorithms.
+    pub fn algorithms(&self) -> Result<Vec<Algorithm>, ConfigError> {
+        if self.ring_timeout_s <= 180 {
+            return Err(ConfigError::RingTimeoutTooShort(self.ring_timeout_s));
+        }
+        let algorithms: Vec<Algorithm> = self
+            .digest_algorithms
+            .iter()
+            .map(|name| algorithm(name).ok_or_else(|| ConfigError::UnknownAlgorithm(name.clone())))
+            .collect::<Result<_, _>>()?;
+        if algorithms.is_empty() { Err(ConfigError::NoAlgorithm) } else { Ok(algorithms) }
+    }
+
+    /// How long a phone may ring.
+    pub fn ring_timeout(&self) -> Duration {
+        Duration::from_secs(self.ring_timeout_s)
+    }
+}
+
+fn algorithm(name: &str) -> Option<Algorithm> {
+    match name.to_ascii_uppercase().as_str() {
+        "SHA-256" => Some(Algorithm::Sha256),
+        "SHA-512-256" => Some(Algorithm::Sha512_256),
+        "MD5" => Some(Algorithm::Md5),
+        _ => None,
+    }
+}
+
+/// An address of ours and the name others know it by (design decision 12).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// The transport.
+    pub transport: Transport,
+    /// The local address messages come to.
+    pub bind: SocketAddr,
+    /// Host and port to write into Via and Record-Route.
+    pub advertise: String,
+}
+
+/// Which part of the server this core is.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The node.
+    pub node: u16,
+    /// The shard.
+    pub shard: u16,
+    /// How many shards the node runs.
+    pub shards: u16,
+    /// Every listener of the node.
+    pub listeners: Vec<Listener>,
+}
+
+impl Place {
+    /// What to write as our own address for messages that leave by `transport`, preferring the
+    /// listener at `local`.
+    pub fn advertise(&self, transport: Transport, local: Option<SocketAddr>) -> &str {
+        let fits = |l: &&Listener| l.transport == transport;
+        self.listeners
+            .iter()
+            .find(|l| fits(l) && Some(l.bind) == local)
+            .or_else(|| self.listeners.iter().find(|l| fits(l) && same_family(l.bind, local)))
+            .or_else(|| self.listeners.iter().find(fits))
+            .map_or("whimbrel.invalid", |l| l.advertise.as_str())
+    }
+}
+
+fn same_family(bind: SocketAddr, local: Option<SocketAddr>) -> bool {
+    local.is_none_or(|l| l.is_ipv4() == bind.is_ipv4())
+}

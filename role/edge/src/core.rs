@@ -1,0 +1,444 @@
+//! One shard's edge: takes messages, notes and answers; gives messages, questions and events.
+//!
+//! ```text
+//!  handle_received ─► sanity ─► ours? other shard? ─► transaction layer ─┬─► register.rs
+//!  handle_note                                                          ├─► initial.rs ─► branch.rs
+//!  handle_answer ───────────────► whoever asked                         ├─► in_dialog.rs
+//!  handle_timeout                                                       └─► responses ─► their request
+//! ```
+
+use crate::authenticate::Authenticator;
+use crate::branch::BranchId;
+use crate::call::Call;
+use crate::config::{Config, ConfigError, Place};
+use crate::forward::Forward;
+use crate::in_dialog::Passing;
+use crate::ports::{Answer, AskId, Directory, EdgeEvent, Locations, Question, Reach, Router};
+use crate::register::PendingRegister;
+use crate::token::TokenKeys;
+use bytes::Bytes;
+use sansio::{Entropy, FlowId, Redacted, Transport, WallTime};
+use sip::Message;
+use sip::transaction::{ClientKey, Layer, Output, ServerKey, TransactionKey};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// Pseudo flows for UDP contacts whose flow is not known (after a restart) have this bit.
+const DIALLED: u64 = 1 << 63;
+
+/// The present, in both reckonings.
+#[derive(Debug, Clone, Copy)]
+pub struct Present {
+    /// For timers.
+    pub now: Instant,
+    /// For records, nonces and leases.
+    pub wall: WallTime,
+}
+
+/// A whole SIP message and where it came from.
+#[derive(Debug, Clone)]
+pub struct Inbound {
+    /// The flow to answer by.
+    pub flow: FlowId,
+    /// Its transport.
+    pub transport: Transport,
+    /// Our address.
+    pub local: SocketAddr,
+    /// Theirs.
+    pub peer: SocketAddr,
+    /// The bytes.
+    pub message: Bytes,
+}
+
+/// A message to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outbound {
+    /// How.
+    pub to: OutboundTo,
+    /// The bytes.
+    pub message: Bytes,
+}
+
+/// How a message leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutboundTo {
+    /// By a flow, of this shard or another.
+    Flow(FlowId),
+    /// By UDP between two addresses, whether or not a flow is known.
+    Udp {
+        /// Our address.
+        local: SocketAddr,
+        /// Theirs.
+        peer: SocketAddr,
+    },
+}
+
+/// What other shards and the shell tell an edge.
+#[derive(Debug)]
+pub enum Note {
+    /// A request of a dialog this shard tracks, received by another.
+    HandOff(Inbound),
+    /// The answer to a question.
+    Answer(AskId, Answer),
+    /// End this call: an administrator said so.
+    HangUp(u64),
+    /// The relay heard nothing on this call for too long, and it is not on hold.
+    MediaSilent(u64),
+    /// Take no new calls: the server stops.
+    Drain,
+}
+
+/// Counters of one shard, for metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Requests taken up.
+    pub requests: u64,
+    /// Messages that could not be parsed.
+    pub malformed: u64,
+    /// Requests refused for want of good credentials.
+    pub auth_failures: u64,
+    /// Route tokens that did not open.
+    pub forged_tokens: u64,
+    /// Calls begun.
+    pub calls: u64,
+    /// Messages handed to another shard.
+    pub handed_off: u64,
+}
+
+/// The edge of one shard.
+pub struct EdgeCore {
+    pub(crate) place: Place,
+    pub(crate) config: Config,
+    pub(crate) directory: Box<dyn Directory>,
+    pub(crate) locations: Box<dyn Locations>,
+    pub(crate) router: Box<dyn Router>,
+    pub(crate) layer: Layer,
+    pub(crate) auth: Authenticator,
+    pub(crate) tokens: TokenKeys,
+    pub(crate) entropy: Box<dyn Entropy + Send>,
+    pub(crate) counters: Counters,
+    /// Addresses of record proved on a stream flow; a datagram proves nothing about the next.
+    pub(crate) proven: HashMap<FlowId, String>,
+    pub(crate) forwards: HashMap<ServerKey, Forward>,
+    pub(crate) branches: HashMap<ClientKey, (ServerKey, BranchId)>,
+    pub(crate) passing: HashMap<ClientKey, Passing>,
+    pub(crate) calls: BTreeMap<u64, Call>,
+    pub(crate) draining: bool,
+    pub(crate) loop_salt: u64,
+    /// Our address the message under way came to.
+    pub(crate) arrived_at: SocketAddr,
+    /// When which response context wants its time-out.
+    pub(crate) context_deadlines: BTreeSet<(Instant, ServerKey)>,
+    pending: HashMap<AskId, Pending>,
+    dialled: HashMap<(SocketAddr, SocketAddr), FlowId>,
+    dialled_by_flow: HashMap<FlowId, (SocketAddr, SocketAddr)>,
+    next_ask: u64,
+    outbox: VecDeque<Outbound>,
+    asks: VecDeque<(AskId, Question)>,
+    events: VecDeque<EdgeEvent>,
+    notes: VecDeque<(u16, Note)>,
+}
+
+/// Who waits for an answer.
+#[derive(Debug)]
+pub(crate) enum Pending {
+    /// A REGISTER.
+    Register(PendingRegister),
+    /// A call whose record is being opened.
+    OpenCall(ServerKey),
+    /// A branch whose offer is being written.
+    BranchOffer(ServerKey, BranchId),
+    /// A branch whose response waits for its description.
+    BranchAnswer(ServerKey, BranchId),
+    /// A request in a dialog, waiting for its description.
+    PassRequest(Box<crate::in_dialog::Held>),
+    /// A response in a dialog, waiting for its description.
+    PassResponse(ClientKey, Box<Message>),
+}
+
+/// Why a request of ours got no final response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Timer B or F: a 408.
+    TimedOut,
+    /// The flow broke: a 503.
+    FlowFailed,
+}
+
+/// Secrets every shard of the server shares.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    /// Signs nonces.
+    pub nonce: Redacted<[u8; 32]>,
+    /// Seals route tokens, with its id.
+    pub token: (u8, Redacted<[u8; 16]>),
+}
+
+/// What an edge reads at once.
+pub struct Snapshots {
+    /// Accounts.
+    pub directory: Box<dyn Directory>,
+    /// Devices.
+    pub locations: Box<dyn Locations>,
+    /// Plans.
+    pub router: Box<dyn Router>,
+}
+
+impl EdgeCore {
+    /// An edge at `place`.
+    ///
+    /// # Errors
+    /// The configuration's first field that makes no sense.
+    pub fn new(
+        place: Place,
+        config: Config,
+        keys: &Keys,
+        snapshots: Snapshots,
+        mut entropy: Box<dyn Entropy + Send>,
+    ) -> Result<Self, ConfigError> {
+        let auth = Authenticator::new(&config, &keys.nonce)?;
+        let layer = crate::forward::new_layer(entropy.next_u64());
+        Ok(Self {
+            place,
+            auth,
+            layer,
+            config,
+            directory: snapshots.directory,
+            locations: snapshots.locations,
+            router: snapshots.router,
+            tokens: TokenKeys::new(keys.token.0, &keys.token.1),
+            entropy,
+            counters: Counters::default(),
+            proven: HashMap::new(),
+            forwards: HashMap::new(),
+            branches: HashMap::new(),
+            passing: HashMap::new(),
+            calls: BTreeMap::new(),
+            draining: false,
+            loop_salt: u64::from_le_bytes(nonce_head(&keys.nonce)),
+            arrived_at: SocketAddr::from(([0, 0, 0, 0], 0)),
+            context_deadlines: BTreeSet::new(),
+            pending: HashMap::new(),
+            dialled: HashMap::new(),
+            dialled_by_flow: HashMap::new(),
+            next_ask: 0,
+            outbox: VecDeque::new(),
+            asks: VecDeque::new(),
+            events: VecDeque::new(),
+            notes: VecDeque::new(),
+        })
+    }
+
+    /// A message came.
+    pub fn handle_received(&mut self, at: Present, inbound: Inbound) {
+        let Some(message) = self.admit(&inbound) else { return };
+        if let Some(shard) = self.other_owner(&message) {
+            self.counters.handed_off += 1;
+            self.notes.push_back((shard, Note::HandOff(inbound)));
+            return;
+        }
+        self.take(at, &inbound, message);
+    }
+
+    /// Another shard or the shell has something to say.
+    pub fn handle_note(&mut self, at: Present, note: Note) {
+        match note {
+            Note::HandOff(inbound) => {
+                if let Some(message) = self.admit(&inbound) {
+                    self.take(at, &inbound, message);
+                }
+            }
+            Note::Answer(id, answer) => self.handle_answer(at, id, answer),
+            Note::HangUp(call) => self.hang_up(at, call, crate::EndCause::HungUp),
+            Note::MediaSilent(call) => self.hang_up(at, call, crate::EndCause::MediaSilence),
+            Note::Drain => self.draining = true,
+        }
+        self.run_layer(at);
+    }
+
+    /// The answer to a question came.
+    pub fn handle_answer(&mut self, at: Present, id: AskId, answer: Answer) {
+        let Some(pending) = self.pending.remove(&id) else { return };
+        match (pending, answer) {
+            (Pending::Register(waiting), Answer::Registered(result)) => {
+                self.finish_register(at, waiting, result);
+            }
+            (Pending::OpenCall(key), Answer::Opened(result)) => {
+                self.call_opened(at, key, result);
+            }
+            (Pending::BranchOffer(key, branch), Answer::Relayed(result)) => {
+                self.branch_offer_ready(at, key, branch, result);
+            }
+            (Pending::BranchAnswer(key, branch), Answer::Relayed(result)) => {
+                self.branch_answer_ready(at, key, branch, result);
+            }
+            (Pending::PassRequest(held), Answer::Relayed(result)) => {
+                self.pass_request_ready(at, *held, result);
+            }
+            (Pending::PassResponse(key, message), Answer::Relayed(result)) => {
+                self.pass_response_ready(at, &key, &message, result);
+            }
+            (pending, answer) => {
+                debug_assert!(false, "{pending:?} was answered with {answer:?}");
+            }
+        }
+        self.run_layer(at);
+    }
+
+    /// A flow closed.
+    pub fn handle_flow_closed(&mut self, at: Present, flow: FlowId) {
+        self.proven.remove(&flow);
+        self.events.push_back(EdgeEvent::FlowClosed { flow });
+        self.layer.handle_flow_failed(at.now, flow);
+        self.run_layer(at);
+    }
+
+    /// Time passed.
+    pub fn handle_timeout(&mut self, at: Present) {
+        self.layer.handle_timeout(at.now);
+        self.run_layer(at);
+        self.contexts_timeout(at);
+        self.run_layer(at);
+    }
+
+    /// When to call [`Self::handle_timeout`] next.
+    pub fn poll_timeout(&mut self) -> Option<Instant> {
+        let contexts = self.next_context_timeout();
+        [self.layer.poll_timeout(), contexts].into_iter().flatten().min()
+    }
+
+    /// A message to send.
+    pub fn poll_transmit(&mut self) -> Option<Outbound> {
+        self.outbox.pop_front()
+    }
+
+    /// A question to have answered.
+    pub fn poll_ask(&mut self) -> Option<(AskId, Question)> {
+        self.asks.pop_front()
+    }
+
+    /// Something that happened.
+    pub fn poll_event(&mut self) -> Option<EdgeEvent> {
+        self.events.pop_front()
+    }
+
+    /// A note for another shard.
+    pub fn poll_note(&mut self) -> Option<(u16, Note)> {
+        self.notes.pop_front()
+    }
+
+    /// Calls this shard tracks.
+    pub fn calls_open(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    pub(crate) fn ask(&mut self, question: Question, pending: Pending) {
+        self.next_ask += 1;
+        let id = AskId(self.next_ask);
+        self.pending.insert(id, pending);
+        self.asks.push_back((id, question));
+    }
+
+    pub(crate) fn emit(&mut self, event: EdgeEvent) {
+        self.events.push_back(event);
+    }
+
+    /// The flow to a device: its live one, or a pseudo flow that stands for a pair of addresses.
+    pub(crate) fn flow_of(&mut self, reach: &Reach) -> Option<FlowId> {
+        if let Some(flow) = reach.flow {
+            return Some(flow);
+        }
+        if reach.transport != Transport::Udp {
+            return None;
+        }
+        let pair = (reach.local, reach.peer);
+        let next = FlowId {
+            node: self.place.node,
+            shard: self.place.shard,
+            id: DIALLED | self.dialled.len() as u64,
+        };
+        let flow = *self.dialled.entry(pair).or_insert(next);
+        self.dialled_by_flow.insert(flow, pair);
+        Some(flow)
+    }
+
+    pub(crate) fn transmit(&mut self, flow: FlowId, message: Bytes) {
+        let to = match self.dialled_by_flow.get(&flow) {
+            Some((local, peer)) => OutboundTo::Udp { local: *local, peer: *peer },
+            None => OutboundTo::Flow(flow),
+        };
+        self.outbox.push_back(Outbound { to, message });
+    }
+
+    /// A branch parameter of ours: it names node and shard, so that the response finds home.
+    pub(crate) fn new_branch(&mut self) -> String {
+        let mut branch = net::branch_prefix(self.place.node, self.place.shard);
+        branch.push_str(&self.entropy.token(16));
+        branch
+    }
+
+    /// Runs the transaction layer dry.
+    pub(crate) fn run_layer(&mut self, at: Present) {
+        while let Some(output) = self.layer.poll_output() {
+            self.handle_output(at, output);
+        }
+    }
+
+    fn take(&mut self, at: Present, inbound: &Inbound, message: Message) {
+        self.counters.requests += u64::from(message.is_request());
+        self.arrived_at = inbound.local;
+        self.layer.handle_message(at.now, crate::forward::arrival(inbound), message);
+        self.run_layer(at);
+    }
+
+    fn handle_output(&mut self, at: Present, output: Output) {
+        match output {
+            Output::Transmit { flow, message, .. } => self.transmit(flow, message),
+            Output::Request { key: Some(key), arrival, message } => {
+                self.handle_request(at, key, &arrival, message);
+            }
+            Output::Request { key: None, arrival, message } => {
+                self.pass_ack(at, &arrival, &message);
+            }
+            Output::Cancel { invite, .. } => self.handle_cancel(at, invite),
+            Output::Response { key, message } => self.handle_response(at, &key, message),
+            Output::TimedOut { key } => self.handle_failed(at, &key, Failure::TimedOut),
+            Output::FlowFailed { key } => self.handle_failed(at, &key, Failure::FlowFailed),
+            Output::Terminated { key: TransactionKey::Client(key), .. } => self.client_gone(key),
+            Output::Terminated { key: TransactionKey::Server(key), .. } => self.server_gone(key),
+            Output::Ack { .. } | Output::StrayResponse { .. } => {}
+        }
+    }
+
+    fn handle_response(&mut self, at: Present, key: &ClientKey, message: Message) {
+        if let Some((server, branch)) = self.branches.get(key).copied() {
+            self.branch_response(at, server, branch, message);
+        } else if self.passing.contains_key(key) {
+            self.pass_response(at, key, message);
+        }
+    }
+
+    fn handle_failed(&mut self, at: Present, key: &ClientKey, why: Failure) {
+        if let Some((server, branch)) = self.branches.get(key).copied() {
+            self.branch_failed(at, server, branch, why);
+        } else if self.passing.contains_key(key) {
+            self.pass_failed(at, key, why);
+        }
+    }
+}
+
+/// The loop salt is shared by all shards, as a request may come back to another.
+fn nonce_head(key: &Redacted<[u8; 32]>) -> [u8; 8] {
+    let mut head = [0; 8];
+    head.copy_from_slice(&key.reveal()[24..]);
+    head
+}
+
+/// A retry hint for refusals under load.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);

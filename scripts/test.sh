@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# `make test`: prepares what the tests need, then checks and tests everything. .ci/run calls it.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+"$REPO/scripts/setup.sh" test
+"$REPO/scripts/web.sh" test
+"$REPO/scripts/check.sh"
+cd "$REPO"
+features=$(cargo_features)
+
+# Stories that drive a browser keep their own npm packages beside them.
+for lock in tests/*/package-lock.json; do
+  [ -f "$lock" ] || continue
+  folder=$(dirname "$lock") stamp=$(dirname "$lock")/node_modules/.whimbrel-installed
+  want=$(sha256sum "$lock" | cut -d' ' -f1)
+  [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && continue
+  say "test: npm ci in $folder"
+  (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error)
+  echo "$want" >"$stamp"
+done
+
+say "test: building the server the stories start"
+# shellcheck disable=SC2086
+cargo build --quiet --locked -p whimbrel $features
+export WHIMBREL_BIN=$CARGO_TARGET_DIR/debug/whimbrel
+export WHIMBREL_PYTHON=$CACHE/pesq/bin/python
+
+say "test: the workspace"
+if have cargo-nextest; then
+  # shellcheck disable=SC2086
+  cargo nextest run --locked --workspace $features
+else
+  # shellcheck disable=SC2086
+  cargo test --quiet --locked --workspace --lib --bins --tests $features
+fi
+
+say "test: examples in the documentation"
+# shellcheck disable=SC2086
+cargo test --quiet --locked --workspace --doc $features
+say "test: all passed"
