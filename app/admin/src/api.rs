@@ -26,7 +26,8 @@ const STREAMS_MAX: usize = 256;
 pub struct Options {
     /// Limits of sign-in attempts.
     pub login: LoginLimits,
-    /// The session cookie goes over TLS only. Off: for developing the pages over plain HTTP on this machine.
+    /// The session cookie goes over TLS only. Off: for developing the pages over plain HTTP on this
+    /// machine.
     pub secure_cookie: bool,
     /// The pages; without them only the API is served.
     pub pages: Option<Pages>,

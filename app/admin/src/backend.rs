@@ -1,4 +1,5 @@
-//! The port through which the API reaches the server. `app/whimbrel` implements it; the tests have one in memory.
+//! The port through which the API reaches the server. `app/whimbrel` implements it; the tests have
+//! one in memory.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,18 +15,20 @@ use crate::model::{
 /// A boxed answer, so that the port can be a trait object.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendError>> + Send + 'a>>;
 
-/// Live events, in order. A stream that fell behind yields [`LiveEvent::Lagged`] instead of what it lost; it ends when
-/// the server stops.
+/// Live events, in order. A stream that fell behind yields [`LiveEvent::Lagged`] instead of what it
+/// lost; it ends when the server stops.
 pub type EventStream = Pin<Box<dyn Stream<Item = LiveEvent> + Send>>;
 
 /// What the API asks of the server.
 ///
-/// Who may ask is decided before: by the route's entry in the table and by [`Scope`]. `account` is always `user@domain`
-/// with the domain in lower case; passwords are the plain ones, to be hashed at once and never logged.
+/// Who may ask is decided before: by the route's entry in the table and by [`Scope`]. `account` is
+/// always `user@domain` with the domain in lower case; passwords are the plain ones, to be hashed
+/// at once and never logged.
 pub trait Backend: Send + Sync + 'static {
     /// Checks name and password and opens a session.
     ///
-    /// [`BackendError::Refused`] for a name that does not exist as for a wrong password, after the same work.
+    /// [`BackendError::Refused`] for a name that does not exist as for a wrong password, after the
+    /// same work.
     fn sign_in<'a>(&'a self, login: &'a str, password: &'a str) -> Answer<'a, Session>;
 
     /// Opens a session by a one-time link; the link is spent even if the answer is lost.
@@ -43,13 +46,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Users of all domains in alphabetical order.
     fn users(&self, page: PageRequest) -> Answer<'_, Page<User>>;
 
-    /// Adds a user. [`BackendError::Exists`]: there is one; [`BackendError::NotFound`]: its domain is not served.
-    fn add_user<'a>(
-        &'a self,
-        account: &'a str,
-        password: &'a str,
-        display_name: Option<&'a str>,
-    ) -> Answer<'a, User>;
+    /// Adds a user. [`BackendError::Exists`]: there is one; [`BackendError::NotFound`]: its domain
+    /// is not served.
+    fn add_user<'a>(&'a self, account: &'a str, password: &'a str) -> Answer<'a, User>;
 
     /// Removes a user, its sessions and registrations.
     fn remove_user<'a>(&'a self, account: &'a str) -> Answer<'a, ()>;

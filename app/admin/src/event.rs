@@ -50,7 +50,8 @@ pub enum LiveEvent {
         /// What came from the party called.
         callee_media: Option<MediaQuality>,
     },
-    /// The receiver fell behind and events were lost; never sent to a client, who gets a snapshot instead.
+    /// The receiver fell behind and events were lost; never sent to a client, who gets a snapshot
+    /// instead.
     Lagged,
 }
 

@@ -21,7 +21,8 @@ const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=256;
 
 /// A body of `application/json`.
 ///
-/// Insisting on the content type also keeps foreign pages out: a plain form cannot send it without a preflight.
+/// Insisting on the content type also keeps foreign pages out: a plain form cannot send it without
+/// a preflight.
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
@@ -149,7 +150,8 @@ fn bad_json(error: &serde_json::Error) -> Problem {
     let text = error.to_string();
     let field = text.split('`').nth(1).map(str::to_owned);
     let problem = Problem::new(StatusCode::BAD_REQUEST, "body", "The body cannot be read")
-        // A message of serde's may quote a value, which may be a password: only its kind is told for those.
+        // A message of serde's may quote a value, which may be a password: only its kind is told
+        // for those.
         .detail(if error.is_data() && text.starts_with("invalid") {
             format!(
                 "A value has the wrong type at line {}, column {}.",

@@ -1,4 +1,5 @@
-//! Who may pass: the session of a request, its role, and whether a browser was tricked into sending it.
+//! Who may pass: the session of a request, its role, and whether a browser was tricked into sending
+//! it.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -10,8 +11,8 @@ use crate::model::Session;
 use crate::problem::Problem;
 use crate::route::Access;
 
-/// The header a page of ours sends with every change. A foreign page cannot: it would need a preflight, which is never
-/// granted.
+/// The header a page of ours sends with every change. A foreign page cannot: it would need a
+/// preflight, which is never granted.
 pub(crate) const CSRF_HEADER: &str = "x-whimbrel";
 /// Longer tokens are not ours.
 const TOKEN_LEN_MAX: usize = 512;
@@ -23,7 +24,8 @@ pub(crate) struct Guard {
     pub(crate) access: Access,
 }
 
-/// The session a request was let through with; handlers of guarded routes take it from the extensions.
+/// The session a request was let through with; handlers of guarded routes take it from the
+/// extensions.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller(pub(crate) Session);
 
@@ -119,6 +121,6 @@ fn from_foreign_page(headers: &HeaderMap) -> bool {
 
 fn csrf() -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "csrf", "The request may come from a foreign page")
-        .detail("A change that is signed in by cookie must carry the header X-Whimbrel and come from this site.")
+        .detail("A change signed in by cookie must carry X-Whimbrel and come from this site.")
         .remedy("Send `X-Whimbrel: 1`, or sign in by `Authorization: Bearer`.")
 }

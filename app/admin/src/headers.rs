@@ -29,9 +29,11 @@ pub(crate) async fn add(request: Request, next: Next) -> Response {
     response
 }
 
-/// The policy of the pages: own scripts, styles and connections, nothing inline, nothing from elsewhere.
+/// The policy of the pages: own scripts, styles and connections, nothing inline, nothing from
+/// elsewhere.
 ///
-/// `host` is the request's `Host`: browsers differ on whether `'self'` covers `wss:` to the same host.
+/// `host` is the request's `Host`: browsers differ on whether `'self'` covers `wss:` to the same
+/// host.
 pub(crate) fn page_policy(host: Option<&str>) -> String {
     let socket = match host.filter(|host| is_authority(host)) {
         Some(host) => format!(" wss://{host}"),

@@ -1,7 +1,8 @@
 //! How often someone may try to sign in. Pure: time is an argument.
 //!
-//! Two buckets are charged by each attempt: one of the account as seen from this source, one of the source as a whole.
-//! An attempt that succeeds is given back. Neither bucket locks an account for its owner elsewhere.
+//! Two buckets are charged by each attempt: one of the account as seen from this source, one of the
+//! source as a whole. An attempt that succeeds is given back. Neither bucket locks an account for
+//! its owner elsewhere.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -1,5 +1,5 @@
-//! What the API speaks of, as it stands in its JSON. Times are Unix time in milliseconds (`_at_ms`), lengths of time
-//! milliseconds (`_ms`); an absent value is `null`.
+//! What the API speaks of, as it stands in its JSON. Times are Unix time in milliseconds
+//! (`_at_ms`), lengths of time milliseconds (`_ms`); an absent value is `null`.
 
 use sansio::Redacted;
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,8 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Whether `uri` (`sip:user@domain`, with or without scheme, port and parameters) belongs to the scope.
+    /// Whether `uri` (`sip:user@domain`, with or without scheme, port and parameters) belongs to
+    /// the scope.
     pub fn covers(&self, uri: &str) -> bool {
         match self {
             Self::All => true,
@@ -87,8 +88,6 @@ pub struct Tenant {
 pub struct User {
     /// `user@domain`.
     pub account: String,
-    /// Name shown to others.
-    pub display_name: Option<String>,
     /// When it was made.
     pub created_at_ms: u64,
 }
@@ -206,7 +205,7 @@ pub struct PageRequest {
     pub limit: usize,
     /// The `next` of the page before; opaque to everyone but the backend.
     pub after: Option<String>,
-    /// Only what contains this (an account, a party of a call).
+    /// Only users whose account begins with this; only calls from or to this `user@domain`.
     pub search: Option<String>,
 }
 
@@ -228,7 +227,8 @@ pub struct Health {
     pub version: String,
 }
 
-/// Compares `user@domain` with a SIP URI: the user by its case, the domain without (RFC 3261 §19.1.4).
+/// Compares `user@domain` with a SIP URI: the user by its case, the domain without (RFC 3261
+/// §19.1.4).
 fn same_account(account: &str, uri: &str) -> bool {
     let bare = uri.strip_prefix("sip:").or_else(|| uri.strip_prefix("sips:")).unwrap_or(uri);
     let bare = bare.split([';', '?', '>']).next().unwrap_or_default();

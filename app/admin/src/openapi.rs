@@ -31,16 +31,21 @@ pub fn document() -> Value {
     })
 }
 
-const DESCRIPTION: &str = "Times ending in `_at_ms` are Unix time in milliseconds, lengths of time end in `_ms`. \
-    Errors are `application/problem+json` (RFC 9457) and carry `remedy`, and `field` and `value` where one is at fault. \
+const DESCRIPTION: &str = "\
+    Times ending in `_at_ms` are Unix time in milliseconds, lengths of time end in `_ms`. \
+    Errors are `application/problem+json` (RFC 9457) and carry `remedy`, and `field` and `value` \
+    where one is at fault. \
     Changes that are signed in by cookie must carry the header `X-Whimbrel: 1`.";
 
 fn security_schemes() -> Value {
     json!({
-        "bearer": { "type": "http", "scheme": "bearer", "description": "The token of POST /api/session." },
+        "bearer": {
+            "type": "http", "scheme": "bearer",
+            "description": "The token of POST /api/session.",
+        },
         "cookie": {
             "type": "apiKey", "in": "cookie", "name": "__Host-whimbrel",
-            "description": "Set by POST /api/session. Changes need the header `X-Whimbrel: 1` as well.",
+            "description": "Set by POST /api/session. Changes need `X-Whimbrel: 1` as well.",
         },
     })
 }
@@ -82,12 +87,15 @@ fn parameters(route: &Route) -> Vec<Value> {
         })
         .collect();
     if route.paged {
-        let query = |name: &str, about: &str, schema: Value| json!({ "name": name, "in": "query", "description": about, "schema": schema });
         let limit = json!({ "type": "integer", "minimum": 1, "maximum": 200, "default": 50 });
         list.push(query("limit", "How many at most.", limit));
         let text = json!({ "type": "string", "maxLength": 256 });
         list.push(query("after", "The `next` of the page before.", text.clone()));
-        list.push(query("search", "Only what contains this: an account, a party.", text));
+        list.push(query(
+            "search",
+            "Users: the beginning of an account. Calls: a party, `user@domain`.",
+            text,
+        ));
     }
     list
 }
@@ -147,4 +155,8 @@ fn meaning(status: u16) -> &'static str {
 
 fn reference(schema: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{schema}") })
+}
+
+fn query(name: &str, about: &str, schema: Value) -> Value {
+    json!({ "name": name, "in": "query", "description": about, "schema": schema })
 }

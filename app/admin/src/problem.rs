@@ -1,4 +1,5 @@
-//! Errors as the client sees them: `application/problem+json` (RFC 9457) with the field, its value and the remedy.
+//! Errors as the client sees them: `application/problem+json` (RFC 9457) with the field, its value
+//! and the remedy.
 
 use std::borrow::Cow;
 
@@ -9,9 +10,13 @@ use serde::Serialize;
 
 use crate::backend::BackendError;
 
-/// What is wrong and what to do about it.
+/// What is wrong and what to do about it. Boxed: it is the rare half of many results.
 #[derive(Debug, Clone, Serialize)]
-pub struct Problem {
+#[serde(transparent)]
+pub struct Problem(Box<Parts>);
+
+#[derive(Debug, Clone, Serialize)]
+struct Parts {
     /// Names the kind of problem: `urn:whimbrel:problem:` and a word.
     #[serde(rename = "type")]
     kind: String,
@@ -30,7 +35,7 @@ pub struct Problem {
 impl Problem {
     /// A problem of the kind `word`, with a title that is the same for all of its kind.
     pub fn new(status: StatusCode, word: &str, title: &'static str) -> Self {
-        Self {
+        Self(Box::new(Parts {
             kind: format!("urn:whimbrel:problem:{word}"),
             title,
             status: status.as_u16(),
@@ -39,31 +44,31 @@ impl Problem {
             value: None,
             remedy: Cow::Borrowed("See /api/openapi.json for what this operation takes."),
             retry_after_s: None,
-        }
+        }))
     }
 
     /// What happened this time.
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
-        self.detail = detail.into();
+        self.0.detail = detail.into();
         self
     }
 
     /// The field at fault, and what stood there; never a secret.
     pub fn field(mut self, field: impl Into<Cow<'static, str>>, value: Option<&str>) -> Self {
-        self.field = Some(field.into());
-        self.value = value.map(shortened);
+        self.0.field = Some(field.into());
+        self.0.value = value.map(shortened);
         self
     }
 
     /// What the client can do.
     pub fn remedy(mut self, remedy: impl Into<Cow<'static, str>>) -> Self {
-        self.remedy = remedy.into();
+        self.0.remedy = remedy.into();
         self
     }
 
     /// Sets `Retry-After`.
     pub fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after_s = Some(seconds);
+        self.0.retry_after_s = Some(seconds);
         self
     }
 
@@ -83,7 +88,10 @@ impl Problem {
     pub fn sign_in_refused() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "sign-in-refused", "Sign-in was refused")
             .detail("The account or the password is wrong.")
-            .remedy("Check both; the account is written user@domain. An administrator can set a new password.")
+            .remedy(
+                "Check both; the account is written user@domain. \
+                 An administrator can set a new password.",
+            )
     }
 
     /// No session came with the request, or one that is over.
@@ -111,7 +119,7 @@ impl Problem {
 
     /// The status that goes with it.
     pub fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 }
 
@@ -145,12 +153,13 @@ impl From<BackendError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.status();
-        let retry = self.retry_after_s;
+        let retry = self.0.retry_after_s;
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
-            // RFC 9110 §15.5.2 wants a challenge; Bearer makes no browser ask for a password by itself.
+            // RFC 9110 §15.5.2 wants a challenge; Bearer makes no browser ask for a password by
+            // itself.
             headers.insert(
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("Bearer realm=\"whimbrel\""),

@@ -28,7 +28,8 @@ pub(crate) async fn events(
     Caller(session): Caller,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let permit = api.streams.clone().try_acquire_owned().map_err(|_| too_many())?;
-    // First the subscription, then the snapshot: what happens between them is told twice, never missed.
+    // First the subscription, then the snapshot: what happens between them is told twice, never
+    // missed.
     let events = api.backend.subscribe();
     let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,12 +1,13 @@
 //! The console and the web phone, embedded in the server's binary.
 //!
 //! ```text
-//!   app/web/ui  --npm run build-->  app/web/dist  --rust-embed-->  this crate  -->  admin's page route
+//!   app/web/ui --npm run build--> app/web/dist --rust-embed--> this crate --> admin's pages
 //! ```
 //!
-//! Contract: pure lookups by path; no socket, no clock, no state. The crate builds without Node and without `dist`;
-//! every page is then one plain text that says how to build the real ones. Files below `assets/` carry a hash of their
-//! content in their name and may be cached for ever; everything else is to be asked for again with its `etag`.
+//! Contract: pure lookups by path; no socket, no clock, no state. The crate builds without Node and
+//! without `dist`; every page is then one plain text that says how to build the real ones. Files
+//! below `assets/` carry a hash of their content in their name and may be cached for ever;
+//! everything else is to be asked for again with its `etag`.
 //!
 //! ```
 //! let page = web::asset("/").expect("there is always a first page");
@@ -16,8 +17,9 @@
 //! assert!(web::asset("/assets/nothing.js").is_none());
 //! ```
 //!
-//! It does not set headers, check sessions or speak HTTP: `admin` does. The pages themselves start at
-//! `ui/src/main.ts`.
+//! It does not set headers, check sessions or speak HTTP: `admin` does. The pages themselves start
+//! at `ui/src/main.ts`; `cargo run -p admin --example pages` shows them over data made up, without
+//! a server.
 
 use std::borrow::Cow;
 
@@ -41,8 +43,8 @@ pub struct Asset {
 
 /// The file at `path` (as in the request line, without the query).
 ///
-/// A path whose last segment has no extension belongs to the pages' own routing and gives the first page. `None`: there
-/// is no such file.
+/// A path whose last segment has no extension belongs to the pages' own routing and gives the first
+/// page. `None`: there is no such file.
 pub fn asset(path: &str) -> Option<Asset> {
     let name = path.trim_start_matches('/');
     if let Some(file) = Dist::get(name) {

@@ -45,6 +45,9 @@ mod nat;
 mod net;
 mod node;
 mod packet;
+#[cfg(feature = "phone")]
+mod phone;
+mod server;
 mod story;
 mod streams;
 mod trace;
@@ -55,5 +58,8 @@ pub use link::Link;
 pub use nat::{Filtering, Mapping, NatConfig};
 pub use net::{HostId, NatId, Net};
 pub use node::{CloseReason, Node, StreamEvent, Transmit};
+#[cfg(feature = "phone")]
+pub use phone::{Ear, Habit, PhoneNode, PhoneSetup};
+pub use server::{Listening, MediaPlane, NoMedia, Server, USUAL_PORTS};
 pub use story::{Replay, story};
 pub use trace::{Fate, Trace, TraceEntry};

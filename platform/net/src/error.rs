@@ -76,6 +76,16 @@ pub enum NetError {
         /// What the system said.
         source: io::Error,
     },
+    /// A certificate or key file that must be there is not.
+    #[error("{} ({expected}) is missing: {remedy}", path.display())]
+    Missing {
+        /// Which file.
+        path: PathBuf,
+        /// What it should hold.
+        expected: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A certificate or key file holds no usable PEM.
     #[error("{} is not a usable {expected}: {remedy}", path.display())]
     Garbled {
@@ -103,6 +113,46 @@ pub enum NetError {
         state: String,
         /// What to do.
         remedy: &'static str,
+    },
+    /// A server could not be reached.
+    #[error("cannot reach {addr} over {transport}: {source}")]
+    Connect {
+        /// How.
+        transport: sansio::Transport,
+        /// Whom.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A server's certificate was not accepted.
+    #[error("{addr} is not trusted as {name}: {source}: name its authority with --ca FILE")]
+    Untrusted {
+        /// Whom.
+        addr: SocketAddr,
+        /// The name it should prove.
+        name: String,
+        /// What rustls said.
+        source: rustls::Error,
+    },
+    /// A server refused the WebSocket, or does not speak SIP on it.
+    #[error("{addr} refused a SIP WebSocket at {path}: {reason}")]
+    WebSocketRefused {
+        /// Whom.
+        addr: SocketAddr,
+        /// The path asked for.
+        path: String,
+        /// Its status line, or what was wrong with its answer.
+        reason: String,
+    },
+    /// A connection to a server broke.
+    #[error("the connection to {addr} over {transport} broke: {reason}")]
+    Broken {
+        /// How.
+        transport: sansio::Transport,
+        /// Whom.
+        addr: SocketAddr,
+        /// What happened.
+        reason: String,
     },
     /// Issuing a certificate failed.
     #[error("cannot issue a certificate: {0}")]

@@ -59,6 +59,11 @@ impl Receiver {
         arrival
     }
 
+    /// Whether a packet of this number is not older than the newest seen.
+    pub fn is_newest(&self, sequence: u16) -> bool {
+        self.epoch.is_none() || sequence_distance((self.highest & 0xffff) as u16, sequence) > 0
+    }
+
     /// Remembers a sender report for the next report block: `ntp` is its 64-bit timestamp.
     pub fn handle_sender_report(&mut self, now: Instant, ntp: u64) {
         self.last_report = Some(((ntp >> 16) as u32, now));

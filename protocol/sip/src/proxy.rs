@@ -22,13 +22,12 @@
 //! final response until it is fulfilled, abandoned, or its deadline passes; it never delays a 2xx.
 //!
 //! ```
-//! use std::time::Instant;
 //! use sip::{Message, proxy::{Action, Config, ResponseContext}};
 //! # let invite = Message::parse(b"INVITE sip:bob@example.com SIP/2.0\r\n\
 //! #   Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKup\r\nMax-Forwards: 70\r\n\
 //! #   From: <sip:a@example.com>;tag=1\r\nTo: <sip:bob@example.com>\r\n\
 //! #   Call-ID: 1@192.0.2.1\r\nCSeq: 1 INVITE\r\n\r\n".as_slice().into())?;
-//! let now = Instant::now();
+//! let now = sansio::testing::epoch();
 //! let mut context = ResponseContext::new(Config::default(), invite);
 //! context.add_branch(now, "desk").unwrap();
 //! context.add_branch(now, "mobile").unwrap();
@@ -73,6 +72,7 @@ impl Default for Config {
 }
 
 /// What a [`ResponseContext`] wants done.
+#[expect(clippy::large_enum_variant, reason = "few wait at a time, and each is taken at once")]
 #[derive(Debug, Clone)]
 pub enum Action<Id> {
     /// Send this response upstream.

@@ -144,7 +144,9 @@ pub(crate) fn trim(text: &[u8]) -> &[u8] {
 
 /// `text` split at the first `byte`; the second part does not hold it.
 pub(crate) fn split_once(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
-    memchr(byte, text).map(|at| (&text[..at], &text[at + 1..]))
+    // What is split here is short: a plain loop is faster than calling memchr.
+    let at = text.iter().position(|b| *b == byte)?;
+    Some((&text[..at], &text[at + 1..]))
 }
 
 /// A number of decimal digits only; `None` when it is something else or above `u64`.

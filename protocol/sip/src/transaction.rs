@@ -14,7 +14,7 @@
 //!
 //! # Contract
 //! After any call drain [`Layer::poll_output`] until `None`, then sleep until
-//! [`Layer::poll_timeout`]. Each request reaches the TU once; retransmissions are absorbed and
+//! [`Layer::poll_timeout`] (which may come early, with nothing to do yet). Each request reaches the TU once; retransmissions are absorbed and
 //! answered here. Each transaction the TU was told of ends with exactly one
 //! [`Output::Terminated`], after which its key is dead and no call with it does anything.
 //!
@@ -27,7 +27,6 @@
 //! - Limits: [`Limits`]; a request beyond them is refused with 503 and Retry-After.
 //!
 //! ```
-//! use std::time::Instant;
 //! use sansio::{FlowId, SeededEntropy, Transport};
 //! use sip::{Message, transaction::{Config, Layer, Output, SendVia}};
 //!
@@ -37,12 +36,16 @@
 //!     Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK77\r\nMax-Forwards: 70\r\n\
 //!     From: <sip:a@example.com>;tag=1\r\nTo: <sip:bob@example.com>\r\n\
 //!     Call-ID: 1@192.0.2.1\r\nCSeq: 1 OPTIONS\r\n\r\n".as_slice().into())?;
-//! let now = Instant::now();
+//! let now = sansio::testing::epoch();
 //! let key = layer.send_request(now, SendVia { flow, transport: Transport::Udp }, options).unwrap();
 //! assert!(matches!(layer.poll_output(), Some(Output::Transmit { .. })));
-//! // Timer E: nobody answered within 500 ms.
-//! layer.handle_timeout(layer.poll_timeout().unwrap());
-//! assert!(matches!(layer.poll_output(), Some(Output::Transmit { .. })));
+//! // Nobody answers: Timer E sends it again 500 ms later.
+//! let mut later = now;
+//! while layer.poll_output().is_none() {
+//!     later = layer.poll_timeout().unwrap();
+//!     layer.handle_timeout(later);
+//! }
+//! assert_eq!((later - now).as_millis(), 500);
 //! # let _ = key;
 //! # Ok::<(), sip::ParseError>(())
 //! ```
@@ -89,6 +92,10 @@ pub struct Config {
     /// After how many milliseconds of silence from the TU a server INVITE is answered 100 by the
     /// layer (RFC 3261 §17.2.1 says 200); 0 at once, `None` never. Default 200.
     pub auto_trying_ms: Option<u64>,
+    /// How long a server INVITE may wait for a word of the TU, provisional or final, before it is
+    /// taken for forgotten and dropped with [`Ending::NoAnswer`]. Default 10 min: longer than Timer
+    /// C, and a UAS that rings repeats its 1xx every minute (RFC 3261 §13.3.1.1).
+    pub invite_silence_max: Duration,
     /// How much is kept.
     pub limits: Limits,
 }
@@ -100,6 +107,7 @@ impl Default for Config {
             t2: Duration::from_secs(4),
             t4: Duration::from_secs(5),
             auto_trying_ms: Some(200),
+            invite_silence_max: Duration::from_secs(600),
             limits: Limits::default(),
         }
     }
@@ -159,8 +167,8 @@ pub struct SendVia {
     pub transport: Transport,
 }
 
-/// What the layer wants done or known. See the module's contract.
-#[derive(Debug, Clone)]
+/// What the layer wants done or known. See the module's contract. `Debug` shows no message bytes.
+#[derive(Clone)]
 pub enum Output {
     /// Bytes for the wire: one whole message.
     Transmit {
@@ -209,8 +217,8 @@ pub enum Output {
         /// The request.
         key: ClientKey,
     },
-    /// A response that belongs to no transaction: a late 2xx, to be acknowledged or forwarded by
-    /// who knows the dialog, or a stranger's.
+    /// A response that belongs to no transaction: a late 2xx to INVITE, to be acknowledged or
+    /// forwarded by who knows the dialog. Anything else should be dropped (RFC 6026 §7.3).
     StrayResponse {
         /// How it came.
         arrival: Arrival,
@@ -237,7 +245,8 @@ pub enum Ending {
     FlowFailed,
     /// Timer H: the ACK of our 300-699 never came.
     NoAck,
-    /// The TU did not answer a non-INVITE while its client could still take the answer.
+    /// The TU did not answer a non-INVITE while its client could still take the answer, or forgot an
+    /// INVITE ([`Config::invite_silence_max`]).
     NoAnswer,
 }
 
@@ -271,6 +280,30 @@ pub enum Cancelled {
     Already,
     /// The transaction has its final, is gone, or is not an INVITE; nothing was done.
     TooLate,
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transmit { flow, transport, message } => {
+                write!(f, "Transmit({flow} {transport} {} bytes)", message.len())
+            }
+            Self::Request { key, message, .. } => {
+                write!(f, "Request({key:?} {:?})", message.method())
+            }
+            Self::Cancel { invite, .. } => write!(f, "Cancel({invite:?})"),
+            Self::Ack { key } => write!(f, "Ack({key:?})"),
+            Self::Response { key, message } => {
+                write!(f, "Response({key:?} {:?})", message.status())
+            }
+            Self::TimedOut { key } => write!(f, "TimedOut({key:?})"),
+            Self::FlowFailed { key } => write!(f, "FlowFailed({key:?})"),
+            Self::StrayResponse { message, .. } => {
+                write!(f, "StrayResponse({:?})", message.status())
+            }
+            Self::Terminated { key, ending } => write!(f, "Terminated({key:?} {ending:?})"),
+        }
+    }
 }
 
 impl fmt::Debug for ClientKey {

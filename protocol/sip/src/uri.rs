@@ -1,6 +1,7 @@
 //! URIs: SIP and SIPS taken apart, every other scheme byte-exact (RFC 3261 §19.1).
 
 mod aor;
+mod compare;
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -40,7 +41,7 @@ impl<'a> SipUri<'a> {
             None => (None, rest),
         };
         let (user, password) = match userinfo {
-            Some(info) if info.is_empty() || !is_escaped_text(info) => {
+            Some(info) if matches!(info, [] | [b':', ..]) || !is_escaped_text(info) => {
                 return Err(error(info, "a user part"));
             }
             Some(info) => match split_once(info, b':') {
@@ -239,22 +240,30 @@ fn check_opaque(raw: &[u8]) -> Result<(), ParseError> {
 /// Bytes that may stand in a URI. Wider than the grammar (`#` in dialled codes, UTF-8), narrow
 /// enough that no header can be broken by it.
 fn is_uri_byte(byte: u8) -> bool {
-    byte > b' ' && byte != 0x7f && !matches!(byte, b'<' | b'>' | b'"')
+    const TABLE: [bool; 256] = {
+        let mut table = [true; 256];
+        let mut byte = 0;
+        while byte <= b' ' {
+            table[byte as usize] = false;
+            byte += 1;
+        }
+        table[0x7f] = false;
+        table[b'<' as usize] = false;
+        table[b'>' as usize] = false;
+        table[b'"' as usize] = false;
+        table
+    };
+    TABLE[usize::from(byte)]
 }
 
 fn is_escaped_text(text: &[u8]) -> bool {
-    let mut rest = text;
-    loop {
-        match rest {
-            [] => return true,
-            [b'%', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                rest = tail;
-            }
-            [b'%', ..] => return false,
-            [byte, tail @ ..] if is_uri_byte(*byte) => rest = tail,
-            _ => return false,
+    text.iter().enumerate().all(|(at, byte)| match byte {
+        b'%' => {
+            let digits = text.get(at + 1..at + 3).unwrap_or_default();
+            digits.len() == 2 && digits.iter().all(u8::is_ascii_hexdigit)
         }
-    }
+        other => is_uri_byte(*other),
+    })
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ impl Writer {
         let uri_end = self.out.len();
         self.out.extend_from_slice(b" SIP/2.0\r\n");
         self.start_len = self.out.len();
-        StartLine::Request { method_len: method.as_bytes().len() as u32, uri_end: uri_end as u32 }
+        StartLine::Request { method_len: method.len() as u32, uri_end: uri_end as u32 }
     }
 
     /// Writes a status line; a status outside 100 to 699 becomes 500.

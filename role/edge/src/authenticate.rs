@@ -80,17 +80,17 @@ impl EdgeCore {
             return Some(());
         }
         let Some(realm) = self.directory.realm(aor.host()) else {
-            self.reply(at, key, request, 403, "Domain Not Served Here", &[]);
+            self.reply(at, key, request, (403, "Domain Not Served Here"), &[]);
             return None;
         };
         match self.prove(at, request, &realm, face) {
             Proof::Is(proven) if proven == aor.as_str() => Some(()),
             Proof::Missing => {
-                self.challenge(at, key, request, &realm, face, false);
+                self.challenge(at, key, request, &realm, (face, false));
                 None
             }
             Proof::Stale => {
-                self.challenge(at, key, request, &realm, face, true);
+                self.challenge(at, key, request, &realm, (face, true));
                 None
             }
             Proof::Is(_) | Proof::Wrong => {
@@ -101,7 +101,7 @@ impl EdgeCore {
                     realm,
                     method: request.method().map_or(String::new(), |m| m.as_str().to_string()),
                 });
-                self.reply(at, key, request, 403, "Wrong User Or Password", &[]);
+                self.reply(at, key, request, (403, "Wrong User Or Password"), &[]);
                 None
             }
         }
@@ -165,8 +165,7 @@ impl EdgeCore {
         key: ServerKey,
         request: &Message,
         realm: &str,
-        face: Face,
-        stale: bool,
+        (face, stale): (Face, bool),
     ) {
         let agent = request.header(HeaderName::USER_AGENT).unwrap_or_default();
         let agent = String::from_utf8_lossy(agent);

@@ -11,10 +11,9 @@
 use crate::call::sdp_of;
 use crate::config::MediaEncryption;
 use crate::core::{EdgeCore, Failure, Pending, Present};
-use crate::dialog_track::{CSeqSpace, DialogTrack, Party, Side};
 use crate::forward::{Branch, Forward};
 use crate::ports::{
-    EdgeEvent, EndCause, MediaProfile, Question, Reach, Refusal, RelayAsk, RelayDescription, Target,
+    EdgeEvent, EndCause, MediaProfile, Question, Refusal, RelayAsk, RelayDescription, Target,
 };
 use crate::token::{DialogToken, FlowHint};
 use bytes::Bytes;

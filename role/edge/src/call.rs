@@ -77,7 +77,8 @@ impl EdgeCore {
     fn send_bye(&mut self, at: Present, dialog: &mut DialogTrack, side: Side, cause: EndCause) {
         let number = dialog.own_cseq(side.other());
         let reason = cause.as_str();
-        if let Some((via, bye)) = self.own_request(at, dialog, side, Method::BYE, number, reason) {
+        if let Some((via, bye)) = self.own_request(at, dialog, side, (Method::BYE, number), reason)
+        {
             // A full transaction table must not keep a call from ending: the peer will time out.
             let sent = self.layer.send_request(at.now, via, bye);
             tracing::debug!(?sent, "BYE of our own");
@@ -90,8 +91,7 @@ impl EdgeCore {
         at: Present,
         dialog: &DialogTrack,
         side: Side,
-        method: Method<'static>,
-        number: u32,
+        (method, number): (Method<'static>, u32),
         reason: &str,
     ) -> Option<(SendVia, Message)> {
         let (to, from) = (dialog.party(side), dialog.party(side.other()));
@@ -126,7 +126,8 @@ impl EdgeCore {
     /// Accepts and at once ends a dialog whose answer nobody can use (RFC 3261 §13.2.2.4).
     pub(crate) fn send_ack_and_bye(&mut self, at: Present, dialog: &mut DialogTrack) {
         let invite = dialog.caller.cseq.highest();
-        let Some((flow, ack)) = self.own_request(at, dialog, Side::Callee, Method::ACK, invite, "")
+        let Some((flow, ack)) =
+            self.own_request(at, dialog, Side::Callee, (Method::ACK, invite), "")
         else {
             return;
         };

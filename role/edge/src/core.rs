@@ -144,7 +144,7 @@ pub struct EdgeCore {
 #[derive(Debug)]
 pub(crate) enum Pending {
     /// A REGISTER.
-    Register(PendingRegister),
+    Register(Box<PendingRegister>),
     /// A call whose record is being opened.
     OpenCall(ServerKey),
     /// A branch whose offer is being written.
@@ -262,7 +262,7 @@ impl EdgeCore {
         let Some(pending) = self.pending.remove(&id) else { return };
         match (pending, answer) {
             (Pending::Register(waiting), Answer::Registered(result)) => {
-                self.finish_register(at, waiting, result);
+                self.finish_register(at, *waiting, result);
             }
             (Pending::OpenCall(key), Answer::Opened(result)) => {
                 self.call_opened(at, key, result);
@@ -288,8 +288,9 @@ impl EdgeCore {
 
     /// A flow closed.
     pub fn handle_flow_closed(&mut self, at: Present, flow: FlowId) {
-        self.proven.remove(&flow);
-        self.events.push_back(EdgeEvent::FlowClosed { flow });
+        if let Some(aor) = self.proven.remove(&flow) {
+            self.events.push_back(EdgeEvent::FlowClosed { flow, aor });
+        }
         self.layer.handle_flow_failed(at.now, flow);
         self.run_layer(at);
     }

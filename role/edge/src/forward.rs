@@ -63,8 +63,7 @@ impl EdgeCore {
         at: Present,
         key: ServerKey,
         request: &Message,
-        status: u16,
-        reason: &str,
+        (status, reason): (u16, &str),
         headers: &[(&str, String)],
     ) {
         let tag = self.entropy.token(10);
@@ -83,7 +82,7 @@ impl EdgeCore {
         request: &Message,
         status: u16,
     ) {
-        self.reply(at, key, request, status, sip::reason_phrase(status), &[]);
+        self.reply(at, key, request, (status, sip::reason_phrase(status)), &[]);
     }
 
     /// Ends every branch of a forward and answers `status`.

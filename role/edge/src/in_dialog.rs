@@ -2,7 +2,7 @@
 
 use crate::call::sdp_of;
 use crate::core::{EdgeCore, Failure, Pending, Present};
-use crate::dialog_track::{CSeqSpace, DialogTrack, Side};
+use crate::dialog_track::{DialogTrack, Side};
 use crate::ports::{EndCause, Reach, Refusal};
 use crate::token::DialogToken;
 use bytes::Bytes;
@@ -57,7 +57,7 @@ impl EdgeCore {
     ) {
         let Some((route, request)) = self.onward(at, arrival, request.clone()) else {
             self.counters.forged_tokens += 1;
-            self.reply(at, key, &request, 481, "Call/Transaction Does Not Exist", &[]);
+            self.reply(at, key, &request, (481, "Call/Transaction Does Not Exist"), &[]);
             return;
         };
         let answers = request.method() == Some(Method::PRACK) && self.answer_due(&route);
@@ -112,7 +112,7 @@ impl EdgeCore {
                 self.send_onward(at, key, route, edited);
             }
             (Err(refusal), Some(key)) => {
-                self.reply(at, key, &request, refusal.status, &refusal.reason, &[]);
+                self.reply(at, key, &request, (refusal.status, &refusal.reason), &[]);
             }
             (Err(_), None) => self.send_onward(at, None, route, request),
         }
@@ -127,7 +127,7 @@ impl EdgeCore {
     ) {
         let Some(flow) = self.flow_of(&route.reach) else {
             if let Some(key) = key {
-                self.reply(at, key, &request, 480, "Device Not Connected", &[]);
+                self.reply(at, key, &request, (480, "Device Not Connected"), &[]);
             }
             return;
         };
@@ -361,15 +361,19 @@ impl EdgeCore {
         self.layer.respond(at.now, &server, message);
     }
 
-    /// A request in a dialog got no final: its sender hears 408 or 503, and a lost BYE is a BYE.
+    /// A request in a dialog got no final response.
     pub(crate) fn pass_failed(&mut self, at: Present, key: &ClientKey, why: Failure) {
         let Some(passing) = self.passing.get(key) else { return };
         let Some(server) = passing.server else { return };
         let request = passing.request.clone();
-        let status = match (passing.is_bye, why) {
-            (true, _) => 200,
-            (false, Failure::TimedOut) => 408,
-            (false, Failure::FlowFailed) => 480,
+        let is_invite = request.method() == Some(Method::INVITE);
+        let status = match why {
+            // The other side is gone: for whoever hangs up, that is success.
+            Failure::FlowFailed if passing.is_bye => 200,
+            Failure::FlowFailed => 480,
+            Failure::TimedOut if is_invite => 408,
+            // RFC 4320 §4.2: the sender of any other request has timed out by itself.
+            Failure::TimedOut => return,
         };
         self.reply_status(at, server, &request, status);
     }
@@ -388,22 +392,5 @@ impl EdgeCore {
             from: passing.from,
             reach: nowhere,
         }
-    }
-}
-
-impl Default for Side {
-    fn default() -> Self {
-        Self::Caller
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fresh_space_starts_where_the_invite_was() {
-        assert_eq!(CSeqSpace::starting(7), CSeqSpace::starting(7));
-        assert_ne!(CSeqSpace::starting(7), CSeqSpace::default());
     }
 }

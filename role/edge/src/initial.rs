@@ -35,7 +35,7 @@ impl EdgeCore {
         }
         if let Some(required) = request.header(HeaderName::PROXY_REQUIRE) {
             let unsupported = String::from_utf8_lossy(required).into_owned();
-            self.reply(at, key, &request, 420, "Bad Extension", &[("Unsupported", unsupported)]);
+            self.reply(at, key, &request, (420, "Bad Extension"), &[("Unsupported", unsupported)]);
             return;
         }
         if method == Method::REGISTER {
@@ -47,7 +47,7 @@ impl EdgeCore {
             return;
         }
         if self.layer.is_merged(&request) || self.is_loop(&request) {
-            self.reply(at, key, &request, 482, "Loop Detected", &[]);
+            self.reply(at, key, &request, (482, "Loop Detected"), &[]);
             return;
         }
         self.handle_initial(at, key, arrival, request);
@@ -64,7 +64,7 @@ impl EdgeCore {
 
     fn handle_initial(&mut self, at: Present, key: ServerKey, arrival: &Arrival, request: Message) {
         let Some((user, domain)) = self.destination(&request) else {
-            self.reply(at, key, &request, 416, "Unsupported URI Scheme", &[]);
+            self.reply(at, key, &request, (416, "Unsupported URI Scheme"), &[]);
             return;
         };
         let is_invite = request.method() == Some(Method::INVITE);
@@ -73,12 +73,12 @@ impl EdgeCore {
             return;
         }
         if !is_invite && request.method() != Some(Method::MESSAGE) && user.is_empty() {
-            self.reply(at, key, &request, 405, "Method Not Allowed", &[("Allow", ALLOW.into())]);
+            self.reply(at, key, &request, (405, "Method Not Allowed"), &[("Allow", ALLOW.into())]);
             return;
         }
         if is_invite && (self.draining || self.calls.len() >= self.config.calls_max) {
             let retry = [("Retry-After", RETRY_AFTER.as_secs().to_string())];
-            self.reply(at, key, &request, 503, "Service Unavailable", &retry);
+            self.reply(at, key, &request, (503, "Service Unavailable"), &retry);
             return;
         }
         let Some(caller) = self.caller(at, key, arrival, &request) else { return };
@@ -99,7 +99,7 @@ impl EdgeCore {
     ) -> Option<Aor> {
         let from = request.from_().ok().and_then(|f| f.sip_uri().ok()).map(|u| Aor::from_uri(&u));
         let Some(from) = from else {
-            self.reply(at, key, request, 400, "Bad From: A SIP URI Is Needed", &[]);
+            self.reply(at, key, request, (400, "Bad From: A SIP URI Is Needed"), &[]);
             return None;
         };
         let claimed = match self.directory.realm(from.host()) {
@@ -125,7 +125,7 @@ impl EdgeCore {
             ("Accept", "application/sdp".to_string()),
             ("Supported", "path, outbound, gruu".to_string()),
         ];
-        self.reply(at, key, request, 200, "OK", &headers[..2]);
+        self.reply(at, key, request, (200, "OK"), &headers[..2]);
     }
 
     /// Opens the context and, for an INVITE, the call and its record.
@@ -178,7 +178,7 @@ impl EdgeCore {
         if let Some((status, reason)) = refused {
             self.refuse_forward(at, key, status, &reason);
         } else if is_invite {
-            self.reply(at, key, &request, 100, "Trying", &[]);
+            self.reply(at, key, &request, (100, "Trying"), &[]);
         } else {
             self.call_opened(at, key, Ok(()));
         }
@@ -215,7 +215,7 @@ impl EdgeCore {
         }
         forward.planned.clear();
         let (request, call) = (forward.request.clone(), forward.call);
-        self.reply(at, key, &request, status, reason, &[]);
+        self.reply(at, key, &request, (status, reason), &[]);
         if let Some(call) = call {
             self.end_call(at, call, EndCause::Failed, Some(status));
         }

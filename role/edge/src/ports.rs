@@ -118,7 +118,7 @@ pub enum MediaProfile {
 #[derive(Debug)]
 pub enum Question {
     /// Change bindings; answered after the journal has it.
-    Register(RegisterAsk),
+    Register(Box<RegisterAsk>),
     /// Have the relay rewrite a session description.
     Relay(RelayAsk),
     /// Write a call's opening down before it goes on.
@@ -265,10 +265,12 @@ pub enum EdgeEvent {
         /// The branch.
         branch: u32,
     },
-    /// A flow that may have carried registrations closed.
+    /// A connection that carried registrations closed.
     FlowClosed {
         /// The flow.
         flow: FlowId,
+        /// Whose registrations.
+        aor: String,
     },
 }
 

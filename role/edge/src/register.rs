@@ -28,7 +28,7 @@ impl EdgeCore {
     ) {
         let aor = request.to().ok().and_then(|to| to.sip_uri().ok()).map(|u| Aor::from_uri(&u));
         let Some(aor) = aor else {
-            self.reply(at, key, &request, 400, "Bad To: A SIP URI Is Needed", &[]);
+            self.reply(at, key, &request, (400, "Bad To: A SIP URI Is Needed"), &[]);
             return;
         };
         // A phone that registers at our address means the tenant served there.
@@ -41,14 +41,14 @@ impl EdgeCore {
             return;
         }
         let local = self.local_of();
-        let question = Question::Register(RegisterAsk {
+        let question = Question::Register(Box::new(RegisterAsk {
             aor: aor.as_str().to_string(),
             message: request.clone(),
             flow: arrival.flow,
             transport: arrival.transport,
             local,
             source: arrival.peer,
-        });
+        }));
         let waiting = PendingRegister {
             key,
             request,
@@ -56,7 +56,7 @@ impl EdgeCore {
             flow: arrival.flow,
             transport: arrival.transport,
         };
-        self.ask(question, Pending::Register(waiting));
+        self.ask(question, Pending::Register(Box::new(waiting)));
     }
 
     /// The journal has it, or the registrar refused.
@@ -81,7 +81,7 @@ impl EdgeCore {
             }
             Err(refusal) => {
                 let headers = refusal.headers;
-                self.reply(at, key, &request, refusal.status, &refusal.reason, &headers);
+                self.reply(at, key, &request, (refusal.status, &refusal.reason), &headers);
             }
         }
     }

@@ -31,7 +31,8 @@ fn sessions() -> Value {
         "Session": object(&facts, &[]),
         "SessionToken": object(&with_token, &["token"]),
         "PhoneSession": object(&[
-            ("aor", text()), ("wss_url", text()), ("expires_at_ms", time()), ("display_name", text()),
+            ("aor", text()), ("wss_url", text()), ("expires_at_ms", time()),
+            ("display_name", text()),
             ("token", about(text(), "Sent as `Authorization: Bearer` in REGISTER and INVITE.")),
         ], &[]),
         "Health": object(&[("ready", json!({ "type": "boolean" })), ("version", text())], &[]),
@@ -48,12 +49,8 @@ fn people() -> Value {
     let password = json!({ "type": "string", "minLength": 8, "maxLength": 256, "writeOnly": true });
     json!({
         "Tenant": object(&[("domain", text()), ("users", count())], &[]),
-        "User": object(&[
-            ("account", text()), ("display_name", nullable("string")), ("created_at_ms", time()),
-        ], &[]),
-        "AddUser": object(&[
-            ("account", text()), ("password", password.clone()), ("display_name", nullable("string")),
-        ], &["display_name"]),
+        "User": object(&[("account", text()), ("created_at_ms", time())], &[]),
+        "AddUser": object(&[("account", text()), ("password", password.clone())], &[]),
         "SetPassword": object(&[("password", password)], &[]),
         "Registration": object(&[
             ("id", text()), ("aor", text()), ("contact", text()), ("transport", text()),
@@ -65,13 +62,13 @@ fn people() -> Value {
 
 fn calls() -> Value {
     let codecs = json!({ "type": "array", "items": { "type": "string" } });
-    let quality =
-        json!({ "oneOf": [{ "$ref": "#/components/schemas/MediaQuality" }, { "type": "null" }] });
     json!({
         "LiveCall": object(&[
-            ("id", text()), ("session_id", text()), ("call_id", text()), ("from", text()), ("to", text()),
+            ("id", text()), ("session_id", text()), ("call_id", text()),
+            ("from", text()), ("to", text()),
             ("state", json!({ "enum": ["started", "ringing", "answered"] })),
-            ("started_at_ms", time()), ("answered_at_ms", nullable("integer")), ("codecs", codecs.clone()),
+            ("started_at_ms", time()), ("answered_at_ms", nullable("integer")),
+            ("codecs", codecs.clone()),
         ], &[]),
         "MediaQuality": object(&[
             ("packets", count()), ("lost", count()), ("jitter_ms", json!({ "type": "number" })),
@@ -83,16 +80,13 @@ fn calls() -> Value {
             ("answered_at_ms", nullable("integer")), ("ended_at_ms", nullable("integer")),
             ("duration_ms", nullable("integer")), ("cause", nullable("string")),
             ("status", nullable("integer")), ("codecs", codecs), ("source", text()),
-            ("user_agent", nullable("string")), ("caller_media", quality.clone()), ("callee_media", quality),
+            ("user_agent", nullable("string")), ("caller_media", quality()),
+            ("callee_media", quality()),
         ], &[]),
     })
 }
 
 fn events() -> Value {
-    let list = |of: &str| json!({ "type": "array", "items": { "$ref": format!("#/components/schemas/{of}") } });
-    let of = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
-    let quality =
-        json!({ "oneOf": [{ "$ref": "#/components/schemas/MediaQuality" }, { "type": "null" }] });
     let kind = |name: &str, mut fields: Vec<(&'static str, Value)>| {
         fields.push(("type", json!({ "const": name })));
         object(&fields, &[])
@@ -101,13 +95,16 @@ fn events() -> Value {
         "LiveEvent": {
             "description": "The data of one Server-Sent Event, whose name is the same as `type`.",
             "oneOf": [
-                kind("snapshot", vec![("registrations", list("Registration")), ("calls", list("LiveCall"))]),
+                kind("snapshot", vec![
+                    ("registrations", list("Registration")), ("calls", list("LiveCall")),
+                ]),
                 kind("registered", vec![("registration", of("Registration"))]),
                 kind("unregistered", vec![("id", text()), ("aor", text())]),
                 kind("call", vec![("call", of("LiveCall"))]),
                 kind("call_ended", vec![
                     ("id", text()), ("from", text()), ("to", text()), ("cause", text()),
-                    ("ended_at_ms", time()), ("caller_media", quality.clone()), ("callee_media", quality),
+                    ("ended_at_ms", time()), ("caller_media", quality()),
+                    ("callee_media", quality()),
                 ]),
             ],
         },
@@ -115,7 +112,6 @@ fn events() -> Value {
 }
 
 fn lists() -> Value {
-    let list = |of: &str| json!({ "type": "array", "items": { "$ref": format!("#/components/schemas/{of}") } });
     let page = |of: &str| object(&[("items", list(of)), ("next", nullable("string"))], &[]);
     json!({
         "TenantList": list("Tenant"),
@@ -133,8 +129,22 @@ fn object(fields: &[(&str, Value)], optional: &[&str]) -> Value {
     let required: Vec<&str> =
         fields.iter().map(|(name, _)| *name).filter(|name| !optional.contains(name)).collect();
     json!({
-        "type": "object", "properties": properties, "required": required, "additionalProperties": false,
+        "type": "object", "properties": properties, "required": required,
+        "additionalProperties": false,
     })
+}
+
+fn of(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+fn list(name: &str) -> Value {
+    json!({ "type": "array", "items": of(name) })
+}
+
+/// What one side received, or nothing.
+fn quality() -> Value {
+    json!({ "oneOf": [of("MediaQuality"), { "type": "null" }] })
 }
 
 fn text() -> Value {

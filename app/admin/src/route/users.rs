@@ -16,7 +16,6 @@ use crate::problem::Problem;
 pub(super) struct AddUser {
     account: String,
     password: String,
-    display_name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -43,8 +42,7 @@ pub(super) async fn add(
 ) -> Result<(StatusCode, Json<User>), Problem> {
     let account = extract::account(&asked.account)?;
     let password = extract::password(&asked.password)?;
-    let name = display_name(asked.display_name.as_deref())?;
-    let user = api.backend.add_user(&account, password, name).await?;
+    let user = api.backend.add_user(&account, password).await?;
     tracing::info!(by = %session.account, "a user was added through the API");
     Ok((StatusCode::CREATED, Json(user)))
 }
@@ -69,16 +67,4 @@ pub(super) async fn set_password(
     api.backend.set_password(&account, extract::password(&asked.password)?).await?;
     tracing::info!(by = %session.account, "a password was set through the API");
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Trimmed; blank is none. It ends up in SIP headers, so it takes no control characters.
-fn display_name(name: Option<&str>) -> Result<Option<&str>, Problem> {
-    let Some(name) = name.map(str::trim).filter(|name| !name.is_empty()) else {
-        return Ok(None);
-    };
-    if name.chars().count() > 64 || name.chars().any(char::is_control) {
-        let why = "It takes at most 64 characters and no control characters.";
-        return Err(Problem::invalid("display_name", Some(name), why));
-    }
-    Ok(Some(name))
 }

@@ -78,7 +78,7 @@ fn every_reference_leads_somewhere() {
 
 #[test]
 fn schemas_say_what_the_types_write() {
-    let user = User { account: "a@b".into(), display_name: None, created_at_ms: 1 };
+    let user = User { account: "a@b".into(), created_at_ms: 1 };
     let users = Page { items: vec![user.clone()], next: None };
     let call = live::call("c", "alice", "bob");
     let registration = live::registration("r", "alice");

@@ -55,7 +55,7 @@ impl Fake {
         };
         for name in ["alice@example.com", "bob@example.com"] {
             state.passwords.insert(name.to_owned(), PASSWORD.to_owned());
-            state.users.insert(name.to_owned(), user(name, None));
+            state.users.insert(name.to_owned(), user(name));
         }
         Self { state: Mutex::new(state), events: broadcast::channel(64).0 }
     }
@@ -128,16 +128,11 @@ impl Backend for Fake {
     fn users(&self, page: PageRequest) -> Answer<'_, Page<User>> {
         let all = self.with(|state| state.users.values().cloned().collect::<Vec<_>>());
         let wanted = page.search.clone().unwrap_or_default();
-        let all = all.into_iter().filter(|user| user.account.contains(&wanted)).collect();
+        let all = all.into_iter().filter(|user| user.account.starts_with(&wanted)).collect();
         ready(Ok(cut(all, &page)))
     }
 
-    fn add_user<'a>(
-        &'a self,
-        account: &'a str,
-        password: &'a str,
-        display_name: Option<&'a str>,
-    ) -> Answer<'a, User> {
+    fn add_user<'a>(&'a self, account: &'a str, password: &'a str) -> Answer<'a, User> {
         ready(self.with(|state| {
             if !account.ends_with("@example.com") {
                 return Err(BackendError::NotFound("tenant"));
@@ -145,7 +140,7 @@ impl Backend for Fake {
             if state.users.contains_key(account) {
                 return Err(BackendError::Exists("user"));
             }
-            let user = user(account, display_name);
+            let user = user(account);
             state.users.insert(account.to_owned(), user.clone());
             state.passwords.insert(account.to_owned(), password.to_owned());
             Ok(user)
@@ -254,9 +249,8 @@ fn ready<'a, T: Send + 'a>(result: Result<T, BackendError>) -> Answer<'a, T> {
     Box::pin(std::future::ready(result))
 }
 
-fn user(account: &str, display_name: Option<&str>) -> User {
-    let display_name = display_name.map(str::to_owned);
-    User { account: account.to_owned(), display_name, created_at_ms: now_ms() }
+fn user(account: &str) -> User {
+    User { account: account.to_owned(), created_at_ms: now_ms() }
 }
 
 /// The cursor is the index of the next entry.

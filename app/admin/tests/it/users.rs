@@ -10,7 +10,8 @@ use crate::http::Site;
 async fn an_administrator_adds_changes_and_removes_a_user() {
     let site = Site::new();
     let admin = site.admin().await;
-    let body = json!({ "account": "Carol@EXAMPLE.com", "password": "first password", "display_name": " Carol " });
+    let (account, password) = ("Carol@EXAMPLE.com", "first password");
+    let body = json!({ "account": account, "password": password });
     let added = site.call("POST", "/api/users", &admin, Some(body.clone())).await;
     assert_eq!(added.status, 201);
     assert_eq!(
@@ -18,7 +19,6 @@ async fn an_administrator_adds_changes_and_removes_a_user() {
         "Carol@example.com",
         "the domain has no case, the user has"
     );
-    assert_eq!(added.json()["display_name"], "Carol");
     site.call("POST", "/api/users", &admin, Some(body)).await.problem(409, "exists");
 
     let path = "/api/users/Carol%40example.com";
@@ -84,11 +84,6 @@ async fn a_bad_field_is_named_with_its_value_and_a_remedy() {
         !String::from_utf8_lossy(&reply.bytes).contains("short\""),
         "a password is not repeated"
     );
-    let reply = add(
-        json!({ "account": "c@example.com", "password": "long enough", "display_name": "a\u{7}b" }),
-    )
-    .await;
-    assert_eq!(reply.problem(422, "invalid-field")["field"], "display_name");
     let reply = add(json!({ "account": "c@example.com" })).await;
     assert_eq!(reply.problem(400, "body")["field"], "password");
     let reply =

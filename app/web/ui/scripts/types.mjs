@@ -26,7 +26,7 @@ function type(schema) {
 }
 
 function object({ properties, required = [] }) {
-  if (!properties) return 'Record<string, unknown>';
+  if (!properties) return '{ [field: string]: unknown }';
   const fields = Object.entries(properties).map(([name, schema]) => {
     const optional = required.includes(name) ? '' : '?';
     return `  ${name}${optional}: ${type(schema)};\n`;

@@ -48,6 +48,7 @@ fn braces_in_text_do_not_hide_a_function() {
 fn names_headers_and_whitespace() {
     assert_eq!(rules("a/src/x/mod.rs", HEADER), ["mod-rs"]);
     assert_eq!(rules("a/src/x.rs", "use std::fmt;\n"), ["header"]);
+    assert!(rules("a/src/x/tests.rs", "use super::*;\n").is_empty());
     assert_eq!(rules("a/src/x.rs", "//! A file. \n"), ["whitespace"]);
     assert_eq!(rules("a/src/x.rs", "//! A file."), ["whitespace"]);
     assert_eq!(rules("a.md", "a\tb\n"), ["tab"]);
@@ -61,6 +62,7 @@ fn leftovers_are_found_as_words() {
     assert_eq!(with(concat!("// TO", "DO: later")), ["unfinished"]);
     assert_eq!(with(concat!("db", "g!(x);")), ["unfinished"]);
     assert_eq!(with("#![allow(clippy::all)]"), ["blanket-allow"]);
+    assert!(with("#![allow(missing_docs, reason = \"names say it\")]").is_empty());
     assert!(with("// a mastodon, and XXXX bytes").is_empty());
 }
 

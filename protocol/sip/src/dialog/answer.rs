@@ -1,5 +1,6 @@
 //! [`Answer`]: a 2xx to INVITE, sent until acknowledged (RFC 3261 §13.3.1.4).
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use bytes::Bytes;
 ///           └──┘
 ///           └─ 64*T1 ──► Unacknowledged: hang up with BYE
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Answer {
     response: Bytes,
     seq: u32,
@@ -23,6 +24,12 @@ pub struct Answer {
     end: Instant,
     outcome: Option<AnswerOutcome>,
     due: bool,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answer(CSeq {} {:?})", self.seq, self.outcome)
+    }
 }
 
 /// How sending ended.

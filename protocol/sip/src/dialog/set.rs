@@ -3,8 +3,11 @@
 use super::{Dialog, DialogError, DialogId, Phase};
 use crate::Message;
 
-/// Dialogs one INVITE may create.
+/// Early dialogs one INVITE may create.
 const DIALOGS_MAX: usize = 32;
+
+/// Answers one INVITE may get. Each must be acknowledged, so there may be more than early dialogs.
+const ANSWERS_MAX: usize = 64;
 
 /// The dialogs that responses to one INVITE of ours created (RFC 3261 §13.2.2): a proxy that forks
 /// makes one for each phone that rings, and more than one may answer.
@@ -12,6 +15,8 @@ const DIALOGS_MAX: usize = 32;
 pub struct DialogSet {
     request: Message,
     dialogs: Vec<Dialog>,
+    /// Those that were confirmed, also when they have been taken out since.
+    answered: Vec<DialogId>,
 }
 
 /// What a response did to a [`DialogSet`].
@@ -37,7 +42,7 @@ pub enum Change {
 impl DialogSet {
     /// For an INVITE as it was sent.
     pub fn new(request: Message) -> Self {
-        Self { request, dialogs: Vec::new() }
+        Self { request, dialogs: Vec::new(), answered: Vec::new() }
     }
 
     /// A response to the INVITE. `None` when it says nothing about dialogs (100).
@@ -51,23 +56,30 @@ impl DialogSet {
         if status <= 100 || (status < 200 && id.remote_tag.is_empty()) {
             return Ok(None);
         }
-        let first = !self.dialogs.iter().any(|d| d.phase() != Phase::Early);
-        if let Some(known) = self.dialogs.iter_mut().find(|d| *d.id() == id) {
-            let was = known.phase();
-            known.handle_response(response);
-            return Ok(Some(match (was, status) {
-                (Phase::Early, 200..) => Change::Confirmed { id, first },
-                (_, 200..) => Change::AckAgain(id),
-                _ => Change::Progress(id),
-            }));
+        if self.answered.contains(&id) {
+            let again = if status >= 200 { Change::AckAgain(id) } else { Change::Progress(id) };
+            return Ok(Some(again));
         }
-        // A 2xx is never turned away: its phone rings off only when it is acknowledged.
-        if self.dialogs.len() >= DIALOGS_MAX && status < 200 {
+        if status >= 200 && self.answered.len() >= ANSWERS_MAX {
             return Err(DialogError::TooMany);
         }
-        self.dialogs.push(Dialog::from_response(&self.request, response)?);
-        let early = status < 200;
-        Ok(Some(if early { Change::Early(id) } else { Change::Confirmed { id, first } }))
+        let first = self.answered.is_empty();
+        let full = self.dialogs.len() >= DIALOGS_MAX;
+        match self.dialogs.iter_mut().find(|d| *d.id() == id) {
+            Some(known) => known.handle_response(response),
+            None if full && status < 200 => return Err(DialogError::TooMany),
+            None => {
+                self.dialogs.push(Dialog::from_response(&self.request, response)?);
+                if status < 200 {
+                    return Ok(Some(Change::Early(id)));
+                }
+            }
+        }
+        if status < 200 {
+            return Ok(Some(Change::Progress(id)));
+        }
+        self.answered.push(id.clone());
+        Ok(Some(Change::Confirmed { id, first }))
     }
 
     /// A dialog of the set.

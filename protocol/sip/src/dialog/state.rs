@@ -1,10 +1,12 @@
 //! [`Dialog`].
 
+use std::fmt;
+
 use super::{DialogError, DialogId};
 use crate::{HeaderName, Message, Method, NameAddr, RequestBuilder, SipUri};
 
-/// One dialog, seen from one side.
-#[derive(Debug, Clone)]
+/// One dialog, seen from one side. `Debug` shows its id and phase, not who talks.
+#[derive(Clone)]
 pub struct Dialog {
     id: DialogId,
     role: Role,
@@ -19,6 +21,12 @@ pub struct Dialog {
     route_set: Vec<Box<[u8]>>,
     local_seq: u32,
     remote_seq: Option<u32>,
+}
+
+impl fmt::Debug for Dialog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Dialog({:?} {:?} {:?})", self.id, self.role, self.phase)
+    }
 }
 
 /// Who sent the request that created the dialog.

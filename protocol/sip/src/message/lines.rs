@@ -1,7 +1,7 @@
 //! Cutting a header section into field lines. Parser and stream framer share this, so that they
 //! can never disagree about where a message ends.
 
-use memchr::{memchr, memchr2};
+use memchr::memchr2;
 
 use crate::error::{ParseError, ParseErrorKind};
 use crate::name::{HeaderName, id_of};
@@ -48,7 +48,8 @@ pub(crate) fn line_end(bytes: &[u8], at: usize) -> Result<usize, ParseError> {
 
 /// Name number and where the value begins within `line` (CRLF included).
 pub(crate) fn split_name(line: &[u8]) -> Option<(u8, usize)> {
-    let colon = memchr(b':', line)?;
+    // Names are short: a plain loop is faster than calling memchr.
+    let colon = line.iter().position(|b| *b == b':')?;
     let name = trim_end(&line[..colon]);
     let id = id_of(name);
     if id == 0 && !is_token(name) {

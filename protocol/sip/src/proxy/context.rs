@@ -49,7 +49,7 @@ enum BranchState {
     /// Sent. Timer C runs for an INVITE.
     Active { timer_c: Option<Instant>, cancelled: bool },
     /// Its final came, or stands for one that never will.
-    Final(Message),
+    Final(Box<Message>),
     /// Promised and given up.
     Abandoned,
 }
@@ -238,31 +238,32 @@ impl<Id: Clone + PartialEq> ResponseContext<Id> {
         }
     }
 
+    /// Every 2xx to INVITE goes up, first or not, again or not (§16.7 step 5); of a non-INVITE only
+    /// the first final.
     fn handle_success(&mut self, id: &Id, response: Message) {
         let is_invite = self.is_invite;
         let Some(branch) = self.find(id) else { return };
-        let response = strip_via(&response);
-        let first_final = branch.is_open();
-        if first_final || is_invite {
-            branch.state = BranchState::Final(response.clone());
+        let first_of_branch = branch.is_open();
+        if !first_of_branch && !is_invite {
+            return;
         }
-        // Every 2xx to INVITE goes up, first or not, retransmitted or not (§16.7 step 5); of a
-        // non-INVITE only the first final.
-        if self.is_invite || (first_final && self.phase != Phase::Answered) {
+        let response = strip_via(&response);
+        branch.state = BranchState::Final(Box::new(response.clone()));
+        let was = std::mem::replace(&mut self.phase, Phase::Answered);
+        if is_invite || was != Phase::Answered {
             self.forward(Some(id.clone()), response);
             self.winner.get_or_insert_with(|| id.clone());
         }
-        let was = std::mem::replace(&mut self.phase, Phase::Answered);
-        if was != Phase::Answered || first_final {
-            self.stop_others(Some(ELSEWHERE));
-        }
+        self.stop_others(Some(ELSEWHERE));
         self.settle();
     }
 
     fn handle_failure(&mut self, id: &Id, response: Message) {
         let decline = response.status().filter(|code| *code >= 600);
         match self.find(id) {
-            Some(branch) if branch.is_open() => branch.state = BranchState::Final(response),
+            Some(branch) if branch.is_open() => {
+                branch.state = BranchState::Final(Box::new(response));
+            }
             _ => return,
         }
         // A 6xx speaks for the user: ring nowhere else, but wait for the others' finals, among

@@ -10,8 +10,9 @@
 //!
 //! Everything is a splice: what a function does not touch stays byte-exact.
 
-use std::hash::{DefaultHasher, Hasher};
 use std::net::SocketAddr;
+
+use sha2::{Digest, Sha256};
 
 use crate::{Edit, HeaderName, Message, NameAddr, SipUri, Via};
 
@@ -72,7 +73,7 @@ impl Outgoing<'_> {
             edit = edit.prepend(HeaderName::RECORD_ROUTE, *route);
         }
         if let Some(share) = self.max_breadth {
-            edit = edit.replace_first(HeaderName::from("Max-Breadth"), share.to_string());
+            edit = edit.replace_first(HeaderName::MAX_BREADTH, share.to_string());
         }
         Ok(edit.prepend(HeaderName::VIA, self.via))
     }
@@ -91,23 +92,22 @@ pub fn max_forwards(request: &Message) -> Result<u32, Refusal> {
 /// 5393 §4.2): the same request with the same token has looped, with another one it spirals.
 /// `salt` is the same for all proxies that share a name. Via and Max-Forwards stay out of it.
 pub fn loop_token(salt: u64, request: &Message) -> String {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = Sha256::new();
     let mut add = |part: &[u8]| {
-        hasher.write_usize(part.len());
-        hasher.write(part);
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);
     };
     add(&salt.to_be_bytes());
     add(request.request_uri());
     add(request.call_id().unwrap_or_default());
-    for party in [request.to(), request.from_()] {
-        add(party.ok().and_then(|p| p.tag()).unwrap_or_default());
-    }
+    add(request.to_tag().unwrap_or_default());
+    add(request.from_tag().unwrap_or_default());
     add(&request.cseq().map(|c| c.number).unwrap_or_default().to_be_bytes());
     let routing = [HeaderName::ROUTE, HeaderName::PROXY_REQUIRE, HeaderName::PROXY_AUTHORIZATION];
     for name in routing {
         request.headers(name).for_each(&mut add);
     }
-    format!("{:016x}", hasher.finish())
+    hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Our branch: `prefix` (with the magic cookie), what makes it unique, and the loop token.
@@ -129,7 +129,7 @@ pub fn is_loop(request: &Message, token: &str, is_ours: impl Fn(&Via<'_>) -> boo
 /// Shares the request's Max-Breadth out among `branches` parallel branches (RFC 5393 §5.3.3): each
 /// gets at least one, or 440.
 pub fn split_breadth(request: &Message, branches: u32) -> Result<Vec<u32>, Refusal> {
-    let text = request.header(HeaderName::from("Max-Breadth"));
+    let text = request.header(HeaderName::MAX_BREADTH);
     let total = text
         .and_then(|t| std::str::from_utf8(t).ok()?.trim().parse().ok())
         .unwrap_or(MAX_BREADTH)
@@ -149,8 +149,9 @@ pub fn split_breadth(request: &Message, branches: u32) -> Result<Vec<u32>, Refus
 /// sender wrote into them is thrown away.
 pub fn received_from(request: &Message, peer: SocketAddr) -> Message {
     let Ok(via) = request.top_via() else { return request.clone() };
+    let (peer_ip, peer_port) = (peer.ip().to_canonical(), peer.port());
     let asked = via.rport().is_some();
-    let written = via.host().trim_matches(['[', ']']).parse() == Ok(peer.ip());
+    let written = via.host().trim_matches(['[', ']']).parse() == Ok(peer_ip);
     if written && !asked && via.param("received").is_none() {
         return request.clone();
     }
@@ -169,10 +170,10 @@ pub fn received_from(request: &Message, peer: SocketAddr) -> Message {
         }
     }
     if asked || !written {
-        value.extend_from_slice(format!(";received={}", peer.ip()).as_bytes());
+        value.extend_from_slice(format!(";received={peer_ip}").as_bytes());
     }
     if asked {
-        value.extend_from_slice(format!(";rport={}", peer.port()).as_bytes());
+        value.extend_from_slice(format!(";rport={peer_port}").as_bytes());
     }
     Edit::new(request).replace_first(HeaderName::VIA, value).finish()
 }

@@ -25,14 +25,12 @@ pub(super) fn cancel(invite: &Message, reason: Option<&str>) -> Option<Message> 
 fn hop_by_hop(invite: &Message, method: Method<'_>, to: &[u8]) -> Option<RequestBuilder> {
     let via = invite.top_via().ok()?;
     let number = invite.cseq().ok()?.number;
-    let mut builder = RequestBuilder::new(method, invite.request_uri())
+    let builder = RequestBuilder::new(method, invite.request_uri())
         .header(HeaderName::VIA, via.raw())
         .header(HeaderName::MAX_FORWARDS, MAX_FORWARDS);
-    for route in invite.headers(HeaderName::ROUTE) {
-        builder = builder.header(HeaderName::ROUTE, route);
-    }
     Some(
         builder
+            .copy(invite, HeaderName::ROUTE)
             .header(HeaderName::FROM, invite.header(HeaderName::FROM)?)
             .header(HeaderName::TO, to)
             .header(HeaderName::CALL_ID, invite.call_id()?)
@@ -40,13 +38,9 @@ fn hop_by_hop(invite: &Message, method: Method<'_>, to: &[u8]) -> Option<Request
     )
 }
 
-/// The layer's own 100 (§8.2.6.1): no To tag, and the Timestamp of the request.
+/// The layer's own 100 (§8.2.6.1): no To tag.
 pub(super) fn trying(invite: &Message) -> Message {
-    let builder = response_to(invite, 100, "Trying");
-    match invite.header(HeaderName::TIMESTAMP) {
-        Some(timestamp) => builder.header(HeaderName::TIMESTAMP, timestamp).build(),
-        None => builder.build(),
-    }
+    response_to(invite, 100, "Trying").build()
 }
 
 /// Any other response of the layer's own.

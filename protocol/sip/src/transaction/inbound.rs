@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::client_invite;
 use super::key::{self, Side};
 use super::layer::Happening;
 use super::machine::{ClientEvent, ServerEvent, Step};
@@ -23,12 +24,12 @@ impl Layer {
 
     /// Whether `request` is one that already reached us by another path and is still being
     /// answered (RFC 3261 §8.2.2.2): a UAS answers it 482, a proxy lets it pass.
-    pub fn is_merged(&mut self, request: &Message) -> bool {
+    pub fn is_merged(&self, request: &Message) -> bool {
         let first = key::merge_hash(self.salt, request).and_then(|m| self.table.first_merged(m));
-        let Some(first) = first else { return false };
-        let Some(method) = request.method() else { return false };
-        key::write(&mut self.scratch, Side::Server, request, method).is_some()
-            && self.table.find(&self.scratch) != Some(first)
+        let (Some(first), Some(method)) = (first, request.method()) else { return false };
+        let mut wire_key = Vec::new();
+        key::write(&mut wire_key, Side::Server, request, method).is_some()
+            && self.table.find(&wire_key) != Some(first)
     }
 
     fn handle_request(&mut self, now: Instant, arrival: Arrival, message: Message) {
@@ -46,20 +47,33 @@ impl Layer {
             }
             return;
         }
-        if self.table.servers() >= self.config.limits.servers_max {
+        let full = self.table.servers() >= self.config.limits.servers_max;
+        if method == Method::CANCEL {
+            // What ends a call is let in even when the house is full: one for each INVITE.
+            let invite = self.cancelled_invite(&message);
+            if full && invite.is_none() {
+                return self.refuse(arrival, &message);
+            }
+            return self.handle_cancel(now, arrival, message, invite);
+        }
+        if full {
             return self.refuse(arrival, &message);
         }
-        if method == Method::CANCEL {
-            return self.handle_cancel(now, arrival, message);
-        }
         self.start_server(now, arrival, message);
+    }
+
+    /// The INVITE a CANCEL is for (§9.2).
+    fn cancelled_invite(&mut self, cancel: &Message) -> Option<u32> {
+        let invite = key::filed_under(Method::CANCEL);
+        key::write(&mut self.scratch, Side::Server, cancel, invite)?;
+        self.table.find(&self.scratch)
     }
 
     /// `self.scratch` holds the wire key of `message`.
     fn start_server(&mut self, now: Instant, arrival: Arrival, message: Message) {
         let is_invite = message.method() == Some(Method::INVITE);
         let (machine, step) = if is_invite {
-            let (machine, step) = ServerInvite::start(self.auto_trying());
+            let (machine, step) = ServerInvite::start(self.auto_trying(), &self.timing(false));
             (Machine::ServerInvite(machine), step)
         } else {
             let (machine, step) = Server::start(&self.timing(arrival.transport.is_reliable()));
@@ -95,16 +109,22 @@ impl Layer {
     }
 
     /// CANCEL has a transaction of its own, which the layer answers (§9.2).
-    fn handle_cancel(&mut self, now: Instant, arrival: Arrival, message: Message) {
+    fn handle_cancel(
+        &mut self,
+        now: Instant,
+        arrival: Arrival,
+        message: Message,
+        invite: Option<u32>,
+    ) {
+        if key::write(&mut self.scratch, Side::Server, &message, Method::CANCEL).is_none() {
+            return;
+        }
         let (machine, step) = Server::start(&self.timing(arrival.transport.is_reliable()));
         let via = (arrival.flow, arrival.transport);
         let bytes = message.bytes().clone();
         let mut entry = Entry::new(&self.scratch, Machine::Server(machine), via, bytes);
         entry.internal = true;
         let own = self.start(now, entry, Step { pass: false, ..step }.into());
-        let invite =
-            key::write(&mut self.scratch, Side::Server, &message, key::filed_under(Method::CANCEL))
-                .and_then(|()| self.table.find(&self.scratch));
         let tag = invite.and_then(|slot| self.sent_tag(slot));
         let tag = tag.unwrap_or_else(|| key::own_tag(self.salt, &message));
         let (code, reason, event) = match invite {
@@ -184,6 +204,11 @@ impl Layer {
     /// Sends the CANCEL that waited for a provisional.
     fn release_cancel(&mut self, now: Instant, slot: u32) {
         let Some(entry) = self.table.entry_mut(slot) else { return };
+        let proceeding = client_invite::State::Proceeding;
+        // A provisional that comes behind the final releases nothing.
+        if !matches!(entry.machine, Machine::ClientInvite(m) if m.state == proceeding) {
+            return;
+        }
         if let Cancel::Waiting(reason) = &mut entry.cancel {
             let reason = reason.take();
             self.send_cancel(now, slot, reason.as_deref());

@@ -1,6 +1,7 @@
 //! [`Layer`]: its parts, its timers, and how a machine's step becomes outputs.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use sansio::{Entropy, FlowId};
@@ -12,7 +13,6 @@ use super::{ClientKey, Config, Ending, Output, ServerKey, TransactionKey, compos
 use crate::Message;
 
 /// The transaction layer of one shard or one phone. See the [module](super).
-#[derive(Debug)]
 pub struct Layer {
     pub(super) config: Config,
     /// Salt of the hashes and of the layer's own To tags.
@@ -23,6 +23,17 @@ pub struct Layer {
     /// Where wire keys are written to be looked up.
     pub(super) scratch: Vec<u8>,
     wheel: Wheel,
+}
+
+/// Messages carry personal data: only numbers are shown.
+impl fmt::Debug for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Layer")
+            .field("clients", &self.table.clients())
+            .field("servers", &self.table.servers())
+            .field("stats", &self.stats)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a [`Layer`] counted since it was made.
@@ -71,21 +82,11 @@ impl Layer {
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(slot) = self.wheel.pop_due(now) {
             while let Some(timer) = self.table.entry_mut(slot).and_then(|e| e.take_due(now)) {
-                let step = match self.timing_and_machine(slot) {
-                    Some((timing, Machine::ClientInvite(m))) => {
-                        m.handle(ClientEvent::Timer(timer), &timing)
-                    }
-                    Some((timing, Machine::Client(m))) => {
-                        m.handle(ClientEvent::Timer(timer), &timing)
-                    }
-                    Some((timing, Machine::ServerInvite(m))) => {
-                        m.handle(ServerEvent::Timer(timer), &timing)
-                    }
-                    Some((timing, Machine::Server(m))) => {
-                        m.handle(ServerEvent::Timer(timer), &timing)
-                    }
-                    None => break,
+                let step = match self.table.entry(slot).is_some_and(|e| e.machine.is_client()) {
+                    true => self.step_client(slot, ClientEvent::Timer(timer)),
+                    false => self.step_server(slot, ServerEvent::Timer(timer)),
                 };
+                let Some(step) = step else { break };
                 self.run(now, slot, step.into());
             }
             self.schedule(now, slot);
@@ -161,8 +162,10 @@ impl Layer {
     }
 
     pub(super) fn timing(&self, reliable: bool) -> Timing {
-        let Config { t1, t2, t4, .. } = self.config;
-        Timing { t1, t2, t4, reliable }
+        let Config { t1, t2, t4, invite_silence_max: silence, .. } = self.config;
+        // A timer of zero would fire for ever at the same instant.
+        let t1 = t1.max(Duration::from_millis(1));
+        Timing { t1, t2: t2.max(t1), t4, silence, reliable }
     }
 
     pub(super) fn auto_trying(&self) -> Option<Duration> {

@@ -35,6 +35,8 @@ pub(super) enum Timer {
     L,
     /// Wait for retransmitted or further 2xx (RFC 6026).
     M,
+    /// `ServerInvite`: the TU has said nothing for so long that it must have forgotten the request.
+    Silence,
     /// 64*T1 after a CANCEL, the INVITE is held cancelled whatever the peer does (§9.1).
     Cancelled,
 }
@@ -53,6 +55,8 @@ pub(super) struct Timing {
     pub(super) t1: Duration,
     pub(super) t2: Duration,
     pub(super) t4: Duration,
+    /// Timer `Silence`.
+    pub(super) silence: Duration,
     /// The hop's transport does not lose messages: no Timers A, E, G; D, I, J, K are zero.
     pub(super) reliable: bool,
 }
@@ -123,7 +127,7 @@ pub(super) enum Fault {
     FlowFailed,
     /// Timer H.
     NoAck,
-    /// The TU of a non-INVITE never answered.
+    /// The TU never answered.
     NoAnswer,
 }
 

@@ -9,7 +9,7 @@ use super::machine::{Fault, Send, ServerEvent, Step, Timer, Timing};
 ///   INVITE: last      v
 ///   1xx again   +------------+  1xx from TU: send
 ///           +-->| Proceeding |<--+
-///           +---|            |---+
+///           +---|            |---+   neither 1xx nor final from TU for 10 min: NoAnswer
 ///               +------------+
 ///   300-699 from TU: | | 2xx from TU: send
 ///   send, G(UDP)+H   | +----------------------------------+
@@ -56,8 +56,8 @@ pub(super) struct ServerInvite {
 
 impl ServerInvite {
     /// `trying`: after what time the layer sends 100 by itself.
-    pub(super) fn start(trying: Option<Duration>) -> (Self, Step) {
-        let step = Step::pass();
+    pub(super) fn start(trying: Option<Duration>, timing: &Timing) -> (Self, Step) {
+        let step = Step::pass().arm(Timer::Silence, timing.silence);
         let step = match trying {
             Some(Duration::ZERO) => step.and_send(Send::Trying),
             Some(after) => step.arm(Timer::Trying, after),
@@ -80,7 +80,13 @@ impl ServerInvite {
         match event {
             ServerEvent::Request => Step::send(Send::Again),
             ServerEvent::Timer(Timer::Trying) => Step::send(Send::Trying),
-            ServerEvent::Provisional => Step::leave().and_send(Send::Response),
+            ServerEvent::Provisional => {
+                Step::leave().and_send(Send::Response).arm(Timer::Silence, timing.silence)
+            }
+            ServerEvent::Timer(Timer::Silence) => {
+                self.state = State::Terminated;
+                Step::fail(Fault::NoAnswer)
+            }
             ServerEvent::Success => {
                 self.state = State::Accepted;
                 Step::leave().and_send(Send::Response).arm(Timer::L, timing.long())

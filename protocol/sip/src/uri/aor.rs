@@ -32,7 +32,7 @@ impl Aor {
     fn from_parts(user: Option<&[u8]>, host: &str) -> Self {
         let mut text = String::from(SCHEME);
         let at = user.map(|user| {
-            push_normal(&mut text, user);
+            text.push_str(&normal(user));
             text.push('@');
             text.len() - 1
         });
@@ -75,32 +75,39 @@ impl fmt::Display for Aor {
     }
 }
 
-fn push_normal(out: &mut String, user: &[u8]) {
+/// A user part in its one spelling: escapes of unreserved characters decoded, everything else that
+/// may not stand unescaped, and every reserved character that was escaped, as upper-case `%XX`
+/// (RFC 3261 §19.1.4: a reserved character and its escape differ).
+pub(super) fn normal(user: &[u8]) -> String {
+    const MARKS: &[u8] = b"-_.!~*'()";
+    const RESERVED: &[u8] = b"&=+$,;?/:";
+    let mut out = String::with_capacity(user.len());
     let mut rest = user;
     while let [byte, tail @ ..] = rest {
-        rest = tail;
-        if let (b'%', [high, low, after @ ..]) = (*byte, tail)
-            && let (Some(h), Some(l)) = (hex(*high), hex(*low))
-        {
-            rest = after;
-            push_byte(out, h * 16 + l);
+        let (byte, reserved) = match (*byte, tail) {
+            (b'%', [high, low, after @ ..]) if hex(*high).is_some() && hex(*low).is_some() => {
+                rest = after;
+                (hex(*high).unwrap_or(0) * 16 + hex(*low).unwrap_or(0), b"".as_slice())
+            }
+            (byte, tail) => {
+                rest = tail;
+                (byte, RESERVED)
+            }
+        };
+        if byte.is_ascii_alphanumeric() || MARKS.contains(&byte) || reserved.contains(&byte) {
+            out.push(char::from(byte));
         } else {
-            push_byte(out, *byte);
+            push_escaped(&mut out, byte);
         }
     }
+    out
 }
 
-/// Characters a user part may show unescaped (RFC 3261 §25.1 `user`); all others are escaped.
-fn push_byte(out: &mut String, byte: u8) {
-    const PLAIN: &[u8] = b"-_.!~*'()&=+$,;?/#";
-    if byte.is_ascii_alphanumeric() || PLAIN.contains(&byte) {
-        out.push(char::from(byte));
-    } else {
-        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-        out.push('%');
-        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        out.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
+fn push_escaped(out: &mut String, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.push('%');
+    out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+    out.push(char::from(DIGITS[usize::from(byte & 15)]));
 }
 
 fn hex(byte: u8) -> Option<u8> {
@@ -131,6 +138,8 @@ mod tests {
         assert_ne!(aor("Alice@a.b"), aor("alice@a.b"));
         assert_eq!(aor("a%2540b%40c@x").user(), "a%2540b%40c");
         assert_eq!(aor("a%c3%a9@x"), aor("a\u{e9}@x"));
+        assert_ne!(aor("a%3Bb@x"), aor("a;b@x"));
+        assert_eq!(aor("*43#@x"), aor("*43%23@x"));
         assert_eq!(aor("example.com").user(), "");
         assert!("a@b@c".parse::<Aor>().is_err());
     }

@@ -42,6 +42,7 @@ fn malformed_sip_uris_are_refused() {
     for bad in [
         "sip:",
         "sip:@b",
+        "sip::pw@b",
         "sip:a b@c",
         "sip:a@b c",
         "sip:a@b:port",

@@ -2,11 +2,10 @@
 
 export type AddUser = {
   account: string;
-  display_name?: string | null;
   password: string;
 };
 
-export type Document = Record<string, unknown>;
+export type Document = { [field: string]: unknown };
 
 export type Health = {
   ready: boolean;
@@ -152,7 +151,6 @@ export type TenantList = Array<Tenant>;
 export type User = {
   account: string;
   created_at_ms: number;
-  display_name: string | null;
 };
 
 export type UserPage = {

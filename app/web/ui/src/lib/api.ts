@@ -82,8 +82,8 @@ export const api = {
   tenants: () => call<Tenant[]>('GET', '/api/tenants'),
   users: (page: { limit?: number; after?: string; search?: string }) =>
     call<UserPage>('GET', `/api/users?${query(page)}`),
-  addUser: (account: string, password: string, display_name: string | null) =>
-    call<User>('POST', '/api/users', { account, password, display_name }),
+  addUser: (account: string, password: string) =>
+    call<User>('POST', '/api/users', { account, password }),
   removeUser: (account: string) => call<void>('DELETE', user(account)),
   setPassword: (account: string, password: string) =>
     call<void>('PUT', `${user(account)}/password`, { password }),

@@ -22,6 +22,12 @@ test('causes', () => {
   expect(cause('server-restart')).toBe('Server restarted');
   expect(cause('some-new_cause')).toBe('Some new cause');
   expect(cause(null)).toBe('In progress');
+  expect([cause('failed', 486), cause('failed', 500), cause('no-answer', 480), cause('no-answer', 408)]).toEqual([
+    'Busy',
+    'Failed',
+    'Not reachable',
+    'No answer',
+  ]);
 });
 
 test('quality is that of the worse direction', () => {

@@ -46,26 +46,41 @@ function decode(text: string): string {
 
 const CAUSES: { [cause: string]: string } = {
   bye: 'Completed',
-  'caller-bye': 'Completed',
-  'callee-bye': 'Completed',
   busy: 'Busy',
   cancelled: 'Cancelled',
-  canceled: 'Cancelled',
-  cancel: 'Cancelled',
   declined: 'Declined',
-  rejected: 'Declined',
   'no-answer': 'No answer',
   'not-found': 'Unknown number',
   unavailable: 'Not reachable',
-  'media-silent': 'Media fell silent',
-  silence: 'Media fell silent',
+  'media-silent': 'Audio fell silent',
+  'media-silence': 'Audio fell silent',
   'server-restart': 'Server restarted',
+  'hung-up': 'Ended by the server',
   administrator: 'Ended by an administrator',
 };
 
+/** What a final status says where the cause says no more than that the call failed. */
+const STATUSES: { [status: number]: string } = {
+  403: 'Not allowed',
+  404: 'Unknown number',
+  410: 'Unknown number',
+  480: 'Not reachable',
+  486: 'Busy',
+  488: 'No common audio',
+  503: 'Server overloaded',
+  600: 'Busy',
+  603: 'Declined',
+  604: 'Unknown number',
+  606: 'No common audio',
+};
+
 /** A record's cause in words; one that is not known is shown as it is. */
-export function cause(word: string | null): string {
+export function cause(word: string | null, status: number | null = null): string {
   if (!word) return 'In progress';
+  if (word === 'failed' || word === 'no-answer') {
+    const told = STATUSES[status ?? 0];
+    if (told) return told;
+  }
   const known = CAUSES[word.toLowerCase()];
   if (known) return known;
   const text = word.replaceAll(/[-_]/g, ' ');

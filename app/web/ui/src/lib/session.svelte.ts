@@ -1,17 +1,31 @@
 // Who is signed in, and which page is shown.
 import { ApiError, api, whenSignedOut } from './api';
-import type { Session } from './api-types';
+import type { Session, Tenant } from './api-types';
 import { feed } from './stream.svelte';
 
 class App {
   /** `undefined`: not known yet. */
   session = $state.raw<Session | null | undefined>(undefined);
   path = $state(location.pathname);
+  /** The domains served; only administrators are told. */
+  tenants = $state.raw<Tenant[]>([]);
   /** Why the server could not be asked who we are. */
   trouble = $state<string | null>(null);
 
   get isAdmin(): boolean {
     return this.session?.roles.includes('admin') ?? false;
+  }
+
+  /** The domain that a bare name belongs to, where there is only one choice. */
+  get domain(): string | undefined {
+    if (this.isAdmin) return this.tenants.length === 1 ? this.tenants[0]?.domain : undefined;
+    return this.session?.account.split('@')[1];
+  }
+
+  /** `alice` as `alice@example.com`. */
+  whole(name: string): string {
+    const text = name.trim();
+    return text === '' || text.includes('@') || !this.domain ? text : `${text}@${this.domain}`;
   }
 
   async start() {
@@ -59,6 +73,8 @@ class App {
     this.session = session;
     if (session) feed.start();
     else feed.stop();
+    // A convenience: without it names are written in full.
+    if (this.isAdmin) api.tenants().then((list) => (this.tenants = list), () => {});
   }
 }
 

@@ -5,12 +5,21 @@ import { NOTHING, apply } from './live';
 
 const NAMES = ['snapshot', 'registered', 'unregistered', 'call', 'call_ended'];
 const RETRY_MS = [1000, 2000, 5000, 10_000];
+/** Events are taken in together this often, and the history is asked again no oftener than that. */
+const BATCH_MS = 100;
+const HISTORY_MS = 1000;
 
 class LiveFeed {
   state = $state.raw(NOTHING);
   /** Whether what is shown is what is. */
   connected = $state(false);
 
+  /** Grows when the history has something new. */
+  history = $state(0);
+
+  #waiting: LiveEvent[] = [];
+  #batch: ReturnType<typeof setTimeout> | undefined;
+  #refresh: ReturnType<typeof setTimeout> | undefined;
   #source: EventSource | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #failures = 0;
@@ -22,7 +31,10 @@ class LiveFeed {
 
   stop() {
     clearTimeout(this.#timer);
-    this.#timer = undefined;
+    clearTimeout(this.#batch);
+    clearTimeout(this.#refresh);
+    this.#timer = this.#batch = this.#refresh = undefined;
+    this.#waiting = [];
     this.#source?.close();
     this.#source = null;
     this.#failures = 0;
@@ -40,7 +52,8 @@ class LiveFeed {
     };
     for (const name of NAMES) {
       source.addEventListener(name, (event) => {
-        this.state = apply(this.state, JSON.parse((event as MessageEvent<string>).data) as LiveEvent);
+        this.#waiting.push(JSON.parse((event as MessageEvent<string>).data) as LiveEvent);
+        this.#batch ??= setTimeout(() => this.#take(), BATCH_MS);
       });
     }
     source.onerror = () => {
@@ -48,6 +61,18 @@ class LiveFeed {
       // A dropped connection is taken up by the browser itself; a refusal is final to it, not to us.
       if (source.readyState === EventSource.CLOSED) this.#again();
     };
+  }
+
+  #take() {
+    this.#batch = undefined;
+    const before = this.state.ended;
+    this.state = apply(this.state, this.#waiting);
+    this.#waiting = [];
+    if (this.state.ended === before) return;
+    this.#refresh ??= setTimeout(() => {
+      this.#refresh = undefined;
+      this.history += 1;
+    }, HISTORY_MS);
   }
 
   #again() {

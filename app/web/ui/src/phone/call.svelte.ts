@@ -1,6 +1,6 @@
 // One call: JsSIP's session, its audio and its figures, as state that a page can show.
 import type { UA } from 'jssip';
-import type { EndEvent, RTCSession } from 'jssip/lib/RTCSession';
+import type { EndEvent, IncomingEvent, OutgoingEvent, RTCSession } from 'jssip/lib/RTCSession';
 import { party } from '../lib/format';
 import { callFailure, endNotice } from './cause';
 import { type Quality, type Report, type Tally, quality } from './quality';
@@ -58,9 +58,15 @@ export class Call {
 
   place(ua: UA, microphone: MediaStream) {
     this.#listen(microphone);
-    const session = ua.call(this.uri, { ...MEDIA, mediaStream: microphone });
-    this.#follow(session);
-    if (session.connection) this.#attach(session.connection);
+    try {
+      const session = ua.call(this.uri, { ...MEDIA, mediaStream: microphone });
+      this.#follow(session);
+      if (session.connection) this.#attach(session.connection);
+    } catch (error) {
+      // JsSIP throws for what it cannot even try: an address it does not take, a browser without WebRTC.
+      this.error = callFailure({ cause: error instanceof Error ? error.message : String(error) }, this.peer);
+      this.#over();
+    }
   }
 
   answer(microphone: MediaStream) {
@@ -110,7 +116,7 @@ export class Call {
     session.on('icecandidate', ({ ready }) => {
       gathered ??= setTimeout(ready, GATHER_MS);
     });
-    session.on('progress', (event) => {
+    session.on('progress', (event: IncomingEvent | OutgoingEvent) => {
       if (this.direction === 'in' || this.phase === 'talking') return;
       const early = 'response' in event && Boolean(event.response?.body);
       this.phase = early ? 'early' : 'ringing';
@@ -125,7 +131,7 @@ export class Call {
     session.on('unmuted', () => (this.muted = false));
     session.on('failed', (event) => {
       const silent = this.direction === 'in' && (event.originator === 'local' || event.cause === 'Canceled');
-      if (this.direction === 'in' && event.cause === 'Canceled') this.error = 'Missed call.';
+      if (this.direction === 'in' && event.cause === 'Canceled') this.error = missed(event);
       else this.error = silent ? null : callFailure(failure(event), this.peer);
       this.#over();
     });
@@ -195,6 +201,11 @@ const MEDIA = {
   mediaConstraints: { audio: true, video: false },
   pcConfig: { iceServers: [], bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require' } satisfies RTCConfiguration,
 };
+
+/** Another phone of the same account may have taken it (RFC 3326). */
+function missed({ message }: EndEvent): string {
+  return /cause=200\b/.test(message?.getHeader?.('Reason') ?? '') ? 'Answered on another phone.' : 'Missed call.';
+}
 
 function failure({ cause, message }: EndEvent) {
   const status = message && 'status_code' in message ? message.status_code : undefined;

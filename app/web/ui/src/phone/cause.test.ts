@@ -11,7 +11,8 @@ test('statuses become sentences that name the callee', () => {
 
 test('an ordinary end needs no words', () => {
   expect(endNotice({ cause: 'Terminated' })).toBeNull();
-  expect(endNotice({ cause: 'Terminated', reason: 'Media fell silent' })).toContain('Media fell silent');
+  expect(endNotice({ cause: 'Terminated', reason: 'bye' })).toBeNull();
+  expect(endNotice({ cause: 'Terminated', reason: 'media-silence' })).toBe('Audio fell silent.');
   expect(endNotice({ cause: 'RTP Timeout' })).toContain('audio');
 });
 

@@ -1,5 +1,7 @@
 // Why a registration or a call failed, in words that say what to do. Pure.
 
+import { cause as causeInWords } from '../lib/format';
+
 export interface Failure {
   /** JsSIP's own word. */
   cause: string;
@@ -66,7 +68,7 @@ function local(cause: string, callee: string): string | undefined {
 
 /** A call that took place and ended otherwise than by hanging up; `null` for an ordinary end. */
 export function endNotice({ cause, reason }: Failure): string | null {
-  if (cause === 'Terminated') return reason && !/^(normal|bye)/i.test(reason) ? `Ended: ${reason}.` : null;
+  if (cause === 'Terminated') return reason && !/^(normal|bye)/i.test(reason) ? `${causeInWords(reason)}.` : null;
   if (cause === 'RTP Timeout') return 'Ended: no audio came any more.';
   if (cause === 'No ACK' || cause === 'Dialog Error') return 'Ended: the far side was lost.';
   return local(cause, 'The far side') ?? `Ended: ${reason || cause}.`;

@@ -1,10 +1,10 @@
 // The web phone: one account, one call at a time, SIP over WSS by JsSIP. Lives as long as the page, so that a call
 // survives a look at the console.
 import { UA, WebSocketInterface, debug } from 'jssip';
-import type { RTCSession } from 'jssip/lib/RTCSession';
+import type { RTCSessionEvent } from 'jssip/lib/UA';
 import { ApiError, api, explain } from '../lib/api';
 import type { PhoneSession } from '../lib/api-types';
-import { party } from '../lib/format';
+import { bare, party } from '../lib/format';
 import { Call } from './call.svelte';
 import { microphoneFailure, registrationFailure } from './cause';
 import type { Quality } from './quality';
@@ -36,7 +36,10 @@ class Phone {
     return this.call !== null && this.call.phase !== 'ended';
   }
 
-  async start() {
+  /** Registers `owner`'s phone, unless it is already. */
+  async start(owner: string) {
+    // Someone else signed in; a call of the one before ends first.
+    if (this.#ua && !this.busy && bare(this.account?.aor ?? '') !== owner) this.stop();
     if (this.#ua || this.#starting) return;
     this.#starting = true;
     this.registration = 'connecting';
@@ -50,7 +53,7 @@ class Phone {
       this.registration = 'failed';
       this.notice = explain(error);
       const later = error instanceof ApiError && (error.status === 0 || error.status >= 500);
-      if (later) this.#timer = setTimeout(() => void this.start(), RETRY_MS);
+      if (later) this.#timer = setTimeout(() => void this.start(owner), RETRY_MS);
     } finally {
       this.#starting = false;
     }
@@ -58,6 +61,8 @@ class Phone {
 
   stop() {
     clearTimeout(this.#timer);
+    // Nothing to stop: touching the state would only wake who watches it.
+    if (this.registration === 'off') return;
     this.call?.hangUp();
     this.#ua?.stop();
     this.#ua = null;
@@ -130,8 +135,8 @@ class Phone {
       if (status === 401 || status === 403) this.#later(() => this.#renew());
       else if (ua.isConnected()) this.#later(async () => ua.register());
     });
-    ua.on('newRTCSession', (event) => {
-      if (event.originator === 'remote') this.#offered(event.session as RTCSession);
+    ua.on('newRTCSession', (event: RTCSessionEvent) => {
+      if (event.originator === 'remote') this.#offered(event.session);
     });
     ua.start();
     return ua;
@@ -143,7 +148,7 @@ class Phone {
     if (!this.busy) this.notice = 'The server cannot be reached. Trying again.';
   }
 
-  #offered(session: RTCSession) {
+  #offered(session: RTCSessionEvent['session']) {
     if (this.busy) {
       session.terminate({ status_code: 486, reason_phrase: 'Busy Here' });
       return;

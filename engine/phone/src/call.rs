@@ -1,0 +1,262 @@
+//! One call of the phone: state, dialog, media, and the commands that work on any call.
+//!
+//! ```text
+//!   out:  Calling ──1xx──► Early ──2xx──► Active ──BYE──► Ended
+//!            └──CANCEL──► Cancelling ──487──────────────► Ended
+//!   in:   Ringing ──answer──► Active        Ringing ──CANCEL, reject──► Ended
+//! ```
+
+use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent};
+use crate::phone::{Phone, Purpose, Timer};
+use bytes::Bytes;
+use sip::dialog::{Answer, AnswerOutcome, Dialog, DialogSet};
+use sip::transaction::{ClientKey, ServerKey};
+use sip::{HeaderName, Message, Method};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// How far a call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Our INVITE is out.
+    Calling,
+    /// The other side rings.
+    Early,
+    /// We gave up; the INVITE's final is awaited.
+    Cancelling,
+    /// Their INVITE is in.
+    Ringing,
+    /// Answered.
+    Active,
+    /// Over; kept until its BYE is answered.
+    Ended,
+}
+
+/// One call.
+pub(crate) struct Call {
+    pub state: State,
+    pub media: Option<media::Session>,
+    /// The dialogs our INVITE makes.
+    pub set: Option<DialogSet>,
+    /// The confirmed dialog.
+    pub dialog: Option<Dialog>,
+    /// Our INVITE's transaction.
+    pub client: Option<ClientKey>,
+    /// Their INVITE and its transaction, until answered.
+    pub server: Option<(ServerKey, Message)>,
+    /// Our 2xx, sent again until its ACK comes.
+    pub answer: Option<Answer>,
+    /// The ACK we sent, for when the 2xx comes again.
+    pub ack: Option<Bytes>,
+    /// The offer went out in our 2xx: the ACK brings the answer.
+    pub awaits_answer_in_ack: bool,
+    pub held: bool,
+    pub held_by_peer: bool,
+    /// A re-INVITE of ours is under way.
+    pub offering: bool,
+    /// RFC 7989.
+    pub session_id: String,
+}
+
+impl State {
+    pub(crate) fn has_media(self) -> bool {
+        matches!(self, Self::Active | Self::Early)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Calling => "calling",
+            Self::Early => "ringing",
+            Self::Cancelling => "being cancelled",
+            Self::Ringing => "ringing here",
+            Self::Active => "active",
+            Self::Ended => "over",
+        }
+    }
+}
+
+impl Call {
+    pub(crate) fn new(state: State, session_id: String) -> Self {
+        Self {
+            state,
+            media: None,
+            set: None,
+            dialog: None,
+            client: None,
+            server: None,
+            answer: None,
+            ack: None,
+            awaits_answer_in_ack: false,
+            held: false,
+            held_by_peer: false,
+            offering: false,
+            session_id,
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let media = self.media.as_ref().and_then(media::Session::poll_timeout);
+        let answer = self.answer.as_ref().and_then(Answer::poll_timeout);
+        [media, answer].into_iter().flatten().min()
+    }
+}
+
+impl Phone {
+    /// Ends a call, whatever its state: BYE, CANCEL, or a refusal.
+    ///
+    /// # Errors
+    /// [`PhoneError::NoSuchCall`].
+    pub fn hang_up(&mut self, now: Instant, call: CallHandle) -> Result<(), PhoneError> {
+        match self.call_mut(call)?.state {
+            State::Calling | State::Early => self.cancel(now, call),
+            State::Ringing => return self.reject(now, call),
+            State::Active => {
+                self.send_bye(now, call);
+                self.end(now, call, Cause::HungUp, None, "");
+            }
+            State::Cancelling | State::Ended => {}
+        }
+        self.drain(now);
+        Ok(())
+    }
+
+    /// Holds the other side, or takes it back.
+    ///
+    /// # Errors
+    /// [`PhoneError::NoSuchCall`], or [`PhoneError::WrongState`] before an answer.
+    pub fn set_hold(
+        &mut self,
+        now: Instant,
+        call: CallHandle,
+        held: bool,
+    ) -> Result<(), PhoneError> {
+        let entry = self.call_mut(call)?;
+        if entry.state != State::Active {
+            return Err(PhoneError::WrongState(entry.state.name()));
+        }
+        entry.held = held;
+        if let Some(media) = entry.media.as_mut() {
+            media.set_hold(held);
+        }
+        self.send_offer(now, call);
+        self.drain(now);
+        Ok(())
+    }
+
+    /// Sends a DTMF digit as an RFC 4733 event.
+    ///
+    /// # Errors
+    /// [`PhoneError::NoSuchCall`], or [`PhoneError::Media`] when the other side takes no events.
+    pub fn dtmf(&mut self, now: Instant, call: CallHandle, digit: char) -> Result<(), PhoneError> {
+        let entry = self.call_mut(call)?;
+        let state = entry.state;
+        let media = entry.media.as_mut().ok_or(PhoneError::WrongState(state.name()))?;
+        media.send_dtmf(now, digit, 160).map_err(|e| PhoneError::Media(e.to_string()))?;
+        self.drain(now);
+        Ok(())
+    }
+
+    /// A new media session on `local`, keyed as the link asks.
+    pub(crate) fn new_media(&mut self, local: SocketAddr) -> media::Session {
+        let security = self.config.security.unwrap_or_else(|| {
+            match self.link.is_some_and(|l| l.transport.is_secure()) {
+                true => media::Security::Sdes,
+                false => media::Security::Plain,
+            }
+        });
+        let config = media::Config {
+            codecs: self.config.codecs.clone(),
+            security,
+            local,
+            ..media::Config::new(local)
+        };
+        media::Session::new(config, self.entropy.next_u64())
+    }
+
+    /// Tells the end of a call and lets its media go.
+    pub(crate) fn end(
+        &mut self,
+        now: Instant,
+        call: CallHandle,
+        cause: Cause,
+        status: Option<u16>,
+        reason: &str,
+    ) {
+        self.drain_media(now, call);
+        let Some(entry) = self.calls.get_mut(&call) else { return };
+        if std::mem::replace(&mut entry.state, State::Ended) == State::Ended {
+            return;
+        }
+        let stats = entry.media.take().map(|m| Box::new(m.stats()));
+        entry.answer = None;
+        let waits_for_bye = self.requests.values().any(|s| s.purpose == Purpose::Bye(call));
+        self.timers.clear(&Timer::Ring(call));
+        self.timers.clear(&Timer::Glare(call));
+        self.tell(PhoneEvent::Ended { call, cause, status, reason: reason.into(), stats });
+        if !waits_for_bye {
+            self.forget(call);
+        }
+    }
+
+    pub(crate) fn forget(&mut self, call: CallHandle) {
+        if self.calls.get(&call).is_some_and(|c| c.state == State::Ended) {
+            self.calls.remove(&call);
+        }
+    }
+
+    pub(crate) fn send_bye(&mut self, now: Instant, call: CallHandle) {
+        let Some(entry) = self.calls.get_mut(&call) else { return };
+        let Some(dialog) = entry.dialog.as_mut() else { return };
+        let bye = dialog.request(Method::BYE);
+        dialog.terminate();
+        let bye = bye.header(HeaderName::SESSION_ID, &entry.session_id).build();
+        // Without a link the other side learns by session expiry or silence.
+        let _ = self.send(now, &bye, Purpose::Bye(call));
+    }
+
+    /// The next CSeq of the call's dialog, for a request that is sent again with credentials.
+    pub(crate) fn dialog_cseq(&mut self, call: CallHandle, sent: u32) -> u32 {
+        let dialog = self.calls.get_mut(&call).and_then(|c| c.dialog.as_mut());
+        match dialog {
+            Some(dialog) => {
+                // Building a request is what moves the dialog's own count on.
+                let _ = dialog.request(Method::OPTIONS);
+                dialog.local_seq()
+            }
+            None => sent + 1,
+        }
+    }
+
+    /// The call's own timers: its media's, and the 2xx that waits for its ACK.
+    pub(crate) fn call_timeout(&mut self, now: Instant, handle: CallHandle) {
+        let Some(call) = self.calls.get_mut(&handle) else { return };
+        if let Some(media) = call.media.as_mut() {
+            media.handle_timeout(now);
+        }
+        let Some(answer) = call.answer.as_mut() else { return };
+        answer.handle_timeout(now);
+        let again = answer.poll_transmit();
+        let outcome = answer.outcome();
+        if let Some(bytes) = again {
+            self.send_again(bytes);
+        }
+        match outcome {
+            Some(AnswerOutcome::Acknowledged) => {
+                if let Some(call) = self.calls.get_mut(&handle) {
+                    call.answer = None;
+                }
+            }
+            Some(_) => {
+                self.send_bye(now, handle);
+                self.end(now, handle, Cause::Network, Some(408), "No ACK");
+            }
+            None => {}
+        }
+    }
+}
+
+/// The session description of a message, if its body is one.
+pub(crate) fn sdp_of(message: &Message) -> Option<&[u8]> {
+    let is_sdp = message.has_content_type("application/sdp");
+    (is_sdp && !message.body().is_empty()).then(|| message.body())
+}

@@ -1,0 +1,210 @@
+//! What the phone wants sent, and what it tells its application.
+
+use bytes::Bytes;
+use media::MediaStats;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A call of this phone; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallHandle(pub u32);
+
+/// One thing to do or to know. Drain after every call into the phone.
+#[derive(Debug)]
+pub enum PhoneOutput {
+    /// Send on the link: one SIP message, or a keep-alive.
+    SendSip(Bytes),
+    /// Send from the call's RTP socket, or its RTCP socket.
+    SendMedia {
+        /// The call.
+        call: CallHandle,
+        /// Where to.
+        to: SocketAddr,
+        /// The packet.
+        bytes: Vec<u8>,
+        /// From the RTCP socket (RTP port + 1) when the two are not multiplexed.
+        rtcp: bool,
+    },
+    /// Something happened.
+    Event(PhoneEvent),
+}
+
+/// Something happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PhoneEvent {
+    /// Registered, or refreshed.
+    Registered {
+        /// For how long.
+        expires: Duration,
+    },
+    /// The registration ended because we asked.
+    Unregistered,
+    /// Not registered; tried again after `retry`, or never when the account itself is refused.
+    RegistrationFailed {
+        /// The server's status; 408 for silence, 503 for a broken link.
+        status: u16,
+        /// Its words.
+        reason: String,
+        /// When the phone tries again by itself.
+        retry: Option<Duration>,
+    },
+    /// Somebody calls.
+    Incoming {
+        /// The call.
+        call: CallHandle,
+        /// Who, as a URI.
+        from: String,
+        /// Their display name.
+        display_name: String,
+    },
+    /// The other side rings.
+    Ringing {
+        /// The call.
+        call: CallHandle,
+    },
+    /// Media came before the answer.
+    EarlyMedia {
+        /// The call.
+        call: CallHandle,
+    },
+    /// Answered: both sides can talk.
+    Answered {
+        /// The call.
+        call: CallHandle,
+        /// The codec agreed.
+        codec: String,
+        /// Whether media is encrypted.
+        encrypted: bool,
+    },
+    /// We hold, or no longer.
+    Held {
+        /// The call.
+        call: CallHandle,
+        /// Held now.
+        held: bool,
+    },
+    /// The other side holds us, or no longer.
+    HeldByPeer {
+        /// The call.
+        call: CallHandle,
+        /// Held now.
+        held: bool,
+    },
+    /// A digit came (RFC 4733).
+    Dtmf {
+        /// The call.
+        call: CallHandle,
+        /// `0`-`9`, `*`, `#`, `A`-`D`.
+        digit: char,
+    },
+    /// The call is over.
+    Ended {
+        /// The call.
+        call: CallHandle,
+        /// Why.
+        cause: Cause,
+        /// The SIP status that ended it, where one did.
+        status: Option<u16>,
+        /// Its words.
+        reason: String,
+        /// The media's figures, if any flowed.
+        stats: Option<Box<MediaStats>>,
+    },
+}
+
+/// Why a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// We hung up.
+    HungUp,
+    /// They hung up.
+    PeerHungUp,
+    /// We gave up before an answer.
+    Cancelled,
+    /// They gave up before we answered.
+    Missed,
+    /// They are busy (486, 600).
+    Busy,
+    /// They declined (603).
+    Declined,
+    /// We declined.
+    Rejected,
+    /// Nobody answered (408, 480, 487).
+    NoAnswer,
+    /// There is no such user (404, 410, 604).
+    NotFound,
+    /// The account may not (401, 403, 407).
+    Forbidden,
+    /// No media both sides can use (415, 488, 606).
+    NoCommonMedia,
+    /// The server or the way to it failed (5xx, silence, a broken link).
+    Network,
+    /// Anything else.
+    Failed,
+}
+
+impl Cause {
+    /// From the final status of an INVITE.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            401 | 403 | 407 => Self::Forbidden,
+            404 | 410 | 604 => Self::NotFound,
+            408 | 480 | 487 => Self::NoAnswer,
+            415 | 488 | 606 => Self::NoCommonMedia,
+            486 | 600 => Self::Busy,
+            603 => Self::Declined,
+            500..=599 => Self::Network,
+            _ => Self::Failed,
+        }
+    }
+
+    /// The word for JSON and screens.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HungUp => "hung-up",
+            Self::PeerHungUp => "peer-hung-up",
+            Self::Cancelled => "cancelled",
+            Self::Missed => "missed",
+            Self::Busy => "busy",
+            Self::Declined => "declined",
+            Self::Rejected => "rejected",
+            Self::NoAnswer => "no-answer",
+            Self::NotFound => "not-found",
+            Self::Forbidden => "forbidden",
+            Self::NoCommonMedia => "no-common-media",
+            Self::Network => "network",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a command to the phone did nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PhoneError {
+    /// No such call, or it is over.
+    #[error("there is no such call")]
+    NoSuchCall,
+    /// The command does not fit the call's state.
+    #[error("the call is {0}, so this cannot be done now")]
+    WrongState(&'static str),
+    /// The link to the server is down.
+    #[error("not connected to the server")]
+    NotConnected,
+    /// The target is not an address.
+    #[error("'{0}' is not a SIP address: use user, user@domain or sip:user@domain")]
+    BadTarget(String),
+    /// Too many calls at once.
+    #[error("too many calls at once (at most {0})")]
+    TooManyCalls(usize),
+    /// The media session refused.
+    #[error("media: {0}")]
+    Media(String),
+}

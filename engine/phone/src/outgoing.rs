@@ -1,0 +1,231 @@
+//! Calling somebody (RFC 3261 §13.2).
+
+use crate::call::{Call, State, sdp_of};
+use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent};
+use crate::phone::{ALLOW, Phone, Purpose};
+use sip::dialog::{Change, DialogId, DialogSet};
+use sip::transaction::ClientKey;
+use sip::{HeaderName, Message, Method, RequestBuilder, SipUri};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+impl Phone {
+    /// Calls `target` (`user`, `user@domain`, `sip:user@domain`, `tel:`-like digits) with media on
+    /// the socket the driver bound at `local`.
+    ///
+    /// # Errors
+    /// A target that is no address, no link, or too many calls.
+    pub fn call(
+        &mut self,
+        now: Instant,
+        target: &str,
+        local: SocketAddr,
+    ) -> Result<CallHandle, PhoneError> {
+        let uri = self.target_uri(target)?;
+        if self.link.is_none() {
+            return Err(PhoneError::NotConnected);
+        }
+        if self.calls.len() >= self.config.calls_max {
+            return Err(PhoneError::TooManyCalls(self.config.calls_max));
+        }
+        let handle = self.next_handle();
+        let mut media = self.new_media(local);
+        let offer = media.create_offer(now).map_err(|e| PhoneError::Media(e.to_string()))?;
+        let session_id =
+            format!("{:016x}{:016x}", self.entropy.next_u64(), self.entropy.next_u64());
+        let invite = self.invite(&uri, &session_id, &offer);
+        let mut call = Call::new(State::Calling, session_id);
+        call.media = Some(media);
+        self.calls.insert(handle, call);
+        match self.send(now, &invite, Purpose::Invite(handle)) {
+            Ok(key) => self.invite_resent(handle, key),
+            Err(error) => {
+                self.calls.remove(&handle);
+                return Err(error);
+            }
+        }
+        self.drain(now);
+        Ok(handle)
+    }
+
+    fn target_uri(&self, target: &str) -> Result<String, PhoneError> {
+        let target = target.trim();
+        let uri = match target {
+            t if t.starts_with("sip:") || t.starts_with("sips:") => t.to_string(),
+            t if t.contains('@') => format!("sip:{t}"),
+            t if !t.is_empty() => {
+                let user = t.replace('#', "%23");
+                format!("sip:{user}@{}", self.account.domain)
+            }
+            _ => String::new(),
+        };
+        let valid = SipUri::parse(uri.as_bytes()).is_ok_and(|u| u.user().is_some());
+        if valid { Ok(uri) } else { Err(PhoneError::BadTarget(target.into())) }
+    }
+
+    fn invite(&mut self, uri: &str, session_id: &str, offer: &[u8]) -> Message {
+        let tag = self.entropy.token(10);
+        let call_id = self.entropy.token(24);
+        RequestBuilder::new(Method::INVITE, uri)
+            .header(HeaderName::MAX_FORWARDS, "70")
+            .header(HeaderName::FROM, format!("{};tag={tag}", self.account.name_addr()))
+            .header(HeaderName::TO, format!("<{uri}>"))
+            .header(HeaderName::CALL_ID, call_id)
+            .header(HeaderName::CSEQ, "1 INVITE")
+            .header(HeaderName::CONTACT, self.contact())
+            .header(HeaderName::ALLOW, ALLOW)
+            .header(HeaderName::SUPPORTED, "outbound")
+            .header(HeaderName::SESSION_ID, session_id)
+            .header(HeaderName::USER_AGENT, &self.config.user_agent)
+            .body("application/sdp", offer)
+            .build()
+    }
+
+    /// The INVITE went out, for the first time or with credentials.
+    pub(crate) fn invite_resent(&mut self, call: CallHandle, key: ClientKey) {
+        let request = self.requests.get(&key).map(|s| s.request.clone());
+        if let (Some(entry), Some(request)) = (self.calls.get_mut(&call), request) {
+            entry.client = Some(key);
+            entry.set = Some(DialogSet::new(request));
+        }
+    }
+
+    /// Gives up before an answer.
+    pub(crate) fn cancel(&mut self, now: Instant, call: CallHandle) {
+        let Some(entry) = self.calls.get_mut(&call) else { return };
+        entry.state = State::Cancelling;
+        if let Some(key) = entry.client {
+            self.layer.cancel(now, &key, None);
+        }
+    }
+
+    /// A response to our INVITE.
+    pub(crate) fn invite_answered(
+        &mut self,
+        now: Instant,
+        call: CallHandle,
+        request: &Message,
+        response: &Message,
+    ) {
+        let Some(entry) = self.calls.get_mut(&call) else { return };
+        let Some(set) = entry.set.as_mut() else { return };
+        let status = response.status().unwrap_or_default();
+        match set.handle_response(response) {
+            Ok(Some(Change::Confirmed { id, first: true })) => {
+                self.answered(now, call, &id, request, response);
+            }
+            Ok(Some(Change::Confirmed { id, first: false })) => {
+                self.hang_up_second(now, call, &id, request);
+            }
+            Ok(Some(Change::AckAgain(_))) => {
+                if let Some(ack) = entry.ack.clone() {
+                    self.send_again(ack);
+                }
+            }
+            Ok(Some(Change::Early(_) | Change::Progress(_))) => {
+                self.progress(now, call, response);
+            }
+            Ok(Some(Change::Failed)) => self.refused(now, call, status, response),
+            Ok(None) | Err(_) => {
+                if (180..200).contains(&status) {
+                    self.progress(now, call, response);
+                }
+            }
+        }
+    }
+
+    fn progress(&mut self, now: Instant, call: CallHandle, response: &Message) {
+        let Some(entry) = self.calls.get_mut(&call) else { return };
+        let early = sdp_of(response).is_some();
+        if let (Some(sdp), Some(media)) = (sdp_of(response), entry.media.as_mut())
+            && let Err(error) = media.handle_answer(now, sdp)
+        {
+            // The 2xx will say it again; until then there is no early media.
+            let _ = error;
+        }
+        let was = entry.state;
+        if matches!(was, State::Calling | State::Early) {
+            entry.state = State::Early;
+        }
+        if early && was == State::Calling {
+            self.tell(PhoneEvent::EarlyMedia { call });
+        }
+        if response.status() == Some(180) {
+            self.tell(PhoneEvent::Ringing { call });
+        }
+    }
+
+    /// The first 2xx: ACK, take the answer, talk.
+    fn answered(
+        &mut self,
+        now: Instant,
+        call: CallHandle,
+        id: &DialogId,
+        request: &Message,
+        response: &Message,
+    ) {
+        let number = request.cseq().map_or(1, |c| c.number);
+        let Some(entry) = self.calls.get_mut(&call) else { return };
+        let cancelling = entry.state == State::Cancelling;
+        entry.dialog = entry.set.as_mut().and_then(|set| set.take(id));
+        let Some(dialog) = entry.dialog.as_ref() else { return };
+        let ack = dialog.ack(number).header(HeaderName::SESSION_ID, &entry.session_id).build();
+        entry.state = State::Active;
+        let answer = match (entry.media.as_mut(), sdp_of(response)) {
+            (Some(media), Some(sdp)) => media.handle_answer(now, sdp).map_err(|e| e.to_string()),
+            (_, None) => Err("the answer has no session description".into()),
+            (None, _) => Err("no media".into()),
+        };
+        let codec = entry.media.as_ref().map(|m| m.stats().codec).unwrap_or_default();
+        let encrypted = entry.media.as_ref().is_some_and(media::Session::is_encrypted);
+        let sent = self.send_ack(&ack);
+        if let Some(entry) = self.calls.get_mut(&call) {
+            entry.ack = sent;
+        }
+        if cancelling {
+            // The answer crossed our CANCEL (RFC 3261 §9.1).
+            self.send_bye(now, call);
+            self.end(now, call, Cause::Cancelled, Some(487), "");
+        } else if let Err(reason) = answer {
+            self.send_bye(now, call);
+            self.end(now, call, Cause::NoCommonMedia, Some(488), &reason);
+        } else {
+            self.tell(PhoneEvent::Answered { call, codec: codec.to_string(), encrypted });
+        }
+    }
+
+    /// A second phone answered too: acknowledged and hung up (RFC 3261 §13.2.2.4).
+    fn hang_up_second(&mut self, now: Instant, call: CallHandle, id: &DialogId, request: &Message) {
+        let number = request.cseq().map_or(1, |c| c.number);
+        let dialog = self.calls.get_mut(&call).and_then(|c| c.set.as_mut()?.take(id));
+        let Some(mut dialog) = dialog else { return };
+        let ack = dialog.ack(number).build();
+        self.send_ack(&ack);
+        let bye = dialog.request(Method::BYE).build();
+        // If it cannot be sent, the other phone's own timers end that leg.
+        let _ = self.send(now, &bye, Purpose::Bye(call));
+    }
+
+    fn refused(&mut self, now: Instant, call: CallHandle, status: u16, response: &Message) {
+        let reason = String::from_utf8_lossy(response.reason()).into_owned();
+        let cancelling = self.calls.get(&call).is_some_and(|c| c.state == State::Cancelling);
+        let cause = match cancelling {
+            true => Cause::Cancelled,
+            false => Cause::of_status(status),
+        };
+        self.end(now, call, cause, Some(status), &reason);
+    }
+
+    /// A 2xx that belongs to no transaction any more: its ACK was lost.
+    pub(crate) fn handle_stray(&mut self, response: &Message) {
+        let Ok(id) = DialogId::of_response(response) else { return };
+        let ack = self
+            .calls
+            .values()
+            .find(|c| c.dialog.as_ref().is_some_and(|d| *d.id() == id))
+            .and_then(|c| c.ack.clone());
+        if let Some(ack) = ack {
+            self.send_again(ack);
+        }
+    }
+}

@@ -1,0 +1,429 @@
+//! The phone: one account, one link, its calls.
+
+use crate::account::{Account, Config, Link};
+use crate::auth::Authenticator;
+use crate::call::{Call, State};
+use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent, PhoneOutput};
+use crate::registration::Registration;
+use bytes::Bytes;
+use sansio::{Entropy, FlowId, TimerQueue};
+use sip::transaction::{Arrival, ClientKey, Layer, Output, SendVia, ServerKey, TransactionKey};
+use sip::{Edit, HeaderName, Message, Method, ViaBuilder, response_to};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// What we answer OPTIONS with, and say in INVITE.
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+
+/// The phone engine. See the [crate].
+pub struct Phone {
+    pub(crate) account: Account,
+    pub(crate) config: Config,
+    pub(crate) link: Option<Link>,
+    pub(crate) layer: Layer,
+    pub(crate) entropy: Box<dyn Entropy + Send>,
+    pub(crate) auth: Authenticator,
+    pub(crate) registration: Registration,
+    pub(crate) calls: BTreeMap<CallHandle, Call>,
+    pub(crate) requests: HashMap<ClientKey, Sent>,
+    pub(crate) invites: HashMap<ServerKey, CallHandle>,
+    pub(crate) timers: TimerQueue<Timer>,
+    outputs: VecDeque<PhoneOutput>,
+    flow: FlowId,
+    next_call: u32,
+}
+
+/// The phone's own timers; transactions and media keep theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// Refresh or retry the registration.
+    Register,
+    /// Keep the link's NAT binding (RFC 5626 §3.5).
+    KeepAlive,
+    /// An incoming call rang long enough.
+    Ring(CallHandle),
+    /// A re-INVITE met another (491): try again.
+    Glare(CallHandle),
+}
+
+/// A request of ours that waits for its final response.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub purpose: Purpose,
+    pub request: Message,
+}
+
+/// Why we sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Register,
+    Invite(CallHandle),
+    Reinvite(CallHandle),
+    Bye(CallHandle),
+}
+
+impl Phone {
+    /// A phone that knows its account and waits for a link.
+    pub fn new(account: Account, config: Config, mut entropy: Box<dyn Entropy + Send>) -> Self {
+        let layer = Layer::new(sip::transaction::Config::default(), &mut *entropy);
+        Self {
+            account,
+            config,
+            link: None,
+            layer,
+            entropy,
+            auth: Authenticator::default(),
+            registration: Registration::default(),
+            calls: BTreeMap::new(),
+            requests: HashMap::new(),
+            invites: HashMap::new(),
+            timers: TimerQueue::new(),
+            outputs: VecDeque::new(),
+            flow: FlowId { node: 0, shard: 0, id: 0 },
+            next_call: 0,
+        }
+    }
+
+    /// The driver connected. What was under way on an earlier link has failed.
+    pub fn handle_link_up(&mut self, now: Instant, link: Link) {
+        self.fail_link(now);
+        self.flow.id += 1;
+        self.link = Some(link);
+        self.auth.forget();
+        self.timers.set(Timer::KeepAlive, now + keep_alive(&link));
+        self.resume_registration(now);
+        self.drain(now);
+    }
+
+    /// The link broke.
+    pub fn handle_link_down(&mut self, now: Instant) {
+        self.fail_link(now);
+        self.drain(now);
+    }
+
+    /// One whole SIP message came by the link. Anything else is ignored.
+    pub fn handle_sip(&mut self, now: Instant, bytes: Bytes) {
+        let Some(link) = self.link else { return };
+        let Ok(message) = Message::parse(bytes) else { return };
+        let message = match message.is_request() {
+            true => sip::proxy::forward::received_from(&message, link.server),
+            false => message,
+        };
+        let arrival = Arrival { flow: self.flow, transport: link.transport, peer: link.server };
+        self.layer.handle_message(now, arrival, message);
+        self.drain(now);
+    }
+
+    /// A packet came to a call's media socket.
+    pub fn handle_media(
+        &mut self,
+        now: Instant,
+        call: CallHandle,
+        from: SocketAddr,
+        packet: &[u8],
+    ) {
+        if let Some(media) = self.calls.get_mut(&call).and_then(|c| c.media.as_mut()) {
+            media.handle_datagram(now, from, packet);
+            self.drain_media(now, call);
+        }
+    }
+
+    /// Time passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.layer.handle_timeout(now);
+        while let Some(timer) = self.timers.pop_due(now) {
+            self.handle_timer(now, timer);
+        }
+        let calls: Vec<CallHandle> = self.calls.keys().copied().collect();
+        for handle in calls {
+            self.call_timeout(now, handle);
+        }
+        self.drain(now);
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    pub fn poll_timeout(&mut self) -> Option<Instant> {
+        let calls = self.calls.values().filter_map(Call::poll_timeout).min();
+        [self.layer.poll_timeout(), self.timers.next_deadline(), calls].into_iter().flatten().min()
+    }
+
+    /// The next thing to do or know.
+    pub fn poll_output(&mut self) -> Option<PhoneOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// The account.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Whether the server holds a binding of ours.
+    pub fn is_registered(&self) -> bool {
+        self.registration.is_registered()
+    }
+
+    /// Twenty milliseconds from the microphone, 960 samples at 48 kHz. Dropped while the call has
+    /// no media or is on hold.
+    pub fn capture(&mut self, now: Instant, call: CallHandle, samples: &[i16]) {
+        let Some(entry) = self.calls.get_mut(&call) else { return };
+        if let (Some(media), true) = (entry.media.as_mut(), entry.state.has_media()) {
+            media.capture(now, samples);
+            self.drain_media(now, call);
+        }
+    }
+
+    /// Twenty milliseconds for the loudspeaker, 960 samples at 48 kHz; silence where there is none.
+    pub fn play(&mut self, now: Instant, call: CallHandle, samples: &mut [i16; 960]) {
+        let media = self.calls.get_mut(&call).and_then(|c| c.media.as_mut());
+        match media {
+            Some(media) => {
+                media.play(now, samples);
+                self.drain_media(now, call);
+            }
+            None => samples.fill(0),
+        }
+    }
+
+    /// The figures of a call's media so far.
+    pub fn stats(&self, call: CallHandle) -> Option<media::MediaStats> {
+        self.calls.get(&call)?.media.as_ref().map(media::Session::stats)
+    }
+
+    pub(crate) fn tell(&mut self, event: PhoneEvent) {
+        self.outputs.push_back(PhoneOutput::Event(event));
+    }
+
+    pub(crate) fn next_handle(&mut self) -> CallHandle {
+        self.next_call += 1;
+        CallHandle(self.next_call)
+    }
+
+    /// Sends a request in a new client transaction: Via on top, known credentials in.
+    pub(crate) fn send(
+        &mut self,
+        now: Instant,
+        request: &Message,
+        purpose: Purpose,
+    ) -> Result<ClientKey, PhoneError> {
+        let link = self.link.ok_or(PhoneError::NotConnected)?;
+        let request = self.dress(&link, request);
+        let via = SendVia { flow: self.flow, transport: link.transport };
+        let sent = self.layer.send_request(now, via, request.clone());
+        let key = sent.map_err(|_| PhoneError::NotConnected)?;
+        self.requests.insert(key, Sent { purpose, request });
+        Ok(key)
+    }
+
+    /// Sends a request outside any transaction: an ACK for a 2xx.
+    pub(crate) fn send_ack(&mut self, request: &Message) -> Option<Bytes> {
+        let link = self.link?;
+        let dressed = self.dress(&link, request).bytes().clone();
+        self.outputs.push_back(PhoneOutput::SendSip(dressed.clone()));
+        Some(dressed)
+    }
+
+    pub(crate) fn send_again(&mut self, bytes: Bytes) {
+        self.outputs.push_back(PhoneOutput::SendSip(bytes));
+    }
+
+    /// Answers a request.
+    pub(crate) fn respond(&mut self, now: Instant, key: &ServerKey, response: Message) {
+        self.layer.respond(now, key, response);
+    }
+
+    /// The Contact value on the present link.
+    pub(crate) fn contact(&self) -> String {
+        self.link.map_or(String::new(), |l| format!("<{}>", self.account.contact_uri(&l)))
+    }
+
+    fn dress(&mut self, link: &Link, request: &Message) -> Message {
+        let branch = format!("z9hG4bK{}", self.entropy.token(16));
+        let sent_by = self.account.sent_by(link);
+        let via = ViaBuilder::new(link.transport, sent_by).branch(&branch).rport().build();
+        let method = request.method().unwrap_or(Method::OPTIONS);
+        let uri = request.request_uri();
+        let credentials = match method == Method::ACK {
+            true => Vec::new(),
+            false => {
+                self.auth.credentials(&self.account, method.as_bytes(), uri, &mut *self.entropy)
+            }
+        };
+        let mut edit = Edit::new(request)
+            .remove_all(HeaderName::VIA)
+            .remove_all(HeaderName::AUTHORIZATION)
+            .remove_all(HeaderName::PROXY_AUTHORIZATION)
+            .prepend(HeaderName::VIA, via);
+        for (name, value) in credentials {
+            edit = edit.append(name, value);
+        }
+        edit.finish()
+    }
+
+    fn fail_link(&mut self, now: Instant) {
+        if self.link.take().is_some() {
+            self.layer.handle_flow_failed(now, self.flow);
+            self.timers.clear(&Timer::KeepAlive);
+            self.drain(now);
+        }
+    }
+
+    fn handle_timer(&mut self, now: Instant, timer: Timer) {
+        match timer {
+            Timer::Register => self.resume_registration(now),
+            Timer::KeepAlive => {
+                if let Some(link) = self.link {
+                    self.outputs.push_back(PhoneOutput::SendSip(Bytes::from_static(b"\r\n\r\n")));
+                    self.timers.set(Timer::KeepAlive, now + keep_alive(&link));
+                }
+            }
+            Timer::Ring(call) => self.rang_out(now, call),
+            Timer::Glare(call) => self.retry_offer(now, call),
+        }
+    }
+
+    /// Runs the transaction layer and every call's media dry.
+    pub(crate) fn drain(&mut self, now: Instant) {
+        while let Some(output) = self.layer.poll_output() {
+            self.handle_output(now, output);
+        }
+        let calls: Vec<CallHandle> = self.calls.keys().copied().collect();
+        for call in calls {
+            self.drain_media(now, call);
+        }
+    }
+
+    fn handle_output(&mut self, now: Instant, output: Output) {
+        match output {
+            Output::Transmit { flow, message, .. } if flow == self.flow => {
+                self.outputs.push_back(PhoneOutput::SendSip(message));
+            }
+            Output::Request { key: Some(key), message, .. } => {
+                self.handle_request(now, key, message);
+            }
+            Output::Request { key: None, message, .. } => self.handle_ack(now, &message),
+            Output::Cancel { invite, .. } => self.handle_cancel(now, invite),
+            Output::Response { key, message } => self.handle_response(now, key, &message),
+            Output::TimedOut { key } => self.handle_silence(now, key, 408),
+            Output::FlowFailed { key } => self.handle_silence(now, key, 503),
+            Output::StrayResponse { message, .. } => self.handle_stray(&message),
+            Output::Terminated { key: TransactionKey::Client(key), .. } => {
+                self.requests.remove(&key);
+            }
+            Output::Terminated { key: TransactionKey::Server(key), .. } => {
+                self.invites.remove(&key);
+            }
+            Output::Transmit { .. } | Output::Ack { .. } => {}
+        }
+    }
+
+    fn handle_request(&mut self, now: Instant, key: ServerKey, request: Message) {
+        let method = request.method().unwrap_or(Method::OPTIONS);
+        if request.to_tag().is_some() {
+            self.handle_in_dialog(now, key, &request);
+        } else if method == Method::INVITE {
+            self.handle_invite(now, key, request);
+        } else if method == Method::OPTIONS {
+            let ok = response_to(&request, 200, "OK")
+                .header(HeaderName::ALLOW, ALLOW)
+                .header(HeaderName::ACCEPT, "application/sdp");
+            self.reply(now, &key, ok);
+        } else {
+            let refused = response_to(&request, 405, "Method Not Allowed");
+            self.reply(now, &key, refused.header(HeaderName::ALLOW, ALLOW));
+        }
+    }
+
+    /// Answers with a fresh To tag.
+    pub(crate) fn reply(&mut self, now: Instant, key: &ServerKey, response: sip::ResponseBuilder) {
+        let tag = self.entropy.token(10);
+        self.layer.respond(now, key, response.to_tag(&tag).build());
+    }
+
+    fn handle_response(&mut self, now: Instant, key: ClientKey, response: &Message) {
+        let Some(sent) = self.requests.get(&key) else { return };
+        let (purpose, request) = (sent.purpose, sent.request.clone());
+        if matches!(response.status(), Some(401 | 407)) && self.auth.learn(response, &request) {
+            self.send_with_credentials(now, purpose, &request);
+            return;
+        }
+        let status = response.status().unwrap_or_default();
+        match purpose {
+            Purpose::Register => self.register_answered(now, response),
+            Purpose::Invite(call) => self.invite_answered(now, call, &request, response),
+            Purpose::Reinvite(call) => self.reinvite_answered(now, call, &request, response),
+            Purpose::Bye(call) if status >= 200 => self.forget(call),
+            Purpose::Bye(_) => {}
+        }
+    }
+
+    /// The same request once more, one CSeq higher, with credentials (RFC 3261 §22.2).
+    fn send_with_credentials(&mut self, now: Instant, purpose: Purpose, request: &Message) {
+        let Ok(cseq) = request.cseq() else { return };
+        let number = match purpose {
+            Purpose::Register => self.registration.next_cseq(),
+            Purpose::Reinvite(call) | Purpose::Bye(call) => self.dialog_cseq(call, cseq.number),
+            Purpose::Invite(_) => cseq.number + 1,
+        };
+        let value = format!("{number} {}", cseq.method);
+        let again = Edit::new(request).replace_first(HeaderName::CSEQ, value).finish();
+        match (self.send(now, &again, purpose), purpose) {
+            (Ok(key), Purpose::Invite(call)) => self.invite_resent(call, key),
+            (Ok(_), _) => {}
+            (Err(_), Purpose::Invite(call)) => {
+                self.end(now, call, Cause::Network, Some(503), "Not Connected");
+            }
+            (Err(_), _) => {}
+        }
+    }
+
+    fn handle_silence(&mut self, now: Instant, key: ClientKey, status: u16) {
+        let Some(sent) = self.requests.remove(&key) else { return };
+        let words = sip::reason_phrase(status);
+        match sent.purpose {
+            Purpose::Register => self.register_failed(now, status, words),
+            Purpose::Invite(call) => {
+                self.end(now, call, Cause::of_status(status), Some(status), words);
+            }
+            Purpose::Reinvite(call) => self.offer_failed(call),
+            Purpose::Bye(call) => self.forget(call),
+        }
+    }
+
+    pub(crate) fn drain_media(&mut self, now: Instant, handle: CallHandle) {
+        let Some(call) = self.calls.get_mut(&handle) else { return };
+        let Some(media) = call.media.as_mut() else { return };
+        let mut events = Vec::new();
+        while let Some(output) = media.poll_output() {
+            match output {
+                media::MediaOutput::Transmit { to, bytes, rtcp } => {
+                    let out = PhoneOutput::SendMedia { call: handle, to, bytes, rtcp };
+                    self.outputs.push_back(out);
+                }
+                media::MediaOutput::Event(event) => events.push(event),
+            }
+        }
+        for event in events {
+            self.media_event(now, handle, event);
+        }
+    }
+
+    fn media_event(&mut self, _now: Instant, call: CallHandle, event: media::MediaEvent) {
+        if let media::MediaEvent::Dtmf(digit) = event {
+            self.tell(PhoneEvent::Dtmf { call, digit });
+        }
+    }
+
+    /// A live call.
+    pub(crate) fn call_mut(&mut self, call: CallHandle) -> Result<&mut Call, PhoneError> {
+        match self.calls.get_mut(&call) {
+            Some(entry) if entry.state != State::Ended => Ok(entry),
+            _ => Err(PhoneError::NoSuchCall),
+        }
+    }
+}
+
+/// How often a keep-alive goes out (RFC 5626 §4.4): UDP bindings live half a minute.
+fn keep_alive(link: &Link) -> Duration {
+    Duration::from_secs(if link.transport.is_reliable() { 95 } else { 25 })
+}

@@ -1,0 +1,159 @@
+//! What each fuzz target does with its input: one function per byte parser.
+//!
+//! A target may panic only when a promise is broken, so that whatever the fuzzer calls a crash is
+//! a bug. The functions know nothing of the fuzzer: `cargo test` runs them on stable over the
+//! torture messages and the kept corpora.
+
+use bytes::Bytes;
+use sip::{
+    Aor, Edit, Frame, HeaderName, Message, NameAddr, StreamFramer, Uri, Via, digest, response_to,
+};
+
+/// Every target with its name, which is also the name of its corpus folder.
+pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+    ("sip_message", sip_message),
+    ("sip_stream", sip_stream),
+    ("sip_uri", sip_uri),
+    ("sip_address", sip_address),
+    ("sip_digest", sip_digest),
+];
+
+/// One datagram: parsed, read through, edited, answered.
+pub fn sip_message(data: &[u8]) {
+    let bytes = Bytes::copy_from_slice(data);
+    if let Some(request) = Message::parse_lenient(bytes.clone()) {
+        read(&request);
+        let answer = response_to(&request, 400, "").to_tag("t").record_route().build();
+        assert!(answer.top_via().is_ok());
+    }
+    let Ok(message) = Message::parse(bytes) else { return };
+    read(&message);
+    assert_eq!(Edit::new(&message).finish(), message, "no edit changes nothing");
+    let pushed = Edit::new(&message).prepend(HeaderName::VIA, "SIP/2.0/UDP p").finish();
+    assert_eq!(Message::parse(pushed.bytes().clone()).as_ref(), Ok(&pushed));
+    let popped = Edit::new(&pushed).remove_first(HeaderName::VIA).finish();
+    assert_eq!(popped, message, "pushing and popping a Via changes nothing");
+}
+
+fn read(message: &Message) {
+    let _ = (message.method(), message.status(), message.reason(), Uri::parse(message.request_uri()));
+    let _ = (message.from_tag(), message.to_tag(), message.cseq(), message.call_id());
+    let _ = (message.max_forwards(), message.expires(), message.content_type(), message.body());
+    let _ = message.vias().filter_map(Result::ok).map(|v| v.response_address()).count();
+    let addresses = message.contacts().chain(message.routes()).chain(message.record_routes());
+    addresses.filter_map(Result::ok).for_each(|a| read_address(&a));
+    for (name, _) in message.header_lines() {
+        assert!(message.header(name).is_some());
+        assert!(message.values(name).count() <= message.bytes().len());
+    }
+}
+
+/// A stream in pieces: the first byte says how large they are. Whole or in pieces, the frames are
+/// the same, and the parser reads each to its last byte.
+pub fn sip_stream(data: &[u8]) {
+    let [size, stream @ ..] = data else { return };
+    let whole = frames(stream.chunks(stream.len().max(1)));
+    let pieces = frames(stream.chunks(usize::from(*size).max(1)));
+    assert_eq!(whole, pieces, "framing depends on how the bytes arrive");
+}
+
+fn frames<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Vec<Bytes> {
+    let mut framer = StreamFramer::default();
+    let mut messages = Vec::new();
+    for chunk in chunks {
+        framer.push(chunk);
+        while let Ok(Some(frame)) = framer.next_frame() {
+            if let Frame::Message(bytes) = frame {
+                if let Ok(message) = Message::parse(bytes.clone()) {
+                    assert_eq!(message.bytes(), &bytes, "framer and parser disagree");
+                }
+                messages.push(bytes);
+            }
+        }
+    }
+    messages
+}
+
+/// One URI, and the address of record it names.
+pub fn sip_uri(data: &[u8]) {
+    let Ok(uri) = Uri::parse(data) else { return };
+    assert_eq!(uri.raw(), data);
+    if let Uri::Sip(sip) = uri {
+        let _ = (sip.user(), sip.password(), sip.ip(), sip.params().count(), sip.headers());
+        let aor = Aor::from_uri(&sip);
+        assert_eq!(aor.as_str().parse(), Ok(aor), "an address of record is its own normal form");
+    }
+}
+
+/// One From, To or Contact value, or one Via value.
+pub fn sip_address(data: &[u8]) {
+    if let Ok(address) = NameAddr::parse(data) {
+        read_address(&address);
+        assert_eq!(NameAddr::parse(address.raw()), Ok(address));
+    }
+    if let Ok(via) = Via::parse(data) {
+        let _ = (via.branch(), via.received(), via.rport(), via.maddr(), via.response_address());
+        assert_eq!(Via::parse(via.raw()), Ok(via));
+    }
+}
+
+fn read_address(address: &NameAddr<'_>) {
+    let _ = (address.display_name(), address.tag(), address.expires(), address.q());
+    let _ = (address.instance(), address.reg_id(), address.sip_uri().map(|u| Aor::from_uri(&u)));
+}
+
+/// One WWW-Authenticate or Authorization value.
+pub fn sip_digest(data: &[u8]) {
+    let mut count = 0;
+    for challenge in digest::challenges(data) {
+        count += 1;
+        let _ = (challenge.realm(), challenge.nonce(), challenge.opaque(), challenge.is_stale());
+        let who = digest::Answer {
+            username: "a",
+            ha1: "0",
+            method: b"INVITE",
+            uri: b"sip:b",
+            cnonce: "c",
+            nc: 1,
+        };
+        if let Some(answer) = digest::answer(&challenge, &who) {
+            assert!(digest::Credentials::parse(answer.as_bytes()).is_some());
+        }
+    }
+    assert!(count <= data.len());
+    if let Some(credentials) = digest::Credentials::parse(data) {
+        let _ = (credentials.username(), credentials.realm(), credentials.nc());
+        assert!(!digest::verify(&credentials, b"INVITE", "no such hash"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::TARGETS;
+
+    fn files(folder: PathBuf) -> Vec<Vec<u8>> {
+        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+        let mut paths: Vec<_> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
+        paths.sort();
+        paths.iter().filter_map(|p| std::fs::read(p).ok()).collect()
+    }
+
+    /// Each target over each torture message, each of its lines and values, and its own corpus.
+    #[test]
+    fn kept_inputs_break_nothing() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let vectors = here.join("../protocol/sip/tests/vectors");
+        let mut shared = files(vectors.join("rfc4475"));
+        shared.extend(files(vectors.join("rfc5118")));
+        assert!(shared.len() > 50);
+        for (name, target) in TARGETS {
+            for input in shared.iter().chain(&files(here.join("corpus").join(name))) {
+                target(input);
+                input.split(|b| *b == b'\n').for_each(target);
+                input.split(|b| *b == b':' || *b == b'\r').for_each(target);
+            }
+        }
+    }
+}

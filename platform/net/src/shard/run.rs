@@ -1,0 +1,315 @@
+//! The life of one shard's thread.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use sansio::{NodeId, Transport};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{LocalSet, spawn_local};
+use tokio_rustls::TlsAcceptor;
+
+use super::admission::{Admission, Permit};
+use super::engine::{Engine, Origin, Parts};
+use super::mail::Mail;
+use super::udp::{UdpPort, receive_loop};
+use super::udp_table::UdpTable;
+use super::{ShardContext, ShardHandle, UdpFlows, stream, websocket};
+use crate::batch::{BATCH_MAX, RecvBatch};
+use crate::config::{Limits, Listener};
+use crate::core::ShardCore;
+use crate::error::NetError;
+
+/// The largest UDP datagram.
+const DATAGRAM_MAX: usize = 65_535;
+/// How long shutdown waits for queues to be written.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
+/// How often idle UDP flows are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// The rest after the system refused to accept (descriptors exhausted).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How far the shards' life has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Running,
+    Draining,
+    Stopping,
+}
+
+/// One shard's socket of one listener.
+#[derive(Debug)]
+pub(crate) enum Sockets {
+    Udp(std::net::UdpSocket),
+    Tcp(std::net::TcpListener),
+    Tls(std::net::TcpListener),
+}
+
+impl Sockets {
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Udp(socket) => socket.local_addr(),
+            Self::Tcp(socket) | Self::Tls(socket) => socket.local_addr(),
+        }
+        .ok()
+    }
+}
+
+/// All a shard is grown from, besides its sockets and core.
+pub(crate) struct Seed<N> {
+    pub(crate) node: NodeId,
+    pub(crate) handle: ShardHandle<N>,
+    pub(crate) handles: Vec<ShardHandle<N>>,
+    pub(crate) listeners: Arc<[Listener]>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) mail: Arc<[mpsc::Sender<Mail>]>,
+    pub(crate) mail_end: mpsc::Receiver<Mail>,
+    pub(crate) note_end: mpsc::Receiver<N>,
+    pub(crate) phase: watch::Receiver<Phase>,
+    pub(crate) drained: watch::Sender<bool>,
+}
+
+/// Starts a shard's thread.
+pub(crate) fn spawn<C>(
+    seed: Seed<C::Note>,
+    sockets: Vec<Sockets>,
+    make: impl FnOnce(ShardContext<C::Note>) -> C + Send + 'static,
+) -> Result<JoinHandle<()>, NetError>
+where
+    C: ShardCore + 'static,
+{
+    let failed = |source| NetError::Thread { what: "a signalling shard", source };
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let name = format!("shard-{}", seed.handle.shard);
+    let body = move || {
+        let local = LocalSet::new();
+        if let Err(error) = local.block_on(&runtime, run(seed, sockets, make)) {
+            tracing::error!(%error, "shard could not take over its sockets");
+        }
+    };
+    std::thread::Builder::new().name(name).spawn(body).map_err(failed)
+}
+
+async fn run<C: ShardCore + 'static>(
+    seed: Seed<C::Note>,
+    sockets: Vec<Sockets>,
+    make: impl FnOnce(ShardContext<C::Note>) -> C,
+) -> io::Result<()> {
+    let mut phase = seed.phase.clone();
+    let (tls, listeners) = (seed.tls.clone(), Arc::clone(&seed.listeners));
+    let (engine, accepting, mail_end, note_end) = build(seed, sockets, make)?;
+    let batch = Rc::new(RefCell::new(RecvBatch::new(BATCH_MAX, DATAGRAM_MAX)));
+    for (index, listener) in listeners.iter().enumerate() {
+        if listener.transport == Transport::Udp {
+            let at = (index, listener.bind);
+            spawn_local(receive_loop(Rc::clone(&engine), at, Rc::clone(&batch)));
+            spawn_local(unblock_loop(Rc::clone(&engine), index));
+        }
+    }
+    for (listener, secure) in accepting {
+        let acceptor = tls.clone().filter(|_| secure).map(TlsAcceptor::from);
+        spawn_local(accept_loop(Rc::clone(&engine), listener, acceptor));
+    }
+    spawn_local(mail_loop(Rc::clone(&engine), mail_end, note_end));
+    spawn_local(timer_loop(Rc::clone(&engine)));
+    spawn_local(sweep_loop(Rc::clone(&engine)));
+
+    engine.start();
+
+    // An error means that the owner is gone, which ends the shard as well.
+    if phase.wait_for(|p| *p >= Phase::Draining).await.is_ok() {
+        engine.drain();
+        engine.flush();
+        let _ = phase.wait_for(|p| *p == Phase::Stopping).await;
+    }
+    engine.end_all();
+    let give_up = Instant::now() + SHUTDOWN_MAX;
+    while engine.open_connections() > 0 && Instant::now() < give_up {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+type Built<C> = (
+    Rc<Engine<C>>,
+    Vec<(TcpListener, bool)>,
+    mpsc::Receiver<Mail>,
+    mpsc::Receiver<<C as ShardCore>::Note>,
+);
+
+/// Registers the sockets with this thread's runtime and makes the core.
+fn build<C: ShardCore>(
+    seed: Seed<C::Note>,
+    sockets: Vec<Sockets>,
+    make: impl FnOnce(ShardContext<C::Note>) -> C,
+) -> io::Result<Built<C>> {
+    let mut ports = Vec::new();
+    let mut accepting = Vec::new();
+    for socket in sockets {
+        ports.push(match socket {
+            Sockets::Udp(socket) => Some(UdpPort::new(socket)?),
+            Sockets::Tcp(listener) | Sockets::Tls(listener) => {
+                let secure = seed.listeners.get(ports.len()).map(|l| l.transport);
+                let secure = secure == Some(Transport::Tls);
+                accepting.push((TcpListener::from_std(listener)?, secure));
+                None
+            }
+        });
+    }
+    let udp = Rc::new(RefCell::new(udp_table(&seed)));
+    let core = make(ShardContext {
+        node: seed.node,
+        shard: seed.handle.shard,
+        shards: u16::try_from(seed.handles.len()).unwrap_or(u16::MAX),
+        listeners: Arc::clone(&seed.listeners),
+        udp: UdpFlows { table: Rc::clone(&udp) },
+        handle: seed.handle.clone(),
+    });
+    let parts = Parts {
+        node: seed.node,
+        handle: seed.handle,
+        handles: seed.handles,
+        limits: seed.limits,
+        admission: seed.admission,
+        udp,
+        ports,
+        mail: seed.mail,
+        phase: seed.phase,
+        drained: seed.drained,
+    };
+    Ok((Rc::new(Engine::new(parts, core)), accepting, seed.mail_end, seed.note_end))
+}
+
+fn udp_table<N>(seed: &Seed<N>) -> UdpTable {
+    let udp = seed.listeners.iter().enumerate().filter(|(_, l)| l.transport == Transport::Udp);
+    let listeners = udp.map(|(index, l)| (index, l.bind)).collect();
+    let limits = (seed.limits.udp_flows, seed.limits.udp_idle);
+    UdpTable::new((seed.node, seed.handle.shard), listeners, limits, Instant::now())
+}
+
+async fn accept_loop<C: ShardCore + 'static>(
+    engine: Rc<Engine<C>>,
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+) {
+    let mut phase = engine.phase.clone();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            // Draining, or the owner is gone: the listener closes.
+            _ = phase.wait_for(|p| *p >= Phase::Draining) => return,
+        };
+        match accepted {
+            Ok((tcp, peer)) => match engine.admission.admit(peer.ip()) {
+                Some(permit) => {
+                    let acceptor = acceptor.clone();
+                    spawn_local(connection(Rc::clone(&engine), tcp, acceptor, permit));
+                }
+                None => engine.counters.refused.add(1),
+            },
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection<C: ShardCore>(
+    engine: Rc<Engine<C>>,
+    tcp: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+    permit: Permit,
+) {
+    // Without an address the peer is already gone.
+    let (Ok(local), Ok(peer)) = (tcp.local_addr(), tcp.peer_addr()) else { return };
+    let _ = tcp.set_nodelay(true);
+    let Some(acceptor) = acceptor else {
+        let origin = Origin { transport: Transport::Tcp, local, peer };
+        stream::serve(engine, tcp, origin).await;
+        return drop(permit);
+    };
+    match tokio::time::timeout(engine.limits.handshake, acceptor.accept(tcp)).await {
+        Ok(Ok(tls)) => {
+            let origin = Origin { transport: Transport::Tls, local, peer };
+            stream::serve(engine, tls, origin).await;
+        }
+        Ok(Err(error)) => {
+            engine.counters.handshakes_failed.add(1);
+            tracing::debug!(%peer, %error, "TLS handshake failed");
+        }
+        Err(_) => engine.counters.handshakes_failed.add(1),
+    }
+    drop(permit);
+}
+
+async fn mail_loop<C: ShardCore + 'static>(
+    engine: Rc<Engine<C>>,
+    mut mail: mpsc::Receiver<Mail>,
+    mut notes: mpsc::Receiver<C::Note>,
+) {
+    let (mut letters, mut slips) = (Vec::new(), Vec::new());
+    loop {
+        tokio::select! {
+            n = mail.recv_many(&mut letters, BATCH_MAX) => if n == 0 { return },
+            n = notes.recv_many(&mut slips, BATCH_MAX) => if n == 0 { return },
+        }
+        for letter in letters.drain(..) {
+            match letter {
+                Mail::Adopt(adopted) => {
+                    spawn_local(websocket::serve(Rc::clone(&engine), *adopted));
+                }
+                other => engine.open_mail(other),
+            }
+        }
+        for note in slips.drain(..) {
+            engine.note(note);
+        }
+        engine.flush();
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn timer_loop<C: ShardCore>(engine: Rc<Engine<C>>) {
+    loop {
+        let Some(at) = engine.deadline.get() else {
+            engine.timer.notified().await;
+            continue;
+        };
+        tokio::select! {
+            () = tokio::time::sleep_until(at.into()) => {
+                // The deadline may have moved while the other tasks ran.
+                if engine.deadline.get().is_some_and(|at| at <= Instant::now()) {
+                    engine.timeout();
+                    engine.flush();
+                    tokio::task::yield_now().await;
+                }
+            }
+            () = engine.timer.notified() => {}
+        }
+    }
+}
+
+async fn unblock_loop<C: ShardCore>(engine: Rc<Engine<C>>, listener: usize) {
+    if let Some(Some(port)) = engine.ports.get(listener) {
+        port.unblock(&engine.counters).await;
+    }
+}
+
+async fn sweep_loop<C: ShardCore>(engine: Rc<Engine<C>>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY.min(engine.limits.udp_idle)).await;
+        let mut table = engine.udp.borrow_mut();
+        table.set_now(Instant::now());
+        table.expire();
+        engine.counters.udp_flows.set(table.len() as u64);
+    }
+}

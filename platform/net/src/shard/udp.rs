@@ -1,0 +1,147 @@
+//! A shard's UDP sockets: batched both ways.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use sansio::Transport;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tokio::sync::Notify;
+
+use super::engine::{Engine, Origin};
+use crate::batch::{BATCH_MAX, RecvBatch, send_batch};
+use crate::core::ShardCore;
+use crate::stats::Counters;
+use crate::stun;
+
+/// Datagrams that may wait for the kernel to take them.
+const QUEUE_MAX: usize = 4096;
+
+/// One UDP socket with its unsent datagrams.
+#[derive(Debug)]
+pub(crate) struct UdpPort {
+    socket: UdpSocket,
+    queue: RefCell<VecDeque<(SocketAddr, Bytes)>>,
+    blocked: Notify,
+}
+
+impl UdpPort {
+    pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+        let socket = UdpSocket::from_std(socket)?;
+        Ok(Self { socket, queue: RefCell::default(), blocked: Notify::new() })
+    }
+
+    pub(crate) fn push(&self, to: SocketAddr, datagram: Bytes, counters: &Counters) {
+        let mut queue = self.queue.borrow_mut();
+        if queue.len() >= QUEUE_MAX {
+            counters.dropped_udp.add(1);
+            return;
+        }
+        queue.push_back((to, datagram));
+    }
+
+    /// Sends what is queued. If the kernel's buffer is full the rest waits for [`UdpPort::unblock`].
+    pub(crate) fn flush(&self, counters: &Counters) {
+        let mut queue = self.queue.borrow_mut();
+        while !queue.is_empty() {
+            let sent = self.socket.try_io(Interest::WRITABLE, || send_front(&self.socket, &queue));
+            match sent {
+                Ok(n) => {
+                    counters.sent.add(n as u64);
+                    queue.drain(..n);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked.notify_one();
+                    return;
+                }
+                Err(error) => {
+                    counters.dropped_udp.add(1);
+                    if let Some((to, datagram)) = queue.pop_front() {
+                        tracing::debug!(%to, bytes = datagram.len(), %error, "datagram not sent");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends on whenever the kernel has room again. Never ends.
+    pub(crate) async fn unblock(&self, counters: &Counters) {
+        loop {
+            self.blocked.notified().await;
+            if self.socket.writable().await.is_err() {
+                return;
+            }
+            self.flush(counters);
+        }
+    }
+}
+
+fn send_front(socket: &UdpSocket, queue: &VecDeque<(SocketAddr, Bytes)>) -> io::Result<usize> {
+    let mut packets = [(None, &[][..]); BATCH_MAX];
+    let mut count = 0;
+    for (packet, (to, datagram)) in packets.iter_mut().zip(queue) {
+        *packet = (Some(*to), &datagram[..]);
+        count += 1;
+    }
+    send_batch(socket, &packets[..count])
+}
+
+/// Receives on one listener for as long as the shard lives.
+pub(crate) async fn receive_loop<C: ShardCore>(
+    engine: Rc<Engine<C>>,
+    (listener, local): (usize, SocketAddr),
+    batch: Rc<RefCell<RecvBatch>>,
+) {
+    let Some(Some(port)) = engine.ports.get(listener) else { return };
+    let origin = |peer| Origin { transport: Transport::Udp, local, peer };
+    loop {
+        if let Err(error) = port.socket.readable().await {
+            tracing::error!(%local, %error, "UDP listener ended");
+            return;
+        }
+        let mut batch = batch.borrow_mut();
+        match port.socket.try_io(Interest::READABLE, || batch.recv(&port.socket)) {
+            Ok(_) => {
+                for (peer, datagram) in batch.iter() {
+                    handle_datagram(&engine, listener, origin(peer), datagram);
+                }
+                drop(batch);
+                engine.flush();
+                // Streams and timers get their turn between batches.
+                tokio::task::yield_now().await;
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            // Reports of earlier sends (port unreachable) surface here; they concern no datagram.
+            Err(error) => tracing::debug!(%local, %error, "UDP receive"),
+        }
+    }
+}
+
+/// Sorts keep-alives and noise from messages by the first byte (RFC 3261 §7.5, RFC 7983).
+fn handle_datagram<C: ShardCore>(
+    engine: &Engine<C>,
+    listener: usize,
+    origin: Origin,
+    datagram: &[u8],
+) {
+    let peer = origin.peer;
+    let start = datagram.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(datagram.len());
+    let message = &datagram[start..];
+    if message.first().is_some_and(u8::is_ascii_alphabetic) {
+        let flow = engine.udp.borrow_mut().touch(listener, peer);
+        engine.receive(origin.received(flow, Bytes::copy_from_slice(message)));
+        return;
+    }
+    engine.counters.ignored.add(1);
+    let mut table = engine.udp.borrow_mut();
+    if table.knows(listener, peer) {
+        table.touch(listener, peer);
+        if let Some(response) = stun::binding_response(datagram, peer) {
+            engine.send_datagram(listener, peer, response.into());
+        }
+    }
+}

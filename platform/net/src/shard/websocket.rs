@@ -1,0 +1,196 @@
+//! One SIP WebSocket (RFC 7118): a message per frame, text or binary.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::{Sink, Stream};
+use sansio::{FlowId, Transport};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::engine::{Engine, Origin};
+use super::mail::Adopted;
+use super::outbox::{Ending, Outbox};
+use crate::core::{CloseReason, ShardCore};
+use crate::server_stream::ServerStream;
+use crate::ws;
+
+/// How often we ping: keeps NAT bindings open and finds dead browsers (RFC 7118 §6).
+const PING_EVERY: Duration = Duration::from_secs(25);
+/// Silence, pongs included, after which the peer is taken for dead.
+const DEAD_AFTER: Duration = Duration::from_secs(65);
+
+/// Serves an adopted WebSocket to its end.
+pub(crate) async fn serve<C: ShardCore>(engine: Rc<Engine<C>>, mut adopted: Adopted) {
+    if let Err(error) = adopted.stream.move_here() {
+        tracing::debug!(peer = %adopted.peer, %error, "WebSocket lost while moving");
+        return;
+    }
+    let transport = if adopted.stream.is_secure() { Transport::Wss } else { Transport::Ws };
+    let Adopted { stream, read_ahead, local, peer, permit } = adopted;
+    let config = Some(ws::config(engine.limits.max_message));
+    let socket =
+        WebSocketStream::from_partially_read(stream, read_ahead.into(), Role::Server, config).await;
+    let (flow, outbox) = engine.open_stream();
+    let origin = Origin { transport, local, peer };
+    let now = Instant::now();
+    let (heard, pinged, begun) = (now, now, Some(now));
+    let mut connection = Connection {
+        engine: &engine,
+        origin,
+        flow,
+        outbox: &outbox,
+        socket,
+        unflushed: false,
+        in_flight: 0,
+        stalled: None,
+        heard,
+        pinged,
+        begun,
+    };
+    let why = connection.run().await;
+    drop(connection);
+    engine.stream_ended(flow, why);
+    drop(permit);
+}
+
+struct Connection<'a, C: ShardCore> {
+    engine: &'a Engine<C>,
+    origin: Origin,
+    flow: FlowId,
+    outbox: &'a Outbox,
+    socket: WebSocketStream<ServerStream>,
+    unflushed: bool,
+    /// Bytes given to the socket and not yet flushed.
+    in_flight: usize,
+    /// Since when writing makes no progress.
+    stalled: Option<Instant>,
+    heard: Instant,
+    pinged: Instant,
+    /// Waiting for the first message since.
+    begun: Option<Instant>,
+}
+
+impl<C: ShardCore> Connection<'_, C> {
+    async fn run(&mut self) -> CloseReason {
+        let mut alarm = pin!(tokio::time::sleep(PING_EVERY.min(self.engine.limits.message)));
+        loop {
+            tokio::select! {
+                event = poll_fn(|cx| self.poll(cx)) => match event {
+                    Ok(message) => {
+                        if let Err(why) = self.handle_message(message) {
+                            return why;
+                        }
+                        self.engine.flush();
+                    }
+                    Err(why) => return why,
+                },
+                () = alarm.as_mut() => {
+                    if let Some(why) = self.look_at_clock() {
+                        return why;
+                    }
+                    let step = PING_EVERY.min(self.engine.limits.message);
+                    alarm.as_mut().reset(tokio::time::Instant::now() + step);
+                }
+            }
+        }
+    }
+
+    /// Writes what it can, then reads: the next message, or why it is over.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, CloseReason>> {
+        if let Err(error) = self.write(cx) {
+            return Poll::Ready(Err(reason(&error)));
+        }
+        match self.outbox.ending() {
+            Some(Ending::Now(why)) => return Poll::Ready(Err(why)),
+            Some(Ending::Flushed) if self.outbox.is_empty() && !self.unflushed => {
+                return Poll::Ready(Err(CloseReason::Shutdown));
+            }
+            _ => self.outbox.register(cx),
+        }
+        Pin::new(&mut self.socket).poll_next(cx).map(|next| match next {
+            Some(Ok(message)) => Ok(message),
+            Some(Err(error)) => Err(reason(&error)),
+            None => Err(CloseReason::PeerClosed),
+        })
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+        while !self.outbox.is_empty() {
+            if Pin::new(&mut self.socket).poll_ready(cx)?.is_pending() {
+                self.stalled.get_or_insert_with(Instant::now);
+                return Ok(());
+            }
+            let Some(message) = self.outbox.pop() else { break };
+            self.in_flight += message.len();
+            Pin::new(&mut self.socket).start_send(ws::frame(message))?;
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            if Pin::new(&mut self.socket).poll_flush(cx)?.is_pending() {
+                self.stalled.get_or_insert_with(Instant::now);
+                return Ok(());
+            }
+            self.unflushed = false;
+            self.outbox.written(std::mem::take(&mut self.in_flight));
+        }
+        self.stalled = None;
+        Ok(())
+    }
+
+    fn handle_message(&mut self, message: Message) -> Result<(), CloseReason> {
+        self.heard = Instant::now();
+        let bytes: Bytes = match message {
+            Message::Text(text) => text.into(),
+            Message::Binary(bytes) => bytes,
+            // tungstenite answers pings itself; the next poll writes the pong.
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(()),
+            Message::Close(_) => return Err(CloseReason::PeerClosed),
+        };
+        self.begun = None;
+        if bytes.iter().all(|b| matches!(b, b'\r' | b'\n')) {
+            let pong = Bytes::from_static(b"\r\n");
+            let answered = bytes.len() < 4 || self.outbox.push(pong);
+            return if answered { Ok(()) } else { Err(CloseReason::SlowReader) };
+        }
+        if !bytes[0].is_ascii_alphabetic() {
+            return Err(CloseReason::Framing);
+        }
+        self.engine.receive(self.origin.received(self.flow, bytes));
+        Ok(())
+    }
+
+    fn look_at_clock(&mut self) -> Option<CloseReason> {
+        let limits = &self.engine.limits;
+        let (now, heard) = (Instant::now(), self.heard.elapsed());
+        if self.begun.is_some_and(|at| now - at >= limits.message) {
+            return Some(CloseReason::Dribble);
+        }
+        if heard >= DEAD_AFTER.min(limits.idle) {
+            return Some(CloseReason::Idle);
+        }
+        if self.stalled.is_some_and(|at| now - at >= limits.write_stall) {
+            return Some(CloseReason::SlowReader);
+        }
+        if now - self.pinged >= PING_EVERY && !self.unflushed {
+            self.pinged = now;
+            self.unflushed =
+                Pin::new(&mut self.socket).start_send(Message::Ping(Bytes::new())).is_ok();
+        }
+        None
+    }
+}
+
+fn reason(error: &Error) -> CloseReason {
+    match error {
+        Error::ConnectionClosed | Error::AlreadyClosed => CloseReason::PeerClosed,
+        Error::Capacity(_) => CloseReason::TooLarge,
+        Error::Protocol(_) | Error::Utf8(_) => CloseReason::Framing,
+        _ => CloseReason::Broken,
+    }
+}

@@ -1,0 +1,141 @@
+//! TLS as Whimbrel speaks it: 1.3 preferred, 1.2 the floor, AEAD suites only, sessions resumed,
+//! certificates always verified and swapped without touching connections (R1.3, R11).
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Once, PoisonError, RwLock};
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use crate::error::NetError;
+
+/// TLS 1.2 sessions the server remembers; 1.3 uses stateless tickets.
+const SESSIONS_MAX: usize = 20_000;
+
+/// Where Linux systems and macOS keep the bundle of public authorities.
+const SYSTEM_BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// Makes aws-lc-rs the process's crypto provider. Call it early; more calls do no harm.
+pub fn install_crypto() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Err means that someone installed one before us; ours is passed explicitly anyway.
+        let _ = aws_lc_rs::default_provider().install_default();
+    });
+}
+
+/// A client configuration that trusts the authorities in `ca_files` (PEM) and, if asked for, the
+/// system's. Verification cannot be switched off.
+///
+/// # Errors
+/// A file that is missing or holds no certificate.
+pub fn client_config(ca_files: &[PathBuf], system: bool) -> Result<Arc<ClientConfig>, NetError> {
+    let mut roots = RootCertStore::empty();
+    for path in ca_files {
+        let found = read_certificates(path, "give --ca a PEM file with the server's authority")?;
+        let (added, _) = roots.add_parsable_certificates(found);
+        if added == 0 {
+            return Err(garbled(path, "authority certificate", "give --ca a readable PEM file"));
+        }
+    }
+    if system {
+        add_system_roots(&mut roots);
+    }
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13, &TLS12])?;
+    // Resumption (tickets, in memory) is rustls's default for clients.
+    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// A server configuration whose certificate is whatever `slot` holds at each handshake.
+pub(crate) fn server_config(
+    slot: Arc<CertificateSlot>,
+    alpn: &[&[u8]],
+) -> Result<Arc<ServerConfig>, NetError> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13, &TLS12])?
+        .with_no_client_auth()
+        .with_cert_resolver(slot);
+    config.ticketer = aws_lc_rs::Ticketer::new()?;
+    config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSIONS_MAX);
+    config.send_tls13_tickets = 1;
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// The certificate in use, replaceable at any time (RFC 5280 chain plus key).
+#[derive(Debug)]
+pub(crate) struct CertificateSlot(RwLock<Arc<CertifiedKey>>);
+
+impl CertificateSlot {
+    pub(crate) fn new(certified: CertifiedKey) -> Arc<Self> {
+        Arc::new(Self(RwLock::new(Arc::new(certified))))
+    }
+
+    pub(crate) fn swap(&self, certified: CertifiedKey) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
+    }
+}
+
+impl ResolvesServerCert for CertificateSlot {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// Every certificate in a PEM file; at least one.
+pub(crate) fn read_certificates(
+    path: &Path,
+    remedy: &'static str,
+) -> Result<Vec<CertificateDer<'static>>, NetError> {
+    let pem = read_pem(path, "certificate", remedy)?;
+    parse_certificates(&pem).ok_or_else(|| garbled(path, "certificate", remedy))
+}
+
+/// Every certificate in PEM text; `None` if there is none or one is garbled.
+pub(crate) fn parse_certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    found.ok().filter(|found| !found.is_empty())
+}
+
+pub(crate) fn read_pem(
+    path: &Path,
+    expected: &'static str,
+    remedy: &'static str,
+) -> Result<Vec<u8>, NetError> {
+    std::fs::read(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => {
+            NetError::Missing { path: path.to_owned(), expected, remedy }
+        }
+        _ => NetError::File { action: "read", path: path.to_owned(), source },
+    })
+}
+
+pub(crate) fn garbled(path: &Path, expected: &'static str, remedy: &'static str) -> NetError {
+    NetError::Garbled { path: path.to_owned(), expected, remedy }
+}
+
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    install_crypto();
+    // Present since the line above, whoever installed it.
+    CryptoProvider::get_default()
+        .map_or_else(|| Arc::new(aws_lc_rs::default_provider()), Arc::clone)
+}
+
+fn add_system_roots(roots: &mut RootCertStore) {
+    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let usual = SYSTEM_BUNDLES.iter().map(PathBuf::from);
+    let bundle = named.into_iter().chain(usual).find_map(|path| std::fs::read(path).ok());
+    let found = bundle.iter().flat_map(|pem| CertificateDer::pem_slice_iter(pem)).flatten();
+    roots.add_parsable_certificates(found);
+}

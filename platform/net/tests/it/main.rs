@@ -1,0 +1,7 @@
+//! Shards, TLS, WebSocket and clients over loopback.
+
+mod flows;
+mod limits;
+mod tls;
+mod transports;
+mod world;

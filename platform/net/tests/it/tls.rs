@@ -1,0 +1,135 @@
+//! Who is trusted, which versions are spoken, and swapping the certificate (R1.3).
+
+use std::sync::Arc;
+
+use net::client::{ClientTransport, Endpoint};
+use net::{NetError, client_config};
+use rustls::HandshakeKind;
+use rustls::pki_types::ServerName;
+use sansio::Transport;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::world::{Folder, World, any, config, options, server_tls, wall};
+
+struct Secure {
+    world: World,
+    tls: net::ServerTls,
+    folder: Folder,
+}
+
+fn secure() -> Secure {
+    let folder = Folder::new();
+    let tls = server_tls(&folder);
+    let mut wanted = config(1).listen("lo", Transport::Tls, any());
+    wanted.tls = Some(tls.sip_config());
+    Secure { world: World::start(wanted), tls, folder }
+}
+
+impl Secure {
+    fn endpoint(&self, name: &str) -> Endpoint {
+        let ca = self.tls.ca_file().unwrap();
+        let endpoint = Endpoint::new(Transport::Tls, self.world.addr(Transport::Tls));
+        Endpoint {
+            name: name.to_owned(),
+            tls: Some(client_config(&[ca], false).unwrap()),
+            ..endpoint
+        }
+    }
+}
+
+async fn ask(client: &mut ClientTransport) {
+    client.send(options("z9hG4bKa", 5)).await.unwrap();
+    assert!(client.recv().await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn the_server_is_trusted_with_its_authority_under_its_names_only() {
+    let secure = secure();
+    for name in ["localhost", "example.com", "127.0.0.1"] {
+        ask(&mut ClientTransport::connect(secure.endpoint(name)).await.unwrap()).await;
+    }
+    let error = ClientTransport::connect(secure.endpoint("example.org")).await.unwrap_err();
+    assert!(matches!(error, NetError::Untrusted { .. }), "{error}");
+    let system = Some(client_config(&[], true).unwrap());
+    let endpoint = Endpoint { tls: system, ..secure.endpoint("localhost") };
+    let error = ClientTransport::connect(endpoint).await.unwrap_err();
+    assert!(matches!(error, NetError::Untrusted { .. }), "{error}");
+    assert!(error.to_string().ends_with("name its authority with --ca FILE"), "{error}");
+    let missing = secure.folder.path().join("none.pem");
+    let error = client_config(std::slice::from_ref(&missing), false).unwrap_err().to_string();
+    assert!(error.contains("none.pem") && error.contains("--ca"), "{error}");
+}
+
+#[tokio::test]
+async fn tls_1_1_is_refused_with_protocol_version() {
+    let secure = secure();
+    let mut tcp = TcpStream::connect(secure.world.addr(Transport::Tls)).await.unwrap();
+    // A ClientHello of TLS 1.1: version 0x0302, 32 random bytes, no session, one suite, no compression.
+    let mut hello = vec![0x03, 0x02];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 2, 0xc0, 0x13, 1, 0]);
+    let mut record = vec![0x16, 0x03, 0x01, 0, hello.len() as u8 + 4, 1, 0, 0, hello.len() as u8];
+    record.extend(hello);
+    tcp.write_all(&record).await.unwrap();
+    let mut alert = Vec::new();
+    tcp.read_to_end(&mut alert).await.unwrap();
+    assert_eq!(alert[0], 0x15, "an alert record");
+    assert_eq!(&alert[5..], [2, 70], "fatal protocol_version (RFC 8446 §6)");
+    assert_eq!(secure.world.shards.stats().handshakes_failed, 1);
+}
+
+async fn handshake(
+    secure: &Secure,
+    config: &Arc<rustls::ClientConfig>,
+) -> (HandshakeKind, rustls::ProtocolVersion, rustls::CipherSuite) {
+    let tcp = TcpStream::connect(secure.world.addr(Transport::Tls)).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut tls = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.unwrap();
+    tls.write_all(&options("z9hG4bKa", 0)).await.unwrap();
+    // Reading the answer takes in the session ticket as well.
+    tls.read_exact(&mut [0; 10]).await.unwrap();
+    let session = tls.get_ref().1;
+    let suite = session.negotiated_cipher_suite().unwrap().suite();
+    (session.handshake_kind().unwrap(), session.protocol_version().unwrap(), suite)
+}
+
+#[tokio::test]
+async fn tls_1_3_is_preferred_1_2_accepted_aead_only_and_sessions_are_resumed() {
+    let secure = secure();
+    let config = secure.endpoint("localhost").tls.unwrap();
+    let (kind, version, _) = handshake(&secure, &config).await;
+    assert_ne!(kind, HandshakeKind::Resumed);
+    assert_eq!(version, rustls::ProtocolVersion::TLSv1_3);
+    assert_eq!(handshake(&secure, &config).await.0, HandshakeKind::Resumed);
+
+    let mut roots = rustls::RootCertStore::empty();
+    let pem = std::fs::read(secure.tls.ca_file().unwrap()).unwrap();
+    use rustls::pki_types::pem::PemObject;
+    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
+    let old = rustls::ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS12])
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let old = Arc::new(old);
+    let (_, version, suite) = handshake(&secure, &old).await;
+    assert_eq!(version, rustls::ProtocolVersion::TLSv1_2);
+    let suite = format!("{suite:?}");
+    assert!(suite.contains("GCM") || suite.contains("POLY1305"), "{suite}");
+    assert_eq!(handshake(&secure, &old).await.0, HandshakeKind::Resumed);
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_used_at_once_and_old_connections_live_on() {
+    let secure = secure();
+    let mut old = ClientTransport::connect(secure.endpoint("localhost")).await.unwrap();
+    ask(&mut old).await;
+    assert!(ClientTransport::connect(secure.endpoint("new.example")).await.is_err());
+    let before = secure.tls.fingerprint();
+    let names = vec!["example.com".to_owned(), "new.example".to_owned()];
+    assert!(secure.tls.set_names(names, wall()).unwrap());
+    assert_ne!(secure.tls.fingerprint(), before);
+    ask(&mut ClientTransport::connect(secure.endpoint("new.example")).await.unwrap()).await;
+    ask(&mut old).await;
+    assert!(!secure.tls.refresh(wall()).unwrap(), "nothing more to do");
+}

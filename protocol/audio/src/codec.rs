@@ -1,0 +1,118 @@
+//! What every codec offers, and which there are.
+
+mod g711;
+mod opus;
+
+use crate::Error;
+
+/// Opus target bit rate for voice, in bit/s: transparent for wide-band speech, and with headers
+/// below 63 kbit/s on the wire.
+pub const OPUS_BITRATE: u32 = 44_000;
+
+/// The codecs this crate has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CodecKind {
+    /// Opus, 48 kHz (RFC 6716, RFC 7587).
+    Opus,
+    /// G.711 mu-law, 8 kHz.
+    Pcmu,
+    /// G.711 A-law, 8 kHz.
+    Pcma,
+}
+
+impl CodecKind {
+    /// All, best first.
+    pub const ALL: [Self; 3] = [Self::Opus, Self::Pcmu, Self::Pcma];
+
+    /// The name in rtpmap lines and in what people read.
+    pub fn encoding_name(self) -> &'static str {
+        match self {
+            Self::Opus => "opus",
+            Self::Pcmu => "PCMU",
+            Self::Pcma => "PCMA",
+        }
+    }
+
+    /// By the name, without case.
+    pub fn from_encoding_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|c| c.encoding_name().eq_ignore_ascii_case(name))
+    }
+
+    /// Rate of the samples that go in and come out, and of the RTP clock, in Hz.
+    pub fn sample_rate(self) -> u32 {
+        match self {
+            Self::Opus => 48_000,
+            Self::Pcmu | Self::Pcma => 8000,
+        }
+    }
+
+    /// The static payload type, if it has one (RFC 3551 §6).
+    pub fn static_payload_type(self) -> Option<u8> {
+        match self {
+            Self::Opus => None,
+            Self::Pcmu => Some(0),
+            Self::Pcma => Some(8),
+        }
+    }
+
+    /// Channels in the rtpmap line: Opus always says 2 (RFC 7587 §4.1).
+    pub fn rtpmap_channels(self) -> u8 {
+        if self == Self::Opus { 2 } else { 1 }
+    }
+
+    /// Makes an encoder.
+    ///
+    /// # Errors
+    /// [`Error::Codec`] when the library cannot start.
+    pub fn encoder(self) -> Result<Box<dyn Encoder>, Error> {
+        Ok(match self {
+            Self::Opus => Box::new(opus::OpusEncoder::new(OPUS_BITRATE)?),
+            Self::Pcmu | Self::Pcma => Box::new(g711::G711Encoder::new(self)),
+        })
+    }
+
+    /// Makes a decoder.
+    ///
+    /// # Errors
+    /// [`Error::Codec`] when the library cannot start.
+    pub fn decoder(self) -> Result<Box<dyn Decoder>, Error> {
+        Ok(match self {
+            Self::Opus => Box::new(opus::OpusDecoder::new()?),
+            Self::Pcmu | Self::Pcma => Box::new(g711::G711Decoder::new(self)),
+        })
+    }
+}
+
+/// One stream's encoder. Samples are mono at [`CodecKind::sample_rate`].
+pub trait Encoder: Send + std::fmt::Debug {
+    /// Codes one frame and appends the payload to `out`.
+    ///
+    /// # Errors
+    /// When the frame has a length the codec cannot code.
+    fn encode(&mut self, frame: &[i16], out: &mut Vec<u8>) -> Result<(), Error>;
+
+    /// The loss the far end sees, in percent: an encoder with redundancy adapts.
+    fn set_expected_loss(&mut self, percent: u8);
+}
+
+/// One stream's decoder. Samples are mono at [`CodecKind::sample_rate`].
+pub trait Decoder: Send + std::fmt::Debug {
+    /// Which codec it is.
+    fn kind(&self) -> CodecKind;
+
+    /// Decodes one payload and appends its samples to `out`.
+    ///
+    /// # Errors
+    /// When the payload is no packet of this codec; nothing is appended then.
+    fn decode(&mut self, payload: &[u8], out: &mut Vec<i16>) -> Result<(), Error>;
+
+    /// Appends `samples` of what a lost packet probably held. `next` is the payload after it, when
+    /// it is there already: a codec with in-band redundancy (Opus FEC) recovers from it.
+    fn conceal(&mut self, samples: usize, next: Option<&[u8]>, out: &mut Vec<i16>);
+
+    /// Samples a payload decodes to; `None` if it is no packet of this codec.
+    fn duration(&self, payload: &[u8]) -> Option<u32>;
+
+    /// Forgets the past: a new stream begins.
+    fn reset(&mut self);
+}

@@ -1,0 +1,409 @@
+//! Shards, phones and the answers of the other roles, all in one place and one clock.
+
+use bytes::Bytes;
+use edge::{
+    Answer, CallFacts, Config, ContactLine, Directory, EdgeCore, EdgeEvent, Inbound, Keys,
+    Listener, Locations, MediaProfile, Note, OutboundTo, Place, Plan, Present, Question, Reach,
+    Router, Snapshots, Target,
+};
+use sansio::{FlowId, Redacted, SeededEntropy, Transport, WallTime};
+use sip::digest::{self, Algorithm, Challenge};
+use sip::{HeaderName, Message};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+pub const DOMAIN: &str = "example.com";
+
+/// Phone number `n` sits at 192.0.2.n:5060 on its own UDP flow of shard `n % shards`.
+pub struct Lab {
+    pub shards: Vec<EdgeCore>,
+    pub events: Vec<EdgeEvent>,
+    /// What each phone got, in order.
+    pub inbox: BTreeMap<u8, VecDeque<Message>>,
+    pub handed: usize,
+    pub relay_log: Vec<String>,
+    pub refuse_relay: bool,
+    pub hold_relay: Vec<(usize, edge::AskId, Question)>,
+    pub hold: bool,
+    world: Arc<Mutex<World>>,
+    now: Instant,
+    wall: WallTime,
+}
+
+#[derive(Default)]
+pub struct World {
+    /// AoR user -> devices that fork.
+    pub devices: BTreeMap<String, Vec<u8>>,
+    pub media: BTreeMap<u8, MediaProfile>,
+    /// A device that moved: its flow is that of another phone.
+    pub moved: BTreeMap<u8, u8>,
+    pub shards: u16,
+}
+
+#[derive(Clone)]
+struct Port(Arc<Mutex<World>>);
+
+impl Directory for Port {
+    fn is_local(&self, domain: &str) -> bool {
+        domain == DOMAIN || domain == "198.51.100.1"
+    }
+    fn realm(&self, domain: &str) -> Option<String> {
+        self.is_local(domain).then(|| DOMAIN.to_string())
+    }
+    fn ha1(&self, realm: &str, user: &str, algorithm: Algorithm) -> Option<Redacted<String>> {
+        let known = user.starts_with("user");
+        let password = format!("pw-{user}");
+        known.then(|| {
+            let ha1 =
+                digest::ha1(algorithm, user.as_bytes(), realm.as_bytes(), password.as_bytes());
+            Redacted::new(ha1)
+        })
+    }
+    fn bearer(&self, token: &str, _: WallTime) -> Option<String> {
+        token.strip_prefix("token-of-").map(|user| format!("sip:{user}@{DOMAIN}"))
+    }
+}
+
+impl Locations for Port {
+    fn reach(&self, binding: u64, _: WallTime) -> Option<Reach> {
+        let world = self.0.lock().unwrap();
+        let device = u8::try_from(binding).ok()?;
+        Some(reach(world.moved.get(&device).copied().unwrap_or(device), world.shards))
+    }
+    fn binding_on(&self, _: &str, _: FlowId, source: SocketAddr) -> Option<u64> {
+        match source {
+            SocketAddr::V4(v4) => Some(u64::from(v4.ip().octets()[3])),
+            SocketAddr::V6(_) => None,
+        }
+    }
+}
+
+impl Router for Port {
+    fn plan(&self, facts: &CallFacts<'_>, _: WallTime) -> Plan {
+        let world = self.0.lock().unwrap();
+        let Some(devices) = world.devices.get(facts.user) else {
+            return Plan::Refuse { status: 404, reason: "Not Found".into() };
+        };
+        let target = |n: &u8| Target {
+            uri: format!("sip:{}@192.0.2.{n}:5060", facts.user),
+            reach: reach(*n, world.shards),
+            binding: u64::from(*n),
+            path: Vec::new(),
+            media: world.media.get(n).copied().unwrap_or(MediaProfile::Plain),
+        };
+        Plan::Fork(devices.iter().map(target).collect())
+    }
+}
+
+pub fn address(n: u8) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, n], 5060))
+}
+
+fn local() -> SocketAddr {
+    SocketAddr::from(([198, 51, 100, 1], 5060))
+}
+
+fn flow(n: u8, shards: u16) -> FlowId {
+    FlowId { node: 0, shard: u16::from(n) % shards, id: u64::from(n) }
+}
+
+fn reach(n: u8, shards: u16) -> Reach {
+    Reach {
+        transport: Transport::Udp,
+        flow: Some(flow(n, shards)),
+        local: local(),
+        peer: address(n),
+    }
+}
+
+impl Lab {
+    pub fn new(shards: u16) -> Self {
+        let world = Arc::new(Mutex::new(World { shards, ..World::default() }));
+        let listener = |transport| Listener {
+            transport,
+            bind: local(),
+            advertise: "198.51.100.1:5060".into(),
+        };
+        let cores = (0..shards).map(|shard| {
+            let place = Place {
+                node: 0,
+                shard,
+                shards,
+                listeners: vec![listener(Transport::Udp), listener(Transport::Tls)],
+            };
+            let keys = Keys { nonce: Redacted::new([1; 32]), token: (1, Redacted::new([2; 16])) };
+            let port = || Port(Arc::clone(&world));
+            let snapshots = Snapshots {
+                directory: Box::new(port()),
+                locations: Box::new(port()),
+                router: Box::new(port()),
+            };
+            let entropy = Box::new(SeededEntropy::new(u64::from(shard) + 1));
+            EdgeCore::new(place, Config::default(), &keys, snapshots, entropy).unwrap()
+        });
+        Self {
+            shards: cores.collect(),
+            events: Vec::new(),
+            inbox: BTreeMap::new(),
+            handed: 0,
+            relay_log: Vec::new(),
+            refuse_relay: false,
+            hold_relay: Vec::new(),
+            hold: false,
+            world,
+            now: Instant::now(),
+            wall: WallTime::from_secs(1_800_000_000),
+        }
+    }
+
+    pub fn world(&self) -> std::sync::MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    /// A user with devices.
+    pub fn user(&mut self, user: &str, devices: &[u8]) {
+        self.world().devices.insert(user.into(), devices.to_vec());
+    }
+
+    /// Phone `n` sends; everything that follows at this instant happens.
+    pub fn send(&mut self, n: u8, message: impl AsRef<[u8]>) {
+        let shards = self.shards.len() as u16;
+        self.send_by(n, flow(n, shards), message);
+    }
+
+    pub fn send_by(&mut self, n: u8, flow: FlowId, message: impl AsRef<[u8]>) {
+        let inbound = Inbound {
+            flow,
+            transport: Transport::Udp,
+            local: local(),
+            peer: address(n),
+            message: Bytes::copy_from_slice(message.as_ref()),
+        };
+        let shard = match net::branch_owner(top_branch(message.as_ref())) {
+            Some((_, owner)) if message.as_ref().starts_with(b"SIP/2.0") => owner,
+            _ => flow.shard,
+        };
+        let at = self.present();
+        self.shards[usize::from(shard)].handle_received(at, inbound);
+        self.settle();
+    }
+
+    pub fn note(&mut self, shard: usize, note: Note) {
+        let at = self.present();
+        self.shards[shard].handle_note(at, note);
+        self.settle();
+    }
+
+    pub fn advance(&mut self, by: Duration) {
+        let end = self.now + by;
+        loop {
+            let due = self.shards.iter_mut().filter_map(EdgeCore::poll_timeout).min();
+            let Some(due) = due.filter(|d| *d <= end) else { break };
+            let step = due.saturating_duration_since(self.now);
+            self.now += step;
+            self.wall = self.wall + step;
+            let at = self.present();
+            for shard in &mut self.shards {
+                shard.handle_timeout(at);
+            }
+            self.settle();
+        }
+        self.wall = self.wall + (end - self.now);
+        self.now = end;
+    }
+
+    /// The next message phone `n` got.
+    pub fn next(&mut self, n: u8) -> Message {
+        self.inbox
+            .entry(n)
+            .or_default()
+            .pop_front()
+            .unwrap_or_else(|| panic!("phone {n} got nothing"))
+    }
+
+    pub fn is_empty(&self, n: u8) -> bool {
+        self.inbox.get(&n).is_none_or(VecDeque::is_empty)
+    }
+
+    /// How many times an end of a call was told, and the last cause.
+    pub fn ended(&self) -> Vec<&'static str> {
+        let cause = |e: &EdgeEvent| match e {
+            EdgeEvent::CallEnded { cause, .. } => Some(cause.as_str()),
+            _ => None,
+        };
+        self.events.iter().filter_map(cause).collect()
+    }
+
+    pub fn release_relay(&mut self) {
+        self.hold = false;
+        for (shard, id, question) in std::mem::take(&mut self.hold_relay) {
+            self.answer(shard, id, question);
+        }
+        self.settle();
+    }
+
+    fn present(&self) -> Present {
+        Present { now: self.now, wall: self.wall }
+    }
+
+    fn settle(&mut self) {
+        loop {
+            let mut idle = true;
+            for shard in 0..self.shards.len() {
+                while let Some((to, note)) = self.shards[shard].poll_note() {
+                    idle = false;
+                    self.handed += 1;
+                    let at = self.present();
+                    self.shards[usize::from(to)].handle_note(at, note);
+                }
+                while let Some((id, question)) = self.shards[shard].poll_ask() {
+                    idle = false;
+                    if self.hold && matches!(question, Question::Relay(_)) {
+                        self.hold_relay.push((shard, id, question));
+                    } else {
+                        self.answer(shard, id, question);
+                    }
+                }
+                while let Some(event) = self.shards[shard].poll_event() {
+                    self.events.push(event);
+                }
+                while let Some(out) = self.shards[shard].poll_transmit() {
+                    idle = false;
+                    let n = match out.to {
+                        OutboundTo::Flow(flow) => flow.id as u8,
+                        OutboundTo::Udp { peer: SocketAddr::V4(v4), .. } => v4.ip().octets()[3],
+                        OutboundTo::Udp { .. } => unreachable!("the lab is IPv4"),
+                    };
+                    let message = Message::parse(out.message.clone())
+                        .ok()
+                        .or_else(|| Message::parse_lenient(out.message))
+                        .expect("what we send is SIP");
+                    self.inbox.entry(n).or_default().push_back(message);
+                }
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn answer(&mut self, shard: usize, id: edge::AskId, question: Question) {
+        let answer = match question {
+            Question::Register(ask) => {
+                let contact = ask.message.header(HeaderName::CONTACT).unwrap_or_default();
+                let line = String::from_utf8_lossy(contact).into_owned();
+                Answer::Registered(Ok(vec![ContactLine(line)]))
+            }
+            Question::OpenCall(_) => Answer::Opened(Ok(())),
+            Question::Relay(ask) => {
+                let (kind, d) = match ask {
+                    edge::RelayAsk::Offer(d) => ("offer", d),
+                    edge::RelayAsk::Answer(d) => ("answer", d),
+                };
+                let side = if d.from_caller { "caller" } else { "callee" };
+                self.relay_log.push(format!("{kind} from {side} branch {}", d.branch));
+                if self.refuse_relay {
+                    Answer::Relayed(Err(edge::Refusal {
+                        status: 503,
+                        reason: "No Media Ports Left".into(),
+                        headers: vec![],
+                    }))
+                } else {
+                    let via = format!("a=relayed:{kind}-{}-{:?}\r\n", d.branch, d.toward);
+                    Answer::Relayed(Ok([&d.sdp[..], via.as_bytes()].concat().into()))
+                }
+            }
+        };
+        let at = self.present();
+        self.shards[shard].handle_answer(at, id, answer);
+    }
+}
+
+fn top_branch(message: &[u8]) -> &[u8] {
+    let text = std::str::from_utf8(message).unwrap_or_default();
+    let at = text.find("branch=").map_or(text.len(), |at| at + 7);
+    let rest = &text.as_bytes()[at..];
+    rest.split(|b| matches!(b, b';' | b'\r' | b',')).next().unwrap_or_default()
+}
+
+/// A request of phone `n` as `user`, with extra header lines.
+pub fn request(method: &str, n: u8, user: &str, to: &str, extra: &str) -> String {
+    let attempt = if extra.contains("uthorization") { 2 } else { 1 };
+    let via = format!("z9hG4bK{method}{n}{attempt}");
+    format!(
+        "{method} {to} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.{n}:5060;branch={via};rport\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:{user}@{DOMAIN}>;tag=from{n}\r\nTo: <{to}>\r\n\
+         Call-ID: call-{n}\r\nCSeq: {} {method}\r\nContact: <sip:{user}@192.0.2.{n}:5060>\r\n\
+         User-Agent: Lab/1\r\n{extra}",
+        attempt,
+    )
+}
+
+/// Header lines and body of an offer.
+pub fn with_sdp(headers: &str) -> String {
+    let sdp = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+               m=audio 4000 RTP/AVP 0\r\n";
+    format!("{headers}Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}", sdp.len())
+}
+
+pub const EMPTY: &str = "Content-Length: 0\r\n\r\n";
+
+/// The credentials line that answers a 401 or 407.
+pub fn credentials(challenge: &Message, method: &str, uri: &str, user: &str, pass: &str) -> String {
+    let (header, name) = match challenge.status() {
+        Some(401) => (HeaderName::WWW_AUTHENTICATE, "Authorization"),
+        Some(407) => (HeaderName::PROXY_AUTHENTICATE, "Proxy-Authorization"),
+        other => panic!("not a challenge: {other:?}"),
+    };
+    let offered = challenge.headers(header).flat_map(digest::challenges);
+    let chosen = Challenge::choose(offered).expect("a challenge we can answer");
+    let realm = chosen.realm().into_owned();
+    let ha1 = digest::ha1(chosen.algorithm().unwrap(), user.as_bytes(), &realm, pass.as_bytes());
+    let answer = digest::Answer {
+        username: user,
+        ha1: &ha1,
+        method: method.as_bytes(),
+        uri: uri.as_bytes(),
+        cnonce: "abc",
+        nc: 1,
+    };
+    format!("{name}: {}\r\n", digest::answer(&chosen, &answer).unwrap())
+}
+
+impl Lab {
+    /// Phone `n` invites with good credentials; its 100 is taken off.
+    pub fn invite(&mut self, n: u8, user: &str, to: &str) {
+        self.send(n, request("INVITE", n, user, to, &with_sdp("")));
+        let challenge = self.next(n);
+        let ack = format!(
+            "ACK {to} SIP/2.0\r\nVia: {}\r\nMax-Forwards: 70\r\nFrom: <sip:{user}@{DOMAIN}>;tag=from{n}\r\n\
+             To: {}\r\nCall-ID: call-{n}\r\nCSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n",
+            text(challenge.header(HeaderName::VIA)),
+            text(challenge.header(HeaderName::TO)),
+        );
+        self.send(n, ack);
+        let auth = credentials(&challenge, "INVITE", to, user, &format!("pw-{user}"));
+        self.send(n, request("INVITE", n, user, to, &with_sdp(&auth)));
+        let trying = self.next(n);
+        assert_eq!(trying.status(), Some(100), "{trying:?}");
+    }
+}
+
+pub fn text(value: Option<&[u8]>) -> String {
+    String::from_utf8_lossy(value.unwrap_or_default()).into_owned()
+}
+
+/// A response of phone `n` to a request it got, with its Contact and maybe an answer.
+pub fn respond(n: u8, request: &Message, status: u16, sdp: bool) -> String {
+    let response = sip::response_to(request, status, sip::reason_phrase(status))
+        .to_tag(&format!("to{n}"))
+        .record_route()
+        .header(HeaderName::CONTACT, format!("<sip:phone{n}@192.0.2.{n}:5060>"));
+    let built = match sdp {
+        true => response.body("application/sdp", "v=0\r\nm=audio 5000 RTP/AVP 0\r\n").build(),
+        false => response.build(),
+    };
+    String::from_utf8(built.bytes().to_vec()).unwrap()
+}

@@ -1,0 +1,96 @@
+//! Who may register, and what a scanner learns.
+
+use crate::lab::{DOMAIN, EMPTY, Lab, credentials, request, text};
+use edge::EdgeEvent;
+use sip::HeaderName;
+
+const REGISTRAR: &str = "sip:example.com";
+
+fn register(user: &str, extra: &str) -> String {
+    request("REGISTER", 1, user, REGISTRAR, extra)
+        .replace(&format!("To: <{REGISTRAR}>"), &format!("To: <sip:{user}@{DOMAIN}>"))
+}
+
+fn attempt(user: &str, password: &str) -> (Lab, sip::Message) {
+    let mut lab = Lab::new(1);
+    lab.send(1, register(user, EMPTY));
+    let challenge = lab.next(1);
+    assert_eq!(challenge.status(), Some(401));
+    let auth = credentials(&challenge, "REGISTER", REGISTRAR, user, password);
+    lab.send(1, register(user, &format!("{auth}{EMPTY}")));
+    let answer = lab.next(1);
+    (lab, answer)
+}
+
+#[test]
+fn a_good_password_registers() {
+    let (_, answer) = attempt("user1", "pw-user1");
+    assert_eq!(answer.status(), Some(200));
+    assert!(answer.header(HeaderName::CONTACT).is_some());
+}
+
+#[test]
+fn an_unknown_user_and_a_wrong_password_look_alike() {
+    let (lab, wrong) = attempt("user1", "guess");
+    let (_, unknown) = attempt("nobody", "guess");
+    assert_eq!((wrong.status(), unknown.status()), (Some(403), Some(403)));
+    assert_eq!(wrong.reason(), unknown.reason());
+    assert!(matches!(lab.events[..], [EdgeEvent::AuthFailed { .. }]));
+}
+
+#[test]
+fn the_challenges_of_one_response_share_nonce_and_opaque() {
+    let mut lab = Lab::new(1);
+    lab.send(1, register("user1", EMPTY));
+    let challenge = lab.next(1);
+    let all: Vec<_> = challenge
+        .headers(HeaderName::WWW_AUTHENTICATE)
+        .flat_map(sip::digest::challenges)
+        .map(|c| (c.nonce().to_vec(), c.opaque().map(<[u8]>::to_vec)))
+        .collect();
+    assert_eq!(all.len(), 2);
+    assert_eq!(all[0], all[1]);
+}
+
+#[test]
+fn a_captured_register_cannot_be_replayed() {
+    let mut lab = Lab::new(1);
+    lab.send(1, register("user1", EMPTY));
+    let challenge = lab.next(1);
+    let auth = credentials(&challenge, "REGISTER", REGISTRAR, "user1", "pw-user1");
+    let good = register("user1", &format!("{auth}{EMPTY}"));
+    lab.send(1, &good);
+    assert_eq!(lab.next(1).status(), Some(200));
+    lab.send(1, good.replace("branch=z9hG4bK", "branch=z9hG4bKother"));
+    let again = lab.next(1);
+    assert_eq!(again.status(), Some(401));
+    assert!(text(again.header(HeaderName::WWW_AUTHENTICATE)).contains("stale=true"));
+}
+
+#[test]
+fn one_user_cannot_register_another() {
+    let mut lab = Lab::new(1);
+    lab.send(1, register("user2", EMPTY));
+    let challenge = lab.next(1);
+    let auth = credentials(&challenge, "REGISTER", REGISTRAR, "user1", "pw-user1");
+    lab.send(1, register("user2", &format!("{auth}{EMPTY}")));
+    assert_eq!(lab.next(1).status(), Some(403));
+}
+
+#[test]
+fn a_bearer_token_registers_its_own_user_only() {
+    let mut lab = Lab::new(1);
+    lab.send(1, register("user1", &format!("Authorization: Bearer token-of-user1\r\n{EMPTY}")));
+    assert_eq!(lab.next(1).status(), Some(200));
+    let mut lab = Lab::new(1);
+    lab.send(1, register("user2", &format!("Authorization: Bearer  token-of-user1\r\n{EMPTY}")));
+    assert_eq!(lab.next(1).status(), Some(403));
+}
+
+#[test]
+fn a_malformed_request_is_answered_400_and_counted() {
+    let mut lab = Lab::new(1);
+    lab.send(1, register("user1", EMPTY).replace("Length: 0", "Length: 9999"));
+    assert_eq!(lab.next(1).status(), Some(400));
+    assert_eq!(lab.shards[0].counters().malformed, 1);
+}

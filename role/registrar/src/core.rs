@@ -1,0 +1,276 @@
+//! The registrar's decisions (RFC 3261 §10.3, RFC 5626 §6).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sansio::WallTime;
+
+use crate::binding::{Binding, BindingKey, NewBinding, Texts};
+use crate::plan::{Change, RegisterPlan};
+use crate::refusal::{Refusal, RefusalReason};
+use crate::request::{Contact, Contacts, RegisterRequest};
+use crate::table::{LocationTable, STRIPES, Slot, sort};
+
+/// What a registration may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Least seconds; below it 423 with Min-Expires.
+    pub min_expires: u32,
+    /// Most seconds; more is shortened.
+    pub max_expires: u32,
+    /// Seconds when nothing is asked for.
+    pub default_expires: u32,
+    /// Most bindings of one address of record.
+    pub max_contacts: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { min_expires: 60, max_expires: 3600, default_expires: 600, max_contacts: 10 }
+    }
+}
+
+/// The registrar of one shard, on the table all shards share. Does no I/O.
+#[derive(Debug, Clone)]
+pub struct Registrar {
+    table: Arc<LocationTable>,
+    limits: Limits,
+    shard: usize,
+    shards: usize,
+}
+
+impl Registrar {
+    /// The only one.
+    pub fn new(table: Arc<LocationTable>, limits: Limits) -> Self {
+        Self::for_shard(table, limits, 0, 1)
+    }
+
+    /// One of `shards`; each looks after the expiry of its share of the table.
+    pub fn for_shard(
+        table: Arc<LocationTable>,
+        limits: Limits,
+        shard: usize,
+        shards: usize,
+    ) -> Self {
+        debug_assert!(shard < shards, "a shard is one of the shards");
+        Self { table, limits, shard, shards }
+    }
+
+    /// Decides and applies in memory. The plan's entries belong into the journal before the 200.
+    ///
+    /// # Errors
+    /// A [`Refusal`]; nothing was changed.
+    pub fn handle_register(
+        &self,
+        wall: WallTime,
+        request: &RegisterRequest,
+    ) -> Result<RegisterPlan, Refusal> {
+        let contacts = match &request.contacts {
+            Contacts::Query => {
+                let bindings = self.table.lookup(&request.aor, wall);
+                return Ok(RegisterPlan { bindings, changes: Vec::new() });
+            }
+            Contacts::All if request.expires != Some(0) => {
+                return Err(Refusal::new(RefusalReason::StarNeedsZero));
+            }
+            Contacts::All => None,
+            Contacts::List(contacts) => Some(self.with_intervals(request, contacts)?),
+        };
+        self.table.update(&request.aor, |slot| {
+            let mut step = Step::new(wall, request, &slot);
+            match contacts {
+                None => step.remove_all()?,
+                Some(contacts) => {
+                    for (contact, secs) in contacts {
+                        step.apply(contact, secs)?;
+                    }
+                }
+            }
+            let (next, plan) = step.finish(self.limits.max_contacts)?;
+            *slot.bindings = next;
+            Ok(plan)
+        })
+    }
+
+    /// The user is gone: all its bindings with it.
+    pub fn handle_user_removed(&self, wall: WallTime, aor: &str) -> RegisterPlan {
+        self.table.update(aor, |slot| {
+            let (gone, kept): (Vec<_>, Vec<_>) =
+                std::mem::take(slot.bindings).into_iter().partition(|b| b.aor() == aor);
+            *slot.bindings = kept;
+            let live = gone.into_iter().filter(|b| b.is_live(wall));
+            let changes = live.map(|b| removal(&slot, b, false)).collect();
+            RegisterPlan { bindings: Vec::new(), changes }
+        })
+    }
+
+    /// When [`Self::handle_timeout`] has something to do; it may find nothing when a phone has
+    /// refreshed since.
+    pub fn next_expiry(&self) -> Option<WallTime> {
+        self.table.next_expiry(self.stripes())
+    }
+
+    /// Removes what has expired in this shard's share. Nothing needs journalling: entries carry
+    /// their end.
+    pub fn handle_timeout(&self, wall: WallTime) -> Vec<Arc<Binding>> {
+        self.stripes().flat_map(|stripe| self.table.sweep(stripe, wall)).collect()
+    }
+
+    /// The table all shards share.
+    pub fn table(&self) -> &Arc<LocationTable> {
+        &self.table
+    }
+
+    fn stripes(&self) -> impl Iterator<Item = usize> + use<> {
+        (self.shard..STRIPES).step_by(self.shards)
+    }
+
+    /// Each contact with the seconds it gets (RFC 3261 §10.3 step 7, §10.2.8).
+    fn with_intervals<'a>(
+        &self,
+        request: &RegisterRequest,
+        contacts: &'a [Contact],
+    ) -> Result<Vec<(&'a Contact, u32)>, Refusal> {
+        let Limits { min_expires, max_expires, default_expires, .. } = self.limits;
+        let interval = |contact: &'a Contact| {
+            let asked = contact.expires.or(request.expires).unwrap_or(default_expires);
+            if asked != 0 && asked < min_expires {
+                return Err(Refusal::new(RefusalReason::IntervalTooBrief { min_expires }));
+            }
+            Ok((contact, asked.min(max_expires)))
+        };
+        contacts.iter().map(interval).collect()
+    }
+}
+
+/// One REGISTER on its way through the bindings; nothing shows until [`Step::finish`].
+struct Step<'a> {
+    wall: WallTime,
+    request: &'a RegisterRequest,
+    next: Vec<Arc<Binding>>,
+    changes: Vec<Change>,
+    numbers: &'a Slot<'a>,
+}
+
+impl<'a> Step<'a> {
+    fn new(wall: WallTime, request: &'a RegisterRequest, slot: &'a Slot<'a>) -> Self {
+        let next = slot.bindings.clone();
+        Self { wall, request, next, changes: Vec::new(), numbers: slot }
+    }
+
+    fn apply(&mut self, contact: &Contact, secs: u32) -> Result<(), Refusal> {
+        let request = self.request;
+        let instance = contact.instance.as_deref();
+        let key = BindingKey::new(&request.aor, instance, contact.reg_id, &contact.uri);
+        let mut at = self.position(|b| b.key == key);
+        if secs == 0 {
+            // A phone may forget to name its instance when it says goodbye.
+            at = at.or_else(|| self.position(|b| b.contact() == contact.uri));
+            if let Some(at) = at {
+                self.check_order(at)?;
+                self.remove(at, false);
+            }
+            return Ok(());
+        }
+        if let Some(at) = at {
+            self.check_order(at)?;
+        }
+        while let Some(twin) = self.position(|b| b.key != key && self.is_twin(b, contact)) {
+            self.remove(twin, true);
+        }
+        let binding = Arc::new(self.binding(key, contact, secs)?);
+        let at = self.position(|b| b.key == key);
+        let before = at.map(|at| self.next.swap_remove(at)).filter(|b| b.is_live(self.wall));
+        self.next.push(Arc::clone(&binding));
+        let revision = binding.revision;
+        self.changes.push(Change { key, revision, before, after: Some(binding), replaced: false });
+        Ok(())
+    }
+
+    fn remove_all(&mut self) -> Result<(), Refusal> {
+        while let Some(at) = self.position(|_| true) {
+            self.check_order(at)?;
+            self.remove(at, false);
+        }
+        Ok(())
+    }
+
+    fn finish(self, max: usize) -> Result<(Vec<Arc<Binding>>, RegisterPlan), Refusal> {
+        let ours = |b: &&Arc<Binding>| b.aor() == self.request.aor && b.is_live(self.wall);
+        let mut bindings: Vec<_> = self.next.iter().filter(ours).cloned().collect();
+        let grew = self.changes.iter().any(|c| c.before.is_none() && c.after.is_some());
+        if grew && bindings.len() > max {
+            return Err(Refusal::new(RefusalReason::TooManyContacts));
+        }
+        sort(&mut bindings);
+        Ok((self.next, RegisterPlan { bindings, changes: self.changes }))
+    }
+
+    fn position(&self, wanted: impl Fn(&Binding) -> bool) -> Option<usize> {
+        self.next.iter().position(|b| b.aor() == self.request.aor && wanted(b))
+    }
+
+    /// RFC 3261 §10.3 step 7. An equal CSeq passes: after a crash the phone sends again what we
+    /// had written but not answered.
+    fn check_order(&self, at: usize) -> Result<(), Refusal> {
+        let binding = &self.next[at];
+        let stale = binding.call_id() == self.request.call_id
+            && self.request.cseq < binding.cseq
+            && binding.is_live(self.wall);
+        if stale { Err(Refusal::new(RefusalReason::OutOfOrder)) } else { Ok(()) }
+    }
+
+    /// Whether a binding is this phone's under another key: the same Contact URI with and without
+    /// instance, or a new URI by the same connection and Call-ID (one phone, one flow: R3.1).
+    fn is_twin(&self, binding: &Binding, contact: &Contact) -> bool {
+        let one_unnamed = binding.instance().is_none() || contact.instance.is_none();
+        let same_uri = one_unnamed && binding.contact() == contact.uri;
+        let origin = self.request.origin;
+        let both_unnamed = binding.instance().is_none() && contact.instance.is_none();
+        let same_flow = both_unnamed
+            && origin.transport.is_reliable()
+            && binding.flow == Some(origin.flow)
+            && binding.call_id() == self.request.call_id
+            && binding.cseq < self.request.cseq;
+        same_uri || same_flow
+    }
+
+    fn remove(&mut self, at: usize, replaced: bool) {
+        let binding = self.next.swap_remove(at);
+        self.changes.push(removal(self.numbers, binding, replaced));
+    }
+
+    fn binding(&self, key: BindingKey, contact: &Contact, secs: u32) -> Result<Binding, Refusal> {
+        let request = self.request;
+        let texts = Texts::new(&NewBinding {
+            aor: &request.aor,
+            contact: &contact.uri,
+            instance: contact.instance.as_deref().unwrap_or(""),
+            call_id: &request.call_id,
+            user_agent: &request.user_agent,
+            path: &request.path.join("\n"),
+        });
+        Ok(Binding {
+            key,
+            expires_at: self.wall + Duration::from_secs(u64::from(secs)),
+            registered_at: self.wall,
+            revision: self.numbers.next_revision(),
+            flow: Some(request.origin.flow),
+            source: request.origin.source,
+            local: request.origin.local,
+            cseq: request.cseq,
+            reg_id: contact.reg_id,
+            q: contact.q,
+            transport: request.origin.transport,
+            texts: texts.ok_or(Refusal::new(RefusalReason::Malformed("Contact")))?,
+        })
+    }
+}
+
+fn removal(numbers: &Slot<'_>, binding: Arc<Binding>, replaced: bool) -> Change {
+    let revision = numbers.next_revision();
+    Change { key: binding.key, revision, before: Some(binding), after: None, replaced }
+}
+
+#[cfg(test)]
+mod tests;

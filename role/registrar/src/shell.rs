@@ -1,0 +1,295 @@
+//! The location service on disk: `DATA/location/`.
+//!
+//! ```text
+//!   snapshot.bin              every binding as of one change (the watermark), replaced by rename
+//!   journal-SHARD.log         changes since, one file per shard
+//!   journal-SHARD.REV.old     put aside while a snapshot is being taken
+//! ```
+//! Changes are numbered across all shards, so files may be read in any order: the latest change of
+//! a binding wins, and those a snapshot holds already are skipped.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use cluster::{DirLock, LogError, LogFile, push_frame, replace_file};
+use sansio::WallTime;
+
+use crate::binding::{Binding, BindingKey};
+use crate::codec::{Entry, decode_entry, encode_entry};
+use crate::core::{Limits, Registrar};
+use crate::journal::{HEADER, Journal, JournalConfig};
+use crate::plan::RegisterPlan;
+use crate::refusal::{Refusal, RefusalReason};
+use crate::request::RegisterRequest;
+use crate::table::{LocationTable, STRIPES};
+
+/// After a failed snapshot: how long to wait before the next.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// How the location service runs.
+#[derive(Debug, Clone)]
+pub struct LocationConfig {
+    /// Signalling shards, each with a journal of its own.
+    pub shards: usize,
+    /// What a registration may be.
+    pub limits: Limits,
+    /// How the journals are written.
+    pub journal: JournalConfig,
+}
+
+impl Default for LocationConfig {
+    fn default() -> Self {
+        Self { shards: 1, limits: Limits::default(), journal: JournalConfig::default() }
+    }
+}
+
+/// Hears the outcome of a REGISTER once it is safe. Called on the journal's thread, or at once
+/// when there is nothing to write: hand the news on and return.
+pub type OnRegistered = Box<dyn FnOnce(Result<RegisterPlan, Refusal>) + Send>;
+
+/// The location service of a process.
+#[derive(Debug)]
+pub struct Location {
+    table: Arc<LocationTable>,
+    config: LocationConfig,
+    journals: Vec<Journal>,
+    threads: Vec<JoinHandle<()>>,
+    loaded: usize,
+    _lock: DirLock,
+}
+
+/// One shard's part of it.
+#[derive(Debug, Clone)]
+pub struct LocationShard {
+    registrar: Registrar,
+    journal: Journal,
+}
+
+impl Location {
+    /// Loads what is in `dir` and starts the journals.
+    ///
+    /// # Errors
+    /// [`LogError::InUse`] if another process has the folder; whatever the file system reports.
+    pub fn open(dir: &Path, config: LocationConfig, wall: WallTime) -> Result<Self, LogError> {
+        let lock = DirLock::take(dir)?;
+        let table = Arc::new(LocationTable::new());
+        let files = load(dir, &table)?;
+        for stripe in 0..STRIPES {
+            table.sweep(stripe, wall);
+        }
+        let loaded = table.len();
+        // On a full disk the journals are kept as they are, and go on being appended to.
+        match compact(dir, &table, &files) {
+            Ok(()) => {}
+            Err(e) => tracing::warn!(error = %e, "no snapshot at start"),
+        }
+        let (full, compactions) = sync_channel(1);
+        let mut journals = Vec::new();
+        let mut threads = Vec::new();
+        for shard in 0..config.shards.max(1) {
+            let (journal, thread) = Journal::start(dir, shard, &config.journal, full.clone())?;
+            journals.push(journal);
+            threads.push(thread);
+        }
+        start_compactor(dir, &table, &journals, compactions)?;
+        Ok(Self { table, config, journals, threads, loaded, _lock: lock })
+    }
+
+    /// The part of shard `shard`.
+    pub fn shard(&self, shard: usize) -> LocationShard {
+        let shards = self.journals.len();
+        let table = Arc::clone(&self.table);
+        let registrar = Registrar::for_shard(table, self.config.limits, shard % shards, shards);
+        LocationShard { registrar, journal: self.journals[shard % shards].clone() }
+    }
+
+    /// The table all shards share.
+    pub fn table(&self) -> &Arc<LocationTable> {
+        &self.table
+    }
+
+    /// How many live bindings were found at start.
+    pub fn loaded(&self) -> usize {
+        self.loaded
+    }
+
+    /// Waits until everything queued is written and forced to disk. Drop every
+    /// [`LocationShard`] first.
+    pub fn stop(self) {
+        drop(self.journals);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a journal's writer panicked");
+            }
+        }
+    }
+}
+
+impl LocationShard {
+    /// Decides a REGISTER, writes it down, and tells `done` the outcome.
+    pub fn register(
+        &self,
+        wall: WallTime,
+        request: &RegisterRequest,
+        done: impl FnOnce(Result<RegisterPlan, Refusal>) + Send + 'static,
+    ) {
+        match self.registrar.handle_register(wall, request) {
+            Ok(plan) => self.write(&request.aor, plan, Box::new(done)),
+            Err(refusal) => done(Err(refusal)),
+        }
+    }
+
+    /// Removes all bindings of a user that is gone.
+    pub fn remove_user(
+        &self,
+        wall: WallTime,
+        aor: &str,
+        done: impl FnOnce(Result<RegisterPlan, Refusal>) + Send + 'static,
+    ) {
+        let plan = self.registrar.handle_user_removed(wall, aor);
+        self.write(aor, plan, Box::new(done));
+    }
+
+    /// When [`Self::expire`] has something to do.
+    pub fn next_expiry(&self) -> Option<WallTime> {
+        self.registrar.next_expiry()
+    }
+
+    /// Removes what has expired in this shard's share of the table.
+    pub fn expire(&self, wall: WallTime) -> Vec<Arc<Binding>> {
+        self.registrar.handle_timeout(wall)
+    }
+
+    /// The table all shards share.
+    pub fn table(&self) -> &Arc<LocationTable> {
+        self.registrar.table()
+    }
+
+    fn write(&self, aor: &str, plan: RegisterPlan, done: OnRegistered) {
+        let entries: Vec<Entry> = plan.entries().collect();
+        if entries.is_empty() {
+            return done(Ok(plan));
+        }
+        let table = Arc::clone(self.registrar.table());
+        let aor = aor.to_owned();
+        self.journal.append(entries, move |written| match written {
+            Ok(()) => done(Ok(plan)),
+            Err(e) => {
+                table.revert(&aor, &plan);
+                done(Err(Refusal::new(RefusalReason::NotWritten(e))));
+            }
+        });
+    }
+}
+
+/// Reads snapshot and journals into the table; the journals found.
+fn load(dir: &Path, table: &LocationTable) -> Result<Vec<PathBuf>, LogError> {
+    let mut watermark = 0;
+    let mut unknown = 0_u64;
+    let found = LogFile::read(&snapshot_path(dir), HEADER, |bytes| match decode_entry(bytes) {
+        Some(Entry::Watermark { revision }) => watermark = revision,
+        Some(Entry::Set(binding)) => table.restore(binding),
+        Some(Entry::Remove { .. }) | None => unknown += 1,
+    })?;
+    if found.cut_bytes > 0 || unknown > 0 {
+        let path = snapshot_path(dir);
+        tracing::error!(path = %path.display(), unknown, "the snapshot is damaged: what is behind \
+            the damage comes back when the phones register again");
+    }
+    table.saw_revision(watermark);
+    let files = journals_in(dir)?;
+    let mut removed: BTreeMap<BindingKey, u64> = BTreeMap::new();
+    for path in &files {
+        LogFile::read(path, HEADER, |bytes| match decode_entry(bytes) {
+            Some(Entry::Set(binding)) if binding.revision > watermark => table.restore(binding),
+            Some(Entry::Remove { key, revision }) if revision > watermark => {
+                table.saw_revision(revision);
+                let latest = removed.entry(key).or_default();
+                *latest = revision.max(*latest);
+            }
+            _ => {}
+        })?;
+    }
+    for (key, revision) in removed {
+        table.remove_older(key, revision);
+    }
+    Ok(files)
+}
+
+/// Writes a snapshot and deletes the journals whose content it holds.
+fn compact(dir: &Path, table: &LocationTable, files: &[PathBuf]) -> Result<(), LogError> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    // Every change up to here is in memory: its number was given out under the stripe's lock.
+    let revision = table.revision();
+    replace_file(&snapshot_path(dir), |out| {
+        let mut bytes = HEADER.to_vec();
+        push_frame(&mut bytes, |b| encode_entry(&Entry::Watermark { revision }, b));
+        for stripe in table.snapshot() {
+            for entry in &stripe {
+                push_frame(&mut bytes, |b| encode_entry(entry, b));
+            }
+            out.write_all(&bytes)?;
+            bytes.clear();
+        }
+        Ok(())
+    })?;
+    for path in files {
+        std::fs::remove_file(path).map_err(|e| LogError::from_io(path, &e))?;
+    }
+    Ok(())
+}
+
+/// A thread that takes a snapshot whenever a journal is full; ends with the journals.
+fn start_compactor(
+    dir: &Path,
+    table: &Arc<LocationTable>,
+    journals: &[Journal],
+    compactions: Receiver<()>,
+) -> Result<(), LogError> {
+    let (owned, table) = (dir.to_owned(), Arc::clone(table));
+    let journals: Vec<_> = journals.iter().map(Journal::downgrade).collect();
+    let thread = std::thread::Builder::new().name("snapshot".to_owned());
+    let run = move || {
+        while compactions.recv().is_ok() {
+            let done = journals
+                .iter()
+                .try_for_each(|j| j.rotate(table.revision()))
+                .and_then(|()| aside_in(&owned))
+                .and_then(|files| compact(&owned, &table, &files));
+            if let Err(e) = done {
+                tracing::warn!(error = %e, "no snapshot: the journals grow until the next try");
+                std::thread::sleep(RETRY);
+            }
+        }
+    };
+    thread.spawn(run).map_err(|e| LogError::from_io(dir, &e))?;
+    Ok(())
+}
+
+fn journals_in(dir: &Path) -> Result<Vec<PathBuf>, LogError> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(|e| LogError::from_io(dir, &e))? {
+        let entry = entry.map_err(|e| LogError::from_io(dir, &e))?;
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with("journal-")) {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn aside_in(dir: &Path) -> Result<Vec<PathBuf>, LogError> {
+    let mut files = journals_in(dir)?;
+    files.retain(|path| path.extension().is_some_and(|e| e == "old"));
+    Ok(files)
+}
+
+fn snapshot_path(dir: &Path) -> PathBuf {
+    dir.join("snapshot.bin")
+}

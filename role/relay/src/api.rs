@@ -1,0 +1,221 @@
+//! The relay's vocabulary, after the NG protocol: offer, answer, delete, query. All of it is plain
+//! data that can travel to another node.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// A call's relay session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SessionId(pub u64);
+
+/// How a leg carries media.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Protocol {
+    /// `RTP/AVP`
+    Rtp,
+    /// `RTP/SAVP` with keys in SDP (RFC 4568).
+    Srtp,
+    /// `UDP/TLS/RTP/SAVPF` with ICE-lite, DTLS-SRTP and rtcp-mux.
+    WebRtc,
+}
+
+/// What one side of the call shall be offered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegProfile {
+    /// Used toward a side that has not described itself. A side that offers is answered in the
+    /// protocol it offered.
+    pub protocol: Protocol,
+    /// The named interface; `None` for the first.
+    #[serde(default)]
+    pub interface: Option<String>,
+}
+
+impl LegProfile {
+    /// A profile on the first interface.
+    pub fn new(protocol: Protocol) -> Self {
+        Self { protocol, interface: None }
+    }
+}
+
+/// Which side of the call a description comes from. In-dialog offers and delayed offers may come
+/// from the callee.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Direction {
+    /// The side that sent the first INVITE.
+    FromCaller,
+    /// The side that was called.
+    FromCallee,
+}
+
+/// A session description on its way through us: an offer, or the answer to one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// The call.
+    pub session: SessionId,
+    /// Which of the call's branches; each has a callee leg of its own.
+    pub branch: u32,
+    /// Whose description it is.
+    pub direction: Direction,
+    /// The description as received.
+    #[serde(with = "latin1")]
+    pub sdp: Bytes,
+    /// The side it comes from.
+    pub from: LegProfile,
+    /// The side it goes to.
+    pub toward: LegProfile,
+    /// Where the SIP message came from: behind a NAT its media comes from there, not from the
+    /// address in SDP.
+    #[serde(default)]
+    pub signalled_from: Option<IpAddr>,
+    /// The sender's dialog tag, for statistics.
+    #[serde(default)]
+    pub tag: String,
+}
+
+/// A command, for a relay on another node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Write the offer for the other side.
+    Offer(Description),
+    /// Write the answer for the other side, and join the two.
+    Answer(Description),
+    /// End a session, or one branch of it.
+    Delete {
+        /// The call.
+        session: SessionId,
+        /// One branch only.
+        branch: Option<u32>,
+    },
+    /// Statistics so far.
+    Query {
+        /// The call.
+        session: SessionId,
+    },
+}
+
+/// What happened on the media path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RelayEvent {
+    /// First RTP from a side, or RTP again after a reported silence.
+    MediaStarted {
+        /// The call.
+        session: SessionId,
+        /// The branch, or `None` for the caller's side.
+        branch: Option<u32>,
+    },
+    /// No RTP either way for the configured time, and nobody holds the call.
+    MediaSilent {
+        /// The call.
+        session: SessionId,
+    },
+    /// A DTLS handshake failed: this side cannot be heard.
+    HandshakeFailed {
+        /// The call.
+        session: SessionId,
+        /// The branch, or `None` for the caller's side.
+        branch: Option<u32>,
+    },
+    /// A browser stopped its ICE checks (RFC 7675): it is gone or has lost its network.
+    ConsentLost {
+        /// The call.
+        session: SessionId,
+        /// The branch, or `None` for the caller's side.
+        branch: Option<u32>,
+    },
+}
+
+/// A session's figures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionStats {
+    /// The call.
+    pub session: SessionId,
+    /// Whether a branch has answered.
+    pub answered: bool,
+    /// The caller's leg first.
+    pub legs: Vec<LegStats>,
+}
+
+/// One leg's figures. "Received" is what its peer sent us.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LegStats {
+    /// The branch, or `None` for the caller's leg.
+    pub branch: Option<u32>,
+    /// The peer's dialog tag, as far as known.
+    pub tag: String,
+    /// How its media is carried.
+    pub protocol: Protocol,
+    /// Our RTP port.
+    pub port: u16,
+    /// Where we send to.
+    pub remote: Option<SocketAddr>,
+    /// The codec in use, as in SDP.
+    pub codec: Option<String>,
+    /// Its payload type.
+    pub payload_type: Option<u8>,
+    /// Whether the peer holds.
+    pub held: bool,
+    /// RTP packets received.
+    pub packets_received: u64,
+    /// RTP bytes received.
+    pub bytes_received: u64,
+    /// RTP packets sent.
+    pub packets_sent: u64,
+    /// RTP bytes sent.
+    pub bytes_sent: u64,
+    /// RTCP packets received.
+    pub rtcp_received: u64,
+    /// RTP packets missing on the way from the peer; negative when duplicates prevail.
+    pub lost: i64,
+    /// Interarrival jitter of what the peer sends, in milliseconds.
+    pub jitter_ms: f64,
+    /// Milliseconds since the last RTP packet.
+    pub last_packet_ms: Option<u64>,
+    /// How often the peer's address changed.
+    pub moves: u32,
+    /// Packets dropped because they came from someone else.
+    pub dropped_injected: u64,
+    /// Packets dropped because authentication failed or they were replayed.
+    pub dropped_unauthenticated: u64,
+    /// Packets dropped for another reason.
+    pub dropped_other: u64,
+}
+
+/// Bytes as text, one character each: readable in JSON, and nothing is lost.
+mod latin1 {
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&bytes.iter().map(|b| char::from(*b)).collect::<String>())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
+        bytes.map(Bytes::from).map_err(|_| D::Error::custom("a character above U+00FF"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_survive_json() {
+        let command = Command::Offer(Description {
+            session: SessionId(u64::MAX),
+            branch: 1,
+            direction: Direction::FromCaller,
+            sdp: Bytes::from_static(b"v=0\r\ns=\xff\r\n"),
+            from: LegProfile::new(Protocol::Rtp),
+            toward: LegProfile::new(Protocol::WebRtc),
+            signalled_from: Some(IpAddr::from([10, 0, 0, 1])),
+            tag: "a".to_owned(),
+        });
+        let json = serde_json::to_string(&command).unwrap();
+        assert!(json.contains(r"v=0\r\ns="), "{json}");
+        assert_eq!(serde_json::from_str::<Command>(&json).unwrap(), command);
+    }
+}

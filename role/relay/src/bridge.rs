@@ -1,0 +1,291 @@
+//! The packet path of one session, without sockets: who sent this, may they, where does it go.
+//!
+//! ```text
+//!   handle_packet(now, port, from, buf) ┬─ STUN  ─► ice::Lite        ─► outbox (response)
+//!                                       ├─ DTLS  ─► DtlsEndpoint     ─► outbox, keys
+//!                                       ├─ RTP   ─► open ─ latch ─ count ─► other leg: seal ─► Forward
+//!                                       └─ RTCP  ─► open ─ latch ─────────► other leg: seal ─► Forward
+//! ```
+//!
+//! The hot case returns a [`Forward`] that names socket, destination and length; the bytes were
+//! changed in place. What the legs say of their own accord waits in [`Bridge::poll_transmit`].
+//! The caller's leg talks with the selected branch only; what other branches send is dropped.
+
+mod latch;
+mod leg;
+mod security;
+mod stats;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rtp::PacketKind;
+
+pub use latch::Latch;
+pub use leg::{Leg, LegSetup, PayloadType};
+pub use security::Security;
+pub use stats::{DropCounts, LegCounters};
+
+/// Packets that may wait to be sent by the legs themselves.
+const OUTBOX_MAX: usize = 64;
+
+/// A leg of a session: 0 is the caller's, the others are branches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LegId(pub u16);
+
+impl LegId {
+    /// The caller's leg.
+    pub const CALLER: Self = Self(0);
+}
+
+/// One of a leg's two ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Component {
+    /// The even port; with rtcp-mux the only one in use.
+    Rtp,
+    /// The odd port.
+    Rtcp,
+}
+
+/// A port of a leg: the socket a packet came by, or goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Port {
+    /// The leg.
+    pub leg: LegId,
+    /// Which of its ports.
+    pub component: Component,
+}
+
+/// Send the first `len` bytes of the buffer to `to`, by the socket of `port`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forward {
+    /// The socket.
+    pub port: Port,
+    /// The destination.
+    pub to: SocketAddr,
+    /// The packet's new length.
+    pub len: usize,
+}
+
+/// A packet a leg sends of its own accord.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    /// The socket.
+    pub port: Port,
+    /// The destination.
+    pub to: SocketAddr,
+    /// The packet.
+    pub bytes: Vec<u8>,
+}
+
+/// What happened on the media path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BridgeEvent {
+    /// A leg's first RTP packet, or its first after a reported silence.
+    MediaStarted(LegId),
+    /// No RTP from any leg for the configured time, and nobody holds the call.
+    MediaSilent,
+    /// A leg's DTLS handshake failed; its media cannot flow.
+    HandshakeFailed(LegId),
+    /// A leg's ICE consent expired (RFC 7675): nothing is sent to it until it checks again.
+    ConsentLost(LegId),
+}
+
+/// The legs of one session and the way between them.
+#[derive(Debug)]
+pub struct Bridge {
+    legs: Vec<Option<Leg>>,
+    selected: Option<LegId>,
+    silence: Duration,
+    /// Since when silence counts: the answer, the last RTP, or the end of a hold.
+    heard: Option<Instant>,
+    silent: bool,
+    outbox: VecDeque<Transmit>,
+    events: VecDeque<BridgeEvent>,
+}
+
+impl Bridge {
+    /// An empty bridge that reports silence after `silence`.
+    pub fn new(silence: Duration) -> Self {
+        Self {
+            legs: Vec::new(),
+            selected: None,
+            silence,
+            heard: None,
+            silent: false,
+            outbox: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Puts a leg in its place.
+    pub fn insert_leg(&mut self, id: LegId, leg: Leg) {
+        let at = usize::from(id.0);
+        if self.legs.len() <= at {
+            self.legs.resize_with(at + 1, || None);
+        }
+        self.legs[at] = Some(leg);
+    }
+
+    /// Takes a leg out.
+    pub fn remove_leg(&mut self, id: LegId) -> Option<Leg> {
+        if self.selected == Some(id) {
+            self.selected = None;
+        }
+        self.legs.get_mut(usize::from(id.0))?.take()
+    }
+
+    /// A leg.
+    pub fn leg(&self, id: LegId) -> Option<&Leg> {
+        self.legs.get(usize::from(id.0))?.as_ref()
+    }
+
+    /// A leg, to change.
+    pub fn leg_mut(&mut self, id: LegId) -> Option<&mut Leg> {
+        self.legs.get_mut(usize::from(id.0))?.as_mut()
+    }
+
+    /// Joins the caller's leg with this branch. From the first time on silence counts.
+    pub fn select(&mut self, now: Instant, branch: LegId) {
+        self.selected = Some(branch);
+        self.heard.get_or_insert(now);
+    }
+
+    /// The branch that talks with the caller.
+    pub fn selected(&self) -> Option<LegId> {
+        self.selected
+    }
+
+    /// Takes one datagram in `buf[..len]` that came by `port`. The buffer needs
+    /// [`rtp::srtp::MAX_TRAILER`] bytes of room behind it.
+    pub fn handle_packet(
+        &mut self,
+        now: Instant,
+        port: Port,
+        from: SocketAddr,
+        buf: &mut [u8],
+        len: usize,
+    ) -> Option<Forward> {
+        let kind = rtp::kind(buf.get(..len)?);
+        let leg = self.leg_mut(port.leg)?;
+        match kind {
+            PacketKind::Rtp => {
+                let (len, starts) = leg.receive_rtp(now, from, buf, len)?;
+                self.note_rtp(now, port.leg, starts);
+                let (target, leg) = self.target(port.leg)?;
+                let (to, len) = leg.send_rtp(now, buf, len)?;
+                Some(Forward { port: Port { leg: target, component: Component::Rtp }, to, len })
+            }
+            PacketKind::Rtcp => {
+                let len = leg.receive_rtcp(now, from, port.component, buf, len)?;
+                let (target, leg) = self.target(port.leg)?;
+                let (to, len, component) = leg.send_rtcp(now, buf, len)?;
+                Some(Forward { port: Port { leg: target, component }, to, len })
+            }
+            PacketKind::Stun => {
+                let answer = leg.handle_stun(now, from, &buf[..len]);
+                if let Some(bytes) = answer {
+                    self.push(Transmit { port, to: from, bytes });
+                }
+                self.flush_dtls(now, port.leg);
+                None
+            }
+            PacketKind::Dtls => {
+                leg.handle_dtls(now, from, &buf[..len]);
+                self.flush_dtls(now, port.leg);
+                None
+            }
+            PacketKind::Other => {
+                leg.counters.dropped.malformed += 1;
+                None
+            }
+        }
+    }
+
+    /// Drives handshakes, consent and silence. Call it when [`Bridge::poll_timeout`] is due; any
+    /// other time does no harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for at in 0..self.legs.len() {
+            let id = LegId(at as u16);
+            let Some(leg) = &mut self.legs[at] else { continue };
+            leg.handle_timeout(now);
+            if leg.notice_consent_loss(now) {
+                self.events.push_back(BridgeEvent::ConsentLost(id));
+            }
+            self.flush_dtls(now, id);
+        }
+        if self.is_held() {
+            self.heard = self.heard.map(|_| now);
+        }
+        if !self.silent && self.silence_deadline().is_some_and(|at| now >= at) {
+            self.silent = true;
+            self.events.push_back(BridgeEvent::MediaSilent);
+        }
+    }
+
+    /// When [`Bridge::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let legs = self.legs.iter().flatten().filter_map(Leg::poll_timeout);
+        let silence = self.silence_deadline().filter(|_| !self.silent);
+        legs.chain(silence).min()
+    }
+
+    /// The next packet that a leg sends of its own accord.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.outbox.pop_front()
+    }
+
+    /// What happened.
+    pub fn poll_event(&mut self) -> Option<BridgeEvent> {
+        self.events.pop_front()
+    }
+
+    /// Whether someone holds the call: silence is wanted then.
+    pub fn is_held(&self) -> bool {
+        let held = |id| self.leg(id).is_some_and(|leg| leg.held);
+        held(LegId::CALLER) || self.selected.is_some_and(held)
+    }
+
+    /// The other leg of a packet's way.
+    fn target(&mut self, from: LegId) -> Option<(LegId, &mut Leg)> {
+        let selected = self.selected?;
+        let target = match from {
+            LegId::CALLER => selected,
+            branch if branch == selected => LegId::CALLER,
+            _ => return None,
+        };
+        Some((target, self.leg_mut(target)?))
+    }
+
+    fn note_rtp(&mut self, now: Instant, leg: LegId, starts: bool) {
+        if self.heard.is_some() {
+            self.heard = Some(now);
+        }
+        if starts || std::mem::take(&mut self.silent) {
+            self.events.push_back(BridgeEvent::MediaStarted(leg));
+        }
+    }
+
+    fn silence_deadline(&self) -> Option<Instant> {
+        self.heard.map(|at| at + self.silence)
+    }
+
+    fn flush_dtls(&mut self, now: Instant, id: LegId) {
+        let Some(leg) = self.leg_mut(id) else { return };
+        let port = Port { leg: id, component: Component::Rtp };
+        let (datagrams, failed) = leg.take_dtls_output(now);
+        if failed {
+            self.events.push_back(BridgeEvent::HandshakeFailed(id));
+        }
+        for (to, bytes) in datagrams {
+            self.push(Transmit { port, to, bytes });
+        }
+    }
+
+    fn push(&mut self, transmit: Transmit) {
+        if self.outbox.len() < OUTBOX_MAX {
+            self.outbox.push_back(transmit);
+        }
+    }
+}

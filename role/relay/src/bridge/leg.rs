@@ -1,0 +1,383 @@
+//! One leg: the peer's path, protection and counters.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use ice::{Lite, LiteEvent};
+use rtp::{Error, Receiver, RtpPacket};
+
+use super::Component;
+use super::latch::{Judgement, Latch, Position};
+use super::security::Security;
+use super::stats::LegCounters;
+
+/// One side of a session.
+#[derive(Debug)]
+pub struct Leg {
+    /// How packets are protected.
+    pub security: Security,
+    /// The ICE-lite agent, when the peer uses ICE.
+    pub ice: Option<Lite>,
+    /// RTP and RTCP share the RTP port (RFC 5761).
+    pub rtcp_mux: bool,
+    /// The peer's or our side's direction is not `sendrecv`.
+    pub held: bool,
+    /// What came and went.
+    pub counters: LegCounters,
+    rtp: Latch,
+    rtcp: Latch,
+    /// The peer's SDP is known: its packets may be learned from.
+    described: bool,
+    payloads: Vec<PayloadType>,
+    receiver: Receiver,
+    consent_lost: bool,
+    handshake_failed: bool,
+    /// Where DTLS came from, on a leg without ICE.
+    dtls_from: Option<SocketAddr>,
+}
+
+/// What the peer's SDP says of its media.
+#[derive(Debug, Clone, Default)]
+pub struct LegSetup {
+    /// Where it wants RTP; `None` when it gave no address (or 0.0.0.0).
+    pub rtp: Option<SocketAddr>,
+    /// Where it wants RTCP.
+    pub rtcp: Option<SocketAddr>,
+    /// The address its signalling came from.
+    pub signalled_from: Option<IpAddr>,
+    /// Whether RTCP shares the RTP port.
+    pub rtcp_mux: bool,
+    /// Whether its direction is other than `sendrecv`.
+    pub held: bool,
+    /// The payload types it named, in its order.
+    pub payloads: Vec<PayloadType>,
+}
+
+/// A payload type and its meaning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayloadType {
+    /// 0..=127.
+    pub number: u8,
+    /// The encoding's name, as in SDP.
+    pub encoding: String,
+    /// In Hz.
+    pub clock_rate: u32,
+}
+
+impl PayloadType {
+    fn is_audio(&self) -> bool {
+        !self.encoding.eq_ignore_ascii_case("telephone-event")
+            && !self.encoding.eq_ignore_ascii_case("CN")
+    }
+}
+
+impl Leg {
+    /// A leg whose peer has not described itself yet.
+    pub fn new(security: Security, ice: Option<Lite>) -> Self {
+        Self {
+            security,
+            ice,
+            rtcp_mux: false,
+            held: false,
+            counters: LegCounters::default(),
+            rtp: Latch::default(),
+            rtcp: Latch::default(),
+            described: false,
+            payloads: Vec::new(),
+            receiver: Receiver::new(8000),
+            consent_lost: false,
+            handshake_failed: false,
+            dtls_from: None,
+        }
+    }
+
+    /// Takes what the peer's SDP says. Learned paths stay unless the SDP names another address.
+    pub fn describe(&mut self, setup: LegSetup) {
+        self.rtp.set_hint(setup.rtp, setup.signalled_from);
+        self.rtcp.set_hint(setup.rtcp, setup.signalled_from);
+        self.rtcp_mux = setup.rtcp_mux;
+        self.held = setup.held;
+        let clock = |p: &[PayloadType]| p.iter().find(|p| p.is_audio()).map(|p| p.clock_rate);
+        if clock(&setup.payloads) != clock(&self.payloads) {
+            self.receiver = Receiver::new(clock(&setup.payloads).unwrap_or(8000));
+        }
+        self.payloads = setup.payloads;
+        self.described = true;
+    }
+
+    /// Opens, checks and counts an RTP packet; its clear length, and whether it is the first.
+    pub(super) fn receive_rtp(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        buf: &mut [u8],
+        len: usize,
+    ) -> Option<(usize, bool)> {
+        let Ok(header) = RtpPacket::parse(&buf[..len]).map(|p| p.header()) else {
+            self.counters.dropped.malformed += 1;
+            return None;
+        };
+        if !self.described {
+            self.counters.dropped.early += 1;
+            return None;
+        }
+        let at = Position { ssrc: header.ssrc, sequence: header.sequence };
+        let (len, judgement) = self.open_rtp(now, from, at, buf, len)?;
+        match judgement {
+            Judgement::Foreign => {
+                self.counters.dropped.injected += 1;
+                return None;
+            }
+            Judgement::Moved => {
+                self.counters.moves += 1;
+                self.rtcp.reopen();
+            }
+            Judgement::Learned | Judgement::Known => {}
+        }
+        let starts = self.counters.packets_received == 0;
+        self.counters.packets_received += 1;
+        self.counters.bytes_received += len as u64;
+        self.counters.last_received = Some(now);
+        if self.payload(header.payload_type).is_none_or(PayloadType::is_audio) {
+            self.counters.payload_type = Some(header.payload_type);
+        }
+        self.receiver.handle_packet(now, header.sequence, header.timestamp);
+        Some((len, starts))
+    }
+
+    fn open_rtp(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        at: Position,
+        buf: &mut [u8],
+        len: usize,
+    ) -> Option<(usize, Judgement)> {
+        let contexts = match self.security.contexts() {
+            Ok(Some(contexts)) => contexts,
+            Ok(None) => return Some((len, self.rtp.judge_plain(now, from, at))),
+            Err(_) => {
+                self.counters.dropped.early += 1;
+                return None;
+            }
+        };
+        match contexts.inbound.unprotect_rtp(buf, len) {
+            // With ICE the path is the agent's business: authenticated packets come from where
+            // they like, what we send goes to the nominated pair.
+            Ok(len) if self.ice.is_some() => Some((len, Judgement::Known)),
+            Ok(len) => {
+                let newest = self.receiver.is_newest(at.sequence);
+                Some((len, self.rtp.judge_authenticated(now, from, at, newest)))
+            }
+            Err(error) => {
+                self.count_refusal(error);
+                None
+            }
+        }
+    }
+
+    /// Opens and checks an RTCP packet; its clear length.
+    pub(super) fn receive_rtcp(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        component: Component,
+        buf: &mut [u8],
+        len: usize,
+    ) -> Option<usize> {
+        if len < 8 || !self.described {
+            self.counters.dropped.early += 1;
+            return None;
+        }
+        let muxed = component == Component::Rtp;
+        let len = match self.security.contexts() {
+            Ok(Some(contexts)) => match contexts.inbound.unprotect_rtcp(buf, len) {
+                Ok(len) => {
+                    if !muxed && self.ice.is_none() {
+                        self.rtcp.judge_authenticated(now, from, Position::default(), true);
+                    }
+                    len
+                }
+                Err(error) => {
+                    self.count_refusal(error);
+                    return None;
+                }
+            },
+            Ok(None) => {
+                let beside = self.rtp.locked();
+                let foreign = if muxed {
+                    beside.is_some_and(|rtp| rtp != from)
+                } else {
+                    self.rtcp.judge_rtcp(now, from, beside) == Judgement::Foreign
+                };
+                if foreign {
+                    self.counters.dropped.injected += 1;
+                    return None;
+                }
+                len
+            }
+            Err(_) => {
+                self.counters.dropped.early += 1;
+                return None;
+            }
+        };
+        self.counters.rtcp_received += 1;
+        Some(len)
+    }
+
+    /// Seals an RTP packet for this leg's peer: where to, and its length.
+    pub(super) fn send_rtp(
+        &mut self,
+        now: Instant,
+        buf: &mut [u8],
+        len: usize,
+    ) -> Option<(SocketAddr, usize)> {
+        let to = self.destination(now, Component::Rtp)?;
+        let sealed = match self.security.contexts() {
+            Ok(Some(contexts)) => contexts.seal_rtp(buf, len).ok(),
+            Ok(None) => Some(len),
+            Err(_) => None,
+        };
+        let Some(len) = sealed else {
+            self.counters.dropped.unsent += 1;
+            return None;
+        };
+        self.counters.packets_sent += 1;
+        self.counters.bytes_sent += len as u64;
+        Some((to, len))
+    }
+
+    /// Seals an RTCP packet for this leg's peer: where to, its length, and by which port.
+    pub(super) fn send_rtcp(
+        &mut self,
+        now: Instant,
+        buf: &mut [u8],
+        len: usize,
+    ) -> Option<(SocketAddr, usize, Component)> {
+        let component = if self.rtcp_mux { Component::Rtp } else { Component::Rtcp };
+        let to = self.destination(now, component)?;
+        let sealed = match self.security.contexts() {
+            Ok(Some(contexts)) => contexts.outbound.protect_rtcp(buf, len).ok(),
+            Ok(None) => Some(len),
+            Err(_) => None,
+        };
+        let Some(len) = sealed else {
+            self.counters.dropped.unsent += 1;
+            return None;
+        };
+        self.counters.rtcp_sent += 1;
+        Some((to, len, component))
+    }
+
+    /// Answers a connectivity check; the bytes to send back.
+    pub(super) fn handle_stun(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> Option<Vec<u8>> {
+        // Phones without ICE keep their NAT open with bare Binding requests: nothing to say.
+        let agent = self.ice.as_mut()?;
+        let before = agent.selected();
+        let mut out = Vec::new();
+        match agent.handle(now, from, datagram, &mut out) {
+            LiteEvent::Ignored => {
+                self.counters.dropped.malformed += 1;
+                None
+            }
+            LiteEvent::Nominated(_) if before.is_some() => {
+                self.counters.moves += 1;
+                Some(out)
+            }
+            _ => Some(out),
+        }
+    }
+
+    /// Takes a DTLS datagram. With ICE it must come by a checked path.
+    pub(super) fn handle_dtls(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        let trusted = self.ice.as_ref().is_none_or(|agent| agent.is_checked(from));
+        let Some(handshake) = self.security.handshake_mut().filter(|_| trusted) else {
+            self.counters.dropped.injected += 1;
+            return;
+        };
+        self.dtls_from = Some(from);
+        self.handshake_failed |= handshake.handle_packet(now, datagram);
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        let ready = self.dtls_destination(now).is_some();
+        if let Some(handshake) = self.security.handshake_mut().filter(|_| ready) {
+            self.handshake_failed |= handshake.handle_timeout(now);
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let Security::Dtls(handshake) = &self.security else { return None };
+        let consent = self.ice.as_ref().and_then(Lite::consent_deadline);
+        let consent = consent.filter(|_| !self.consent_lost);
+        handshake.poll_timeout().into_iter().chain(consent).min()
+    }
+
+    /// Handshake datagrams to send and whether the handshake just failed.
+    pub(super) fn take_dtls_output(&mut self, now: Instant) -> (Vec<(SocketAddr, Vec<u8>)>, bool) {
+        let failed = std::mem::take(&mut self.handshake_failed);
+        let to = self.dtls_destination(now);
+        let (Some(handshake), Some(to)) = (self.security.handshake_mut(), to) else {
+            return (Vec::new(), failed);
+        };
+        let datagrams = std::iter::from_fn(|| handshake.poll_datagram()).map(|d| (to, d));
+        (datagrams.collect(), failed)
+    }
+
+    /// True once when the peer's consent has expired.
+    pub(super) fn notice_consent_loss(&mut self, now: Instant) -> bool {
+        let Some(agent) = &self.ice else { return false };
+        let lost = agent.consent_deadline().is_some() && !agent.has_consent(now);
+        lost && !std::mem::replace(&mut self.consent_lost, lost)
+    }
+
+    /// Where packets for the peer go now.
+    pub fn destination(&mut self, now: Instant, component: Component) -> Option<SocketAddr> {
+        if let Some(agent) = &self.ice {
+            self.consent_lost &= !agent.has_consent(now);
+            return agent.selected().filter(|_| agent.has_consent(now));
+        }
+        let path = match component {
+            Component::Rtp => &self.rtp,
+            Component::Rtcp => &self.rtcp,
+        };
+        path.destination()
+    }
+
+    /// Loss and jitter of what came from the peer.
+    pub fn reception(&self) -> rtp::ReceiverStats {
+        self.receiver.stats()
+    }
+
+    /// The meaning of a payload type.
+    pub fn payload(&self, number: u8) -> Option<&PayloadType> {
+        self.payloads.iter().find(|p| p.number == number)
+    }
+
+    /// The codec the peer sends; before that, its first choice.
+    pub fn codec(&self) -> Option<&PayloadType> {
+        let sent = self.counters.payload_type.and_then(|n| self.payload(n));
+        sent.or_else(|| self.payloads.iter().find(|p| p.is_audio()))
+    }
+
+    fn dtls_destination(&mut self, now: Instant) -> Option<SocketAddr> {
+        if self.ice.is_some() {
+            return self.ice.as_ref().and_then(Lite::selected);
+        }
+        self.dtls_from.or_else(|| self.destination(now, Component::Rtp))
+    }
+
+    fn count_refusal(&mut self, error: Error) {
+        let dropped = &mut self.counters.dropped;
+        match error {
+            Error::Replayed | Error::TooOld => dropped.replayed += 1,
+            Error::Authentication | Error::TooManyStreams => dropped.unauthenticated += 1,
+            _ => dropped.malformed += 1,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The relay's settings.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of one relay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where media comes in, at least one. Profiles name them.
+    pub interfaces: Vec<Interface>,
+    /// First port for RTP; an odd one counts as the next even one.
+    pub port_min: u16,
+    /// Last port for RTCP.
+    pub port_max: u16,
+    /// Packet threads; 0 for one per core.
+    pub threads: usize,
+    /// Seconds without RTP after which an answered call that nobody holds is reported silent.
+    pub silence_s: u64,
+    /// Sessions at once.
+    pub sessions_max: usize,
+    /// Branches of one session.
+    pub branches_max: usize,
+}
+
+impl Config {
+    /// [`Config::silence_s`] as a duration.
+    pub fn silence(&self) -> Duration {
+        Duration::from_secs(self.silence_s.max(1))
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            interfaces: vec![Interface::default()],
+            port_min: 10_000,
+            port_max: 20_000,
+            threads: 0,
+            silence_s: 60,
+            sessions_max: 100_000,
+            branches_max: 32,
+        }
+    }
+}
+
+/// One address for media.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Interface {
+    /// The name profiles use.
+    pub name: String,
+    /// The local address sockets bind to.
+    pub bind: IpAddr,
+    /// The address in SDP and candidates; differs behind a 1:1 NAT. `None` for `bind`.
+    pub advertise: Option<IpAddr>,
+}
+
+impl Interface {
+    /// An interface that advertises what it binds.
+    pub fn new(name: &str, bind: IpAddr) -> Self {
+        Self { name: name.to_owned(), bind, advertise: None }
+    }
+
+    /// What goes into SDP.
+    pub fn advertised(&self) -> IpAddr {
+        self.advertise.unwrap_or(self.bind)
+    }
+}
+
+impl Default for Interface {
+    fn default() -> Self {
+        Self::new("default", IpAddr::from([127, 0, 0, 1]))
+    }
+}

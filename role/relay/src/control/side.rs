@@ -1,0 +1,336 @@
+//! Control's view of one leg: its ports, its keys, and what was agreed with its peer.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use ice::Lite;
+use media::keying::KeyingError;
+use media::keying::dtls::{Certificate, DtlsRole};
+use media::keying::sdes::LocalKeys;
+use sansio::Entropy;
+use sdp::{Crypto, Setup};
+
+use super::facts::Facts;
+use super::writer::{DtlsFace, Face, Rejected, setup_for};
+use crate::RelayError;
+use crate::api::{LegStats, Protocol};
+use crate::bridge::{Bridge, Component, Leg, LegId, Security};
+
+/// RFC 8839 §5.4 asks for 24 bits and 128 bits; a character of a token is worth five.
+const UFRAG_LEN: usize = 8;
+const PWD_LEN: usize = 28;
+
+/// What a peer did last in offer/answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It offered, and waits for our answer (or has had it).
+    Offerer,
+    /// It was offered to.
+    Answerer,
+}
+
+/// One leg.
+#[derive(Debug)]
+pub(super) struct Side {
+    pub id: LegId,
+    pub interface: usize,
+    /// The advertised address and our even port.
+    pub addr: SocketAddr,
+    pub tag: String,
+    pub role: Option<Role>,
+    /// How we talk with the peer; fixed once a description of its own was taken.
+    protocol: Protocol,
+    proto: String,
+    /// The peer has described itself.
+    described: bool,
+    keys: LocalKeys,
+    ufrag: String,
+    pwd: String,
+    remote_ufrag: Option<String>,
+    /// The peer's offer, applied when it is answered.
+    pending: Option<(Facts, Option<IpAddr>)>,
+    shape: Vec<Rejected>,
+    chosen: Option<Crypto>,
+    dtls_role: DtlsRole,
+    speaks_ice: bool,
+    rtcp_mux: bool,
+    mid: Option<String>,
+    bundled: bool,
+}
+
+/// What a side needs from the session.
+pub(super) struct Kit<'a> {
+    pub now: Instant,
+    pub certificate: &'a Certificate,
+    pub bridge: &'a mut Bridge,
+}
+
+impl Side {
+    pub(super) fn new(
+        id: LegId,
+        interface: usize,
+        addr: SocketAddr,
+        entropy: &mut dyn Entropy,
+    ) -> Self {
+        Self {
+            id,
+            interface,
+            addr,
+            tag: String::new(),
+            role: None,
+            protocol: Protocol::Rtp,
+            proto: String::new(),
+            described: false,
+            keys: LocalKeys::new(entropy),
+            ufrag: entropy.token(UFRAG_LEN),
+            pwd: entropy.token(PWD_LEN),
+            remote_ufrag: None,
+            pending: None,
+            shape: Vec::new(),
+            chosen: None,
+            dtls_role: DtlsRole::Server,
+            speaks_ice: false,
+            rtcp_mux: false,
+            mid: None,
+            bundled: false,
+        }
+    }
+
+    /// The peer offers: keep what it says until it is answered.
+    pub(super) fn take_offer(
+        &mut self,
+        facts: Facts,
+        shape: Vec<Rejected>,
+        signalled_from: Option<IpAddr>,
+        kit: Kit<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(), RelayError> {
+        // Keys that cannot be used refuse the offer, not its answer.
+        self.chosen = match facts.protocol {
+            Protocol::Srtp => Some(self.keys.answer(facts.cryptos.iter().cloned())?.1),
+            Protocol::WebRtc if facts.fingerprint.is_none() => {
+                return Err(KeyingError::FingerprintMismatch.into());
+            }
+            _ => None,
+        };
+        self.role = Some(Role::Offerer);
+        self.shape = shape;
+        self.proto.clone_from(&facts.proto);
+        self.note_dialect(&facts);
+        self.dtls_role = match facts.dtls_setup {
+            Some(Setup::Passive) => DtlsRole::Client,
+            _ => DtlsRole::Server,
+        };
+        let restarted = self.note_ufrag(&facts);
+        self.ensure_leg(facts.protocol, kit.now, kit.certificate, kit.bridge)?;
+        if restarted {
+            self.ufrag = entropy.token(UFRAG_LEN);
+            self.pwd = entropy.token(PWD_LEN);
+            let agent = kit.bridge.leg_mut(self.id).and_then(|leg| leg.ice.as_mut());
+            if let Some(agent) = agent {
+                agent.restart(&self.ufrag, &self.pwd);
+            }
+        }
+        self.pending = Some((facts, signalled_from));
+        Ok(())
+    }
+
+    /// We offer to the peer, in `protocol` unless it has described itself before.
+    pub(super) fn make_offer(
+        &mut self,
+        protocol: Protocol,
+        kit: Kit<'_>,
+    ) -> Result<(), RelayError> {
+        self.role = Some(Role::Answerer);
+        if self.described {
+            return Ok(());
+        }
+        self.speaks_ice = protocol == Protocol::WebRtc;
+        self.rtcp_mux = self.speaks_ice;
+        self.mid = self.speaks_ice.then(|| "0".to_owned());
+        self.bundled = self.speaks_ice;
+        self.proto = match protocol {
+            Protocol::Rtp => "RTP/AVP",
+            Protocol::Srtp => "RTP/SAVP",
+            Protocol::WebRtc => "UDP/TLS/RTP/SAVPF",
+        }
+        .to_owned();
+        self.ensure_leg(protocol, kit.now, kit.certificate, kit.bridge)
+    }
+
+    /// The peer answered our offer.
+    pub(super) fn apply_answer(
+        &mut self,
+        now: Instant,
+        facts: &Facts,
+        signalled_from: Option<IpAddr>,
+        bridge: &mut Bridge,
+    ) -> Result<(), RelayError> {
+        if facts.protocol != self.protocol {
+            return Err(RelayError::ProtocolMismatch(facts.proto.clone()));
+        }
+        if self.protocol == Protocol::Srtp {
+            // `Facts::read` found at least one.
+            let line = facts.cryptos.first().ok_or(KeyingError::NoCommonSuite)?;
+            let keys = self.keys.accept(line)?;
+            let leg = bridge.leg_mut(self.id).ok_or(RelayError::NoOffer)?;
+            leg.security.set_sdes(&keys).map_err(|_| KeyingError::NoCommonSuite)?;
+        }
+        if facts.dtls_setup == Some(Setup::Passive) {
+            self.dtls_role = DtlsRole::Client;
+        }
+        self.note_dialect(facts);
+        self.note_ufrag(facts);
+        self.describe(now, facts, signalled_from, bridge)
+    }
+
+    /// The peer's offer is answered: what it said holds now.
+    pub(super) fn apply_offer(
+        &mut self,
+        now: Instant,
+        bridge: &mut Bridge,
+    ) -> Result<(), RelayError> {
+        let Some((facts, signalled_from)) = self.pending.clone() else {
+            return Err(RelayError::NoOffer);
+        };
+        if self.protocol == Protocol::Srtp {
+            let (keys, line) = self.keys.answer(facts.cryptos.iter().cloned())?;
+            self.chosen = Some(line);
+            let leg = bridge.leg_mut(self.id).ok_or(RelayError::NoOffer)?;
+            leg.security.set_sdes(&keys).map_err(|_| KeyingError::NoCommonSuite)?;
+        }
+        self.describe(now, &facts, signalled_from, bridge)
+    }
+
+    /// What our offer to the peer says of us.
+    pub(super) fn offer_face<'a>(&'a self, certificate: &'a Certificate) -> Face<'a> {
+        let cryptos = match self.protocol {
+            Protocol::Srtp => self.keys.offer(),
+            _ => Vec::new(),
+        };
+        // After the first handshake the role is kept; actpass would let the peer start another.
+        let setup = if self.described { setup_for(self.dtls_role) } else { Setup::ActPass };
+        Face { cryptos, shape: &[], ..self.face(certificate, setup) }
+    }
+
+    /// What our answer to the peer's offer says of us.
+    pub(super) fn answer_face<'a>(&'a self, certificate: &'a Certificate) -> Face<'a> {
+        let cryptos = self.chosen.iter().filter(|_| self.protocol == Protocol::Srtp);
+        let face = self.face(certificate, setup_for(self.dtls_role));
+        Face { cryptos: cryptos.cloned().collect(), ..face }
+    }
+
+    /// The leg's figures.
+    pub(super) fn stats(
+        &self,
+        now: Instant,
+        branch: Option<u32>,
+        bridge: &mut Bridge,
+    ) -> Option<LegStats> {
+        let leg = bridge.leg_mut(self.id)?;
+        let remote = leg.destination(now, Component::Rtp);
+        let reception = leg.reception();
+        let codec = leg.codec();
+        let counters = &leg.counters;
+        let since = |at: Instant| now.saturating_duration_since(at).as_millis() as u64;
+        let dropped = counters.dropped;
+        Some(LegStats {
+            branch,
+            tag: self.tag.clone(),
+            protocol: self.protocol,
+            port: self.addr.port(),
+            remote,
+            codec: codec.map(|c| c.encoding.clone()),
+            payload_type: codec.map(|c| c.number),
+            held: leg.held,
+            packets_received: counters.packets_received,
+            bytes_received: counters.bytes_received,
+            packets_sent: counters.packets_sent,
+            bytes_sent: counters.bytes_sent,
+            rtcp_received: counters.rtcp_received,
+            lost: reception.lost,
+            jitter_ms: reception.jitter.as_secs_f64() * 1e3,
+            last_packet_ms: counters.last_received.map(since),
+            moves: counters.moves,
+            dropped_injected: dropped.injected,
+            dropped_unauthenticated: dropped.unauthenticated + dropped.replayed,
+            dropped_other: dropped.malformed + dropped.early + dropped.unsent,
+        })
+    }
+
+    fn face<'a>(&'a self, certificate: &'a Certificate, setup: Setup) -> Face<'a> {
+        let is_dtls = self.protocol == Protocol::WebRtc;
+        Face {
+            addr: self.addr,
+            protocol: self.protocol,
+            proto: &self.proto,
+            cryptos: Vec::new(),
+            dtls: is_dtls.then_some(DtlsFace { certificate, setup }),
+            ice: self.speaks_ice.then_some((self.ufrag.as_str(), self.pwd.as_str())),
+            rtcp_mux: self.rtcp_mux,
+            mid: self.mid.as_deref().filter(|_| is_dtls),
+            bundled: self.bundled,
+            shape: &self.shape,
+        }
+    }
+
+    /// Makes the leg, or makes it anew when the protocol changed before the peer was heard.
+    fn ensure_leg(
+        &mut self,
+        protocol: Protocol,
+        now: Instant,
+        certificate: &Certificate,
+        bridge: &mut Bridge,
+    ) -> Result<(), RelayError> {
+        if protocol == self.protocol && bridge.leg(self.id).is_some() {
+            return Ok(());
+        }
+        self.protocol = protocol;
+        let security = match protocol {
+            Protocol::Rtp => Security::Plain,
+            Protocol::Srtp => Security::Sdes(None),
+            Protocol::WebRtc => Security::dtls(now, certificate, self.dtls_role)?,
+        };
+        let agent = self.speaks_ice.then(|| Lite::new(&self.ufrag, &self.pwd));
+        bridge.insert_leg(self.id, Leg::new(security, agent));
+        Ok(())
+    }
+
+    fn describe(
+        &mut self,
+        now: Instant,
+        facts: &Facts,
+        signalled_from: Option<IpAddr>,
+        bridge: &mut Bridge,
+    ) -> Result<(), RelayError> {
+        self.described = true;
+        let leg = bridge.leg_mut(self.id).ok_or(RelayError::NoOffer)?;
+        let mut setup = facts.setup.clone();
+        setup.signalled_from = signalled_from;
+        leg.describe(setup);
+        match (&facts.ice, &mut leg.ice) {
+            (Some((ufrag, pwd)), Some(agent)) => agent.set_remote(ufrag, pwd),
+            (None, agent) => *agent = None,
+            (Some(_), None) => {}
+        }
+        if let (Some(handshake), Some(print)) = (leg.security.handshake_mut(), &facts.fingerprint) {
+            handshake.set_remote(now, print.clone(), self.dtls_role);
+        }
+        Ok(())
+    }
+
+    fn note_dialect(&mut self, facts: &Facts) {
+        self.speaks_ice = facts.protocol == Protocol::WebRtc && facts.ice.is_some();
+        self.rtcp_mux = facts.setup.rtcp_mux;
+        self.bundled = facts.bundled && facts.mid.is_some();
+        self.mid.clone_from(&facts.mid);
+    }
+
+    /// Remembers the peer's ufrag; true when it is another than before: an ICE restart.
+    fn note_ufrag(&mut self, facts: &Facts) -> bool {
+        let new = facts.ice.as_ref().map(|(ufrag, _)| ufrag.clone());
+        let restarted = self.remote_ufrag.is_some() && new.is_some() && self.remote_ufrag != new;
+        self.remote_ufrag = new.or(self.remote_ufrag.take());
+        restarted
+    }
+}

@@ -1,0 +1,58 @@
+//! Why the relay refused a command.
+
+use media::keying::KeyingError;
+
+/// Why a description was not relayed. [`RelayError::status`] says what to answer in SIP.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RelayError {
+    /// The description does not parse.
+    #[error("malformed session description: {0}")]
+    Sdp(#[from] sdp::ParseError),
+    /// No audio stream over RTP in it.
+    #[error("no audio stream to relay")]
+    NoAudio,
+    /// The keys in it cannot be used.
+    #[error("no usable keys: {0}")]
+    Keying(#[from] KeyingError),
+    /// An encrypted offer was answered in the clear, or the other way round.
+    #[error("the answer's transport {0} is not what was offered")]
+    ProtocolMismatch(String),
+    /// An answer to an offer that was never made, or of a session that is gone.
+    #[error("no offer is open in this session")]
+    NoOffer,
+    /// No interface of this name.
+    #[error("unknown interface {0}")]
+    UnknownInterface(String),
+    /// Every port pair of the interface is taken: widen `rtp_ports` or add a relay.
+    #[error("all RTP ports of interface {interface} are in use ({port_min}-{port_max})")]
+    PortsExhausted {
+        /// The interface's name.
+        interface: String,
+        /// First port of the range.
+        port_min: u16,
+        /// Last port of the range.
+        port_max: u16,
+    },
+    /// The configured number of sessions is open.
+    #[error("{0} sessions are open, the configured limit")]
+    TooManySessions(usize),
+    /// The session has as many branches as one may have.
+    #[error("{0} branches in one session, the limit")]
+    TooManyBranches(usize),
+}
+
+impl RelayError {
+    /// The SIP status for the side whose description was refused.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Sdp(_) => 400,
+            Self::NoAudio | Self::Keying(_) | Self::ProtocolMismatch(_) => 488,
+            Self::NoOffer => 481,
+            Self::UnknownInterface(_) => 500,
+            Self::PortsExhausted { .. } | Self::TooManySessions(_) | Self::TooManyBranches(_) => {
+                503
+            }
+        }
+    }
+}

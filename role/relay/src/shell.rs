@@ -1,0 +1,156 @@
+//! The relay with sockets and threads around its cores.
+//!
+//! ```text
+//!   signalling ──► Relay::offer/answer/delete ──► Mutex<Control> ──► SocketPorts: bind, epoll_ctl
+//!                                                      │ Mutex<Bridge> per session
+//!   packets ─► epoll (one per thread) ─► recvmmsg ─► Bridge::handle_packet ─► send by the other leg's socket
+//! ```
+//!
+//! A session lives on one thread; its bridge's lock is held for one batch of packets, so that a
+//! command waits microseconds. Sockets are level-triggered: what is left in a queue is reported
+//! again, so a flood or a pause delays a stream and never deafens it.
+
+mod sockets;
+mod worker;
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use bytes::Bytes;
+use media::keying::dtls::Certificate;
+use net::OsEntropy;
+
+use crate::api::{Command, Description, RelayEvent, SessionId, SessionStats};
+use crate::control::Control;
+use crate::{Config, RelayError};
+use sockets::SocketPorts;
+use worker::Worker;
+
+/// The running relay. Clones share it; the threads end with the last one.
+#[derive(Clone)]
+pub struct Relay {
+    inner: Arc<Inner>,
+}
+
+impl Relay {
+    /// Starts the packet threads. `on_event` is called from them, without any lock held: pass the
+    /// event on and return.
+    ///
+    /// # Errors
+    /// When a thread or epoll cannot be made, or no interface is configured.
+    pub fn start(
+        config: Config,
+        on_event: impl Fn(RelayEvent) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        if config.interfaces.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no relay interface"));
+        }
+        let certificate = Certificate::generate().map_err(io::Error::other)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let count = if config.threads == 0 { cores } else { config.threads };
+        let workers: io::Result<Vec<_>> = (0..count).map(|_| Worker::new().map(Arc::new)).collect();
+        let workers = workers?;
+        let ports = SocketPorts::new(&config, workers.clone());
+        let control = Control::new(config, ports, certificate, Box::new(OsEntropy));
+        let control = Arc::new(Mutex::new(control));
+        let on_event: Arc<dyn Fn(RelayEvent) + Send + Sync> = Arc::new(on_event);
+        let mut threads = Vec::new();
+        for (n, worker) in workers.iter().enumerate() {
+            let (worker, control) = (Arc::clone(worker), Arc::clone(&control));
+            let on_event = Arc::clone(&on_event);
+            let body = move || worker.run(&control, &*on_event);
+            threads.push(std::thread::Builder::new().name(format!("relay-{n}")).spawn(body)?);
+        }
+        Ok(Self { inner: Arc::new(Inner { control, workers, threads }) })
+    }
+
+    /// Takes an offer from one side and writes the one for the other. Repeatable.
+    ///
+    /// # Errors
+    /// See [`RelayError`]; its `status` is what to answer.
+    pub fn offer(&self, description: &Description) -> Result<Bytes, RelayError> {
+        self.control().offer(Instant::now(), description)
+    }
+
+    /// Takes the answer and writes the one for the side that offered; media flows from now on.
+    /// Repeatable.
+    ///
+    /// # Errors
+    /// See [`RelayError`].
+    pub fn answer(&self, description: &Description) -> Result<Bytes, RelayError> {
+        self.control().answer(Instant::now(), description)
+    }
+
+    /// Ends a session, or one branch of it, and frees the ports; the last figures.
+    pub fn delete(&self, session: SessionId, branch: Option<u32>) -> Option<SessionStats> {
+        self.control().delete(Instant::now(), session, branch)
+    }
+
+    /// A session's figures so far.
+    pub fn query(&self, session: SessionId) -> Option<SessionStats> {
+        self.control().query(Instant::now(), session)
+    }
+
+    /// One command, as it came from another node.
+    ///
+    /// # Errors
+    /// As for [`Relay::offer`] and [`Relay::answer`].
+    pub fn command(&self, command: &Command) -> Result<Reply, RelayError> {
+        Ok(match command {
+            Command::Offer(d) => Reply::Sdp(self.offer(d)?),
+            Command::Answer(d) => Reply::Sdp(self.answer(d)?),
+            Command::Delete { session, branch } => Reply::Stats(self.delete(*session, *branch)),
+            Command::Query { session } => Reply::Stats(self.query(*session)),
+        })
+    }
+
+    /// Sessions open.
+    pub fn sessions(&self) -> usize {
+        self.control().len()
+    }
+
+    /// Port pairs open.
+    pub fn ports_in_use(&self) -> usize {
+        self.control().ports().in_use()
+    }
+
+    fn control(&self) -> MutexGuard<'_, Control<SocketPorts>> {
+        // Control's state is whole between its statements; a panicked command took no lock along.
+        self.inner.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Relay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Relay").field("threads", &self.inner.threads.len()).finish_non_exhaustive()
+    }
+}
+
+/// The answer to a [`Command`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// The description for the other side.
+    Sdp(Bytes),
+    /// The figures; `None` when there is no such session.
+    Stats(Option<SessionStats>),
+}
+
+struct Inner {
+    control: Arc<Mutex<Control<SocketPorts>>>,
+    workers: Vec<Arc<Worker>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.workers.iter().for_each(|worker| worker.stop());
+        for thread in self.threads.drain(..) {
+            // The last handle may be dropped by an event callback, on a packet thread itself.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! One packet thread: epoll, batches, timers.
+
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use net::batch::{BATCH_MAX, RecvBatch, send_batch};
+use rtp::srtp::MAX_TRAILER;
+
+use super::sockets::{SessionIo, SocketPorts};
+use crate::api::{RelayEvent, SessionId};
+use crate::bridge::{BridgeEvent, Forward, Port, Transmit};
+use crate::control::{Control, lock};
+
+/// Datagrams taken from one socket before the next has its turn.
+const BATCH: usize = 16;
+/// The largest datagram relayed, and room to seal it.
+const SLOT_BYTES: usize = 2048 + MAX_TRAILER;
+/// Sockets reported by one `epoll_wait`.
+const READY_MAX: usize = 256;
+/// Sessions' timers (handshakes, consent, silence) are looked at this often.
+const TICK: Duration = Duration::from_millis(50);
+
+/// The part of a packet thread that others reach.
+pub(super) struct Worker {
+    epoll: OwnedFd,
+    table: Mutex<Table>,
+    sessions: Mutex<Vec<WorkerSession>>,
+    stop: AtomicBool,
+    send_errors: AtomicU64,
+}
+
+/// A session of this thread.
+pub(super) struct WorkerSession {
+    pub io: Arc<SessionIo>,
+}
+
+impl Worker {
+    pub(super) fn new() -> io::Result<Self> {
+        // SAFETY: epoll_create1 takes no pointers.
+        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor was just made and belongs to nobody else.
+        let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self {
+            epoll,
+            table: Mutex::default(),
+            sessions: Mutex::default(),
+            stop: AtomicBool::new(false),
+            send_errors: AtomicU64::new(0),
+        })
+    }
+
+    /// Watches a socket; its token. `None` when the kernel refuses.
+    pub(super) fn watch(
+        &self,
+        port: Port,
+        socket: Arc<UdpSocket>,
+        io: Arc<SessionIo>,
+    ) -> Option<u64> {
+        let fd = socket.as_raw_fd();
+        let token = hold(&self.table).insert(Arc::new(Watched { port, socket, io }));
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token };
+        // SAFETY: both descriptors are open and `event` lives through the call.
+        let done = unsafe {
+            libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event)
+        };
+        if done != 0 {
+            hold(&self.table).remove(token);
+            return None;
+        }
+        Some(token)
+    }
+
+    /// Forgets a socket. It closes, and leaves epoll, when the last packet of a running batch is done.
+    pub(super) fn unwatch(&self, token: u64) {
+        hold(&self.table).remove(token);
+    }
+
+    pub(super) fn add_session(&self, session: WorkerSession) {
+        hold(&self.sessions).push(session);
+    }
+
+    pub(super) fn remove_session(&self, id: SessionId) {
+        hold(&self.sessions).retain(|s| s.io.session != id);
+    }
+
+    /// Asks the thread to end; it does within a tick.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// The thread's body.
+    pub(super) fn run(&self, control: &Mutex<Control<SocketPorts>>, on_event: &dyn Fn(RelayEvent)) {
+        let mut batch = RecvBatch::new(BATCH, SLOT_BYTES);
+        let mut out = Outcome::default();
+        let mut ready: Vec<Arc<Watched>> = Vec::with_capacity(READY_MAX);
+        let mut next_tick = Instant::now() + TICK;
+        while !self.stop.load(Ordering::Relaxed) {
+            self.wait(next_tick.saturating_duration_since(Instant::now()), &mut ready);
+            for watched in ready.drain(..) {
+                self.drain(&watched, &mut batch, &mut out);
+            }
+            let now = Instant::now();
+            if now >= next_tick {
+                next_tick = now + TICK;
+                self.tick(now, &mut out);
+            }
+            report(&mut out, control, on_event);
+        }
+    }
+
+    fn wait(&self, timeout: Duration, ready: &mut Vec<Arc<Watched>>) {
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; READY_MAX];
+        // Rounded up, so that the last millisecond before a tick is not spent spinning.
+        let timeout_ms = timeout.as_micros().div_ceil(1000) as i32;
+        // SAFETY: `events` has room for READY_MAX entries and lives through the call.
+        let n = unsafe {
+            let max = READY_MAX as i32;
+            libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), max, timeout_ms)
+        };
+        let table = hold(&self.table);
+        // A negative count is EINTR: as if nothing was ready.
+        let tokens = events.iter().take(usize::try_from(n).unwrap_or(0)).map(|e| e.u64);
+        ready.extend(tokens.filter_map(|token| table.find(token)));
+    }
+
+    /// Takes one batch from a socket, forwards it, sends what the legs have to say.
+    fn drain(&self, watched: &Watched, batch: &mut RecvBatch, out: &mut Outcome) {
+        // Errors are ICMP reports of earlier sends (a peer that went away): reading clears them.
+        if batch.recv(&*watched.socket).is_err() {
+            return;
+        }
+        let now = Instant::now();
+        out.forwards.clear();
+        {
+            let mut bridge = lock(&watched.io.bridge);
+            for (from, buf, len) in batch.slots_mut() {
+                out.forwards.push(bridge.handle_packet(now, watched.port, from, buf, len));
+            }
+            out.collect(&watched.io, &mut bridge);
+        }
+        self.send_forwards(&watched.io, batch, &out.forwards);
+        self.send_transmits(out);
+    }
+
+    /// Sends a batch's packets, as many per call as go by one socket.
+    fn send_forwards(&self, io: &SessionIo, batch: &mut RecvBatch, forwards: &[Option<Forward>]) {
+        let mut run: Vec<(Option<std::net::SocketAddr>, &[u8])> = Vec::new();
+        let mut run_port = None;
+        let packets =
+            batch.slots_mut().zip(forwards).filter_map(|((_, buf, _), f)| f.map(|f| (f, &*buf)));
+        let mut packets: Vec<(Forward, &[u8])> = packets.collect();
+        if let [(forward, buf)] = packets[..] {
+            // The usual case: one packet, no batch to build.
+            if let Some(socket) = io.socket(forward.port) {
+                self.send_one(&socket, forward.to, &buf[..forward.len]);
+            }
+            return;
+        }
+        for (forward, buf) in packets.drain(..) {
+            if run_port.is_some_and(|port| port != forward.port) {
+                self.send_run(io, run_port.take(), &run);
+                run.clear();
+            }
+            run_port = Some(forward.port);
+            run.push((Some(forward.to), &buf[..forward.len]));
+        }
+        self.send_run(io, run_port, &run);
+    }
+
+    fn send_run(
+        &self,
+        io: &SessionIo,
+        port: Option<Port>,
+        mut run: &[(Option<std::net::SocketAddr>, &[u8])],
+    ) {
+        let Some(socket) = port.and_then(|port| io.socket(port)) else { return };
+        while !run.is_empty() {
+            let sent = match send_batch(&*socket, &run[..run.len().min(BATCH_MAX)]) {
+                Ok(sent) => sent.max(1),
+                // The first packet cannot go (unreachable, buffer full): it is lost, as on any path.
+                Err(_) => {
+                    self.send_errors.fetch_add(1, Ordering::Relaxed);
+                    1
+                }
+            };
+            run = &run[sent.min(run.len())..];
+        }
+    }
+
+    fn send_one(&self, socket: &UdpSocket, to: std::net::SocketAddr, bytes: &[u8]) {
+        if socket.send_to(bytes, to).is_err() {
+            self.send_errors.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn send_transmits(&self, out: &mut Outcome) {
+        for (io, transmit) in out.transmits.drain(..) {
+            if let Some(socket) = io.socket(transmit.port) {
+                self.send_one(&socket, transmit.to, &transmit.bytes);
+            }
+        }
+    }
+
+    fn tick(&self, now: Instant, out: &mut Outcome) {
+        let sessions: Vec<Arc<SessionIo>> =
+            hold(&self.sessions).iter().map(|s| Arc::clone(&s.io)).collect();
+        for io in sessions {
+            let mut bridge = lock(&io.bridge);
+            if bridge.poll_timeout().is_some_and(|at| at <= now) {
+                bridge.handle_timeout(now);
+                out.collect(&io, &mut bridge);
+            }
+        }
+        self.send_transmits(out);
+    }
+}
+
+/// A watched socket.
+struct Watched {
+    port: Port,
+    socket: Arc<UdpSocket>,
+    io: Arc<SessionIo>,
+}
+
+/// What a batch or tick left to do once the bridge is unlocked.
+#[derive(Default)]
+struct Outcome {
+    forwards: Vec<Option<Forward>>,
+    transmits: Vec<(Arc<SessionIo>, Transmit)>,
+    events: Vec<(SessionId, BridgeEvent)>,
+}
+
+impl Outcome {
+    fn collect(&mut self, io: &Arc<SessionIo>, bridge: &mut crate::bridge::Bridge) {
+        while let Some(transmit) = bridge.poll_transmit() {
+            self.transmits.push((Arc::clone(io), transmit));
+        }
+        while let Some(event) = bridge.poll_event() {
+            self.events.push((io.session, event));
+        }
+    }
+}
+
+/// Sockets by token: place in the list, and how often the place was used before.
+#[derive(Default)]
+struct Table {
+    places: Vec<(u32, Option<Arc<Watched>>)>,
+    free: Vec<u32>,
+}
+
+impl Table {
+    fn insert(&mut self, watched: Arc<Watched>) -> u64 {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push((0, None));
+            (self.places.len() - 1) as u32
+        });
+        let (generation, slot) = &mut self.places[place as usize];
+        *slot = Some(watched);
+        u64::from(*generation) << 32 | u64::from(place)
+    }
+
+    fn find(&self, token: u64) -> Option<Arc<Watched>> {
+        let (generation, slot) = self.places.get((token & 0xffff_ffff) as usize)?;
+        slot.clone().filter(|_| u64::from(*generation) == token >> 32)
+    }
+
+    fn remove(&mut self, token: u64) {
+        let place = (token & 0xffff_ffff) as u32;
+        let Some((generation, slot)) = self.places.get_mut(place as usize) else { return };
+        if u64::from(*generation) == token >> 32 && slot.take().is_some() {
+            *generation = generation.wrapping_add(1);
+            self.free.push(place);
+        }
+    }
+}
+
+/// Tells what happened; no lock of a bridge is held here.
+fn report(out: &mut Outcome, control: &Mutex<Control<SocketPorts>>, on_event: &dyn Fn(RelayEvent)) {
+    for (session, event) in out.events.drain(..) {
+        let branch = |leg| hold(control).branch_of(session, leg);
+        // A leg that is gone by now has nothing to report.
+        let told = match event {
+            BridgeEvent::MediaSilent => Some(RelayEvent::MediaSilent { session }),
+            BridgeEvent::MediaStarted(leg) => {
+                branch(leg).map(|branch| RelayEvent::MediaStarted { session, branch })
+            }
+            BridgeEvent::HandshakeFailed(leg) => {
+                branch(leg).map(|branch| RelayEvent::HandshakeFailed { session, branch })
+            }
+            BridgeEvent::ConsentLost(leg) => {
+                branch(leg).map(|branch| RelayEvent::ConsentLost { session, branch })
+            }
+        };
+        told.into_iter().for_each(on_event);
+    }
+}
+
+fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,8 @@
+//! The relay from outside: descriptions and packets through its cores in virtual time, and the
+//! same over real sockets.
+
+mod descriptions;
+mod peers;
+mod sockets;
+mod stories;
+mod virtual_net;

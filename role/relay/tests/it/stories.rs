@@ -1,0 +1,346 @@
+//! Calls in virtual time: who hears whom, who may not.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use relay::bridge::{BridgeEvent, LegId};
+use relay::{Direction, Protocol};
+
+use crate::peers::Peer;
+use crate::virtual_net::{SESSION, World, config, description};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn world() -> World {
+    World::new(config())
+}
+
+fn addr(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn plain_phones_talk() {
+    let mut world = world();
+    let (mut a, mut b) = (Peer::plain("192.0.2.1:4000", 1), Peer::plain("192.0.2.2:5000", 2));
+    world.connect(&mut a, &mut b, Protocol::Rtp);
+    world.assert_talking(&mut a, &mut b);
+    let started = |leg| BridgeEvent::MediaStarted(LegId(leg));
+    assert_eq!(world.events, [started(0), started(1)]);
+}
+
+#[test]
+fn plain_and_sdes_phones_talk_both_directions_of_the_call() {
+    let mut world1 = world();
+    let (mut a, mut b) = (Peer::plain("192.0.2.1:4000", 1), Peer::sdes("192.0.2.2:5000", 2));
+    world1.connect(&mut a, &mut b, Protocol::Srtp);
+    world1.assert_talking(&mut a, &mut b);
+    let mut world2 = world();
+    let (mut a, mut b) = (Peer::sdes("192.0.2.1:4000", 1), Peer::plain("192.0.2.2:5000", 2));
+    world2.connect(&mut a, &mut b, Protocol::Rtp);
+    world2.assert_talking(&mut a, &mut b);
+}
+
+/// R5.10
+#[test]
+fn a_browser_and_an_sdes_phone_talk_whoever_calls() {
+    let mut world1 = world();
+    let mut a = Peer::sdes("192.0.2.1:4000", 1);
+    let mut b = Peer::browser("192.0.2.2:5000", 2, world1.now);
+    world1.connect(&mut a, &mut b, Protocol::WebRtc);
+    world1.establish(&mut b);
+    world1.assert_talking(&mut a, &mut b);
+
+    let mut world2 = world();
+    let mut a = Peer::browser("192.0.2.1:4000", 1, world2.now);
+    let mut b = Peer::plain("192.0.2.2:5000", 2);
+    world2.connect(&mut a, &mut b, Protocol::Rtp);
+    world2.establish(&mut a);
+    world2.assert_talking(&mut a, &mut b);
+}
+
+#[test]
+fn a_browsers_handshake_may_run_before_its_answer_arrives() {
+    let mut world = world();
+    let mut a = Peer::plain("192.0.2.1:4000", 1);
+    let mut b = Peer::browser("192.0.2.2:5000", 2, world.now);
+    let offer = description(Direction::FromCaller, 1, &a.describe(None), Protocol::WebRtc);
+    let offered = world.offer(&offer).unwrap();
+    b.take(&offered, false);
+    world.establish(&mut b);
+    let early = b.rtp();
+    assert!(world.send(b.addr, b.remote.unwrap().port(), &early).is_empty(), "not verified yet");
+    let answer = b.describe(Some(&offered));
+    let answer = description(Direction::FromCallee, 1, &answer, Protocol::Rtp);
+    a.take(&world.answer(&answer).unwrap(), true);
+    world.assert_talking(&mut a, &mut b);
+}
+
+#[test]
+fn a_browser_whose_certificate_is_not_the_announced_one_is_not_heard() {
+    let mut world = world();
+    let mut a = Peer::plain("192.0.2.1:4000", 1);
+    let mut b = Peer::browser("192.0.2.2:5000", 2, world.now);
+    let offer = description(Direction::FromCaller, 1, &a.describe(None), Protocol::WebRtc);
+    let offered = world.offer(&offer).unwrap();
+    b.take(&offered, false);
+    // The answer names another browser's certificate, as a thief of the signalling would.
+    let other = Peer::browser("192.0.2.2:5000", 2, world.now).describe(Some(&offered));
+    let answer = description(Direction::FromCallee, 1, &other, Protocol::Rtp);
+    a.take(&world.answer(&answer).unwrap(), true);
+    for _ in 0..20 {
+        for bytes in b.poll(world.now) {
+            let mut queue = vec![bytes];
+            while let Some(bytes) = queue.pop() {
+                for sent in world.send(b.addr, b.remote.unwrap().port(), &bytes) {
+                    queue.extend(b.handle(world.now, &sent.bytes).unwrap_or_default());
+                }
+            }
+        }
+        world.advance(20 * MS);
+    }
+    assert!(world.events.contains(&BridgeEvent::HandshakeFailed(LegId(1))), "{:?}", world.events);
+}
+
+#[test]
+fn a_browser_that_moves_is_followed_by_its_checks() {
+    let mut world = world();
+    let mut a = Peer::plain("192.0.2.1:4000", 1);
+    let mut b = Peer::browser("192.0.2.2:5000", 2, world.now);
+    world.connect(&mut a, &mut b, Protocol::WebRtc);
+    world.establish(&mut b);
+    world.assert_talking(&mut a, &mut b);
+    world.advance(600 * MS);
+    b.addr = addr("198.51.100.9:6000");
+    b.renominate();
+    for check in b.poll(world.now) {
+        world.send(b.addr, b.remote.unwrap().port(), &check);
+    }
+    world.assert_talking(&mut a, &mut b);
+    assert_eq!(world.control.query(world.now, SESSION).unwrap().legs[1].moves, 1);
+}
+
+#[test]
+fn a_browser_that_stops_checking_is_not_sent_to() {
+    let mut world = world();
+    let mut a = Peer::plain("192.0.2.1:4000", 1);
+    let mut b = Peer::browser("192.0.2.2:5000", 2, world.now);
+    world.connect(&mut a, &mut b, Protocol::WebRtc);
+    world.establish(&mut b);
+    world.assert_talking(&mut a, &mut b);
+    world.advance(Duration::from_secs(31));
+    assert!(world.events.contains(&BridgeEvent::ConsentLost(LegId(1))));
+    let packet = a.rtp();
+    assert!(world.send(a.addr, a.remote.unwrap().port(), &packet).is_empty());
+    b.renominate();
+    for check in b.poll(world.now) {
+        world.send(b.addr, b.remote.unwrap().port(), &check);
+    }
+    world.assert_heard(&mut a, &mut b);
+}
+
+/// R5.13: an injector on the right port is dropped and counted.
+#[test]
+fn injected_packets_are_refused_and_counted() {
+    for secure in [false, true] {
+        let mut world = world();
+        let mut a = Peer::plain("192.0.2.1:4000", 1);
+        let mut b = match secure {
+            true => Peer::sdes("192.0.2.2:5000", 2),
+            false => Peer::plain("192.0.2.2:5000", 2),
+        };
+        world.connect(&mut a, &mut b, if secure { Protocol::Srtp } else { Protocol::Rtp });
+        world.assert_talking(&mut a, &mut b);
+        let mut thief = Peer::plain("198.51.100.66:9", 2);
+        thief.sequence = b.sequence;
+        for _ in 0..1000 {
+            let packet = thief.rtp();
+            let sent = world.send(thief.addr, b.remote.unwrap().port(), &packet);
+            assert!(sent.is_empty());
+        }
+        world.assert_talking(&mut a, &mut b);
+        let leg = world.control.query(world.now, SESSION).unwrap().legs.remove(1);
+        assert_eq!(leg.dropped_injected + leg.dropped_unauthenticated, 1000);
+        assert_eq!(leg.moves, 0);
+    }
+}
+
+#[test]
+fn a_plain_phone_may_change_its_port_after_a_silence_only() {
+    let mut world = world();
+    let (mut a, mut b) = (Peer::plain("192.0.2.1:4000", 1), Peer::plain("192.0.2.2:5000", 2));
+    world.connect(&mut a, &mut b, Protocol::Rtp);
+    world.assert_talking(&mut a, &mut b);
+    a.addr = addr("192.0.2.1:4444");
+    let packet = a.rtp();
+    assert!(world.send(a.addr, a.remote.unwrap().port(), &packet).is_empty(), "too soon");
+    world.advance(600 * MS);
+    world.assert_talking(&mut a, &mut b);
+    a.addr = addr("192.0.2.99:4444");
+    world.advance(600 * MS);
+    let packet = a.rtp();
+    assert!(world.send(a.addr, a.remote.unwrap().port(), &packet).is_empty(), "another host");
+}
+
+#[test]
+fn an_sdes_phone_is_followed_at_once() {
+    let mut world = world();
+    let (mut a, mut b) = (Peer::plain("192.0.2.1:4000", 1), Peer::sdes("192.0.2.2:5000", 2));
+    world.connect(&mut a, &mut b, Protocol::Srtp);
+    world.assert_talking(&mut a, &mut b);
+    b.addr = addr("198.51.100.7:777");
+    world.assert_talking(&mut b, &mut a);
+}
+
+#[test]
+fn a_reoffer_keeps_ports_and_follows_the_new_address() {
+    let mut world = world();
+    let (mut a, mut b) = (Peer::plain("192.0.2.1:4000", 1), Peer::sdes("192.0.2.2:5000", 2));
+    world.connect(&mut a, &mut b, Protocol::Srtp);
+    world.assert_talking(&mut a, &mut b);
+    let before = (a.remote, b.remote);
+    a.addr = addr("198.51.100.7:7000");
+    world.connect(&mut a, &mut b, Protocol::Srtp);
+    assert_eq!((a.remote, b.remote), before);
+    world.assert_talking(&mut a, &mut b);
+    assert_eq!(world.control.ports().in_use(), 2);
+}
+
+#[test]
+fn an_sdes_session_goes_on_after_a_reoffer_with_the_same_keys() {
+    let mut world = world();
+    let (mut a, mut b) = (Peer::plain("192.0.2.1:4000", 1), Peer::sdes("192.0.2.2:5000", 2));
+    world.connect(&mut a, &mut b, Protocol::Srtp);
+    for _ in 0..70_000 {
+        world.assert_heard(&mut a, &mut b);
+    }
+    let reoffer = description(Direction::FromCaller, 1, &a.describe(None), Protocol::Srtp);
+    let offered = world.offer(&reoffer).unwrap();
+    let answer = b.describe(Some(&offered));
+    let answer = description(Direction::FromCallee, 1, &answer, Protocol::Rtp);
+    world.answer(&answer).unwrap();
+    // Neither side made a new context: the rollover counter is past its first wrap.
+    world.assert_talking(&mut a, &mut b);
+}
+
+#[test]
+fn a_source_that_starts_its_numbers_again_is_heard_within_four_packets() {
+    let mut world = world();
+    let (mut a, mut b) = (Peer::plain("192.0.2.1:4000", 1), Peer::sdes("192.0.2.2:5000", 2));
+    world.connect(&mut a, &mut b, Protocol::Srtp);
+    a.sequence = 20_000;
+    world.assert_talking(&mut a, &mut b);
+    a.sequence = 10_000;
+    for _ in 0..3 {
+        let packet = a.rtp();
+        world.send(a.addr, a.remote.unwrap().port(), &packet);
+    }
+    for _ in 0..300 {
+        world.assert_heard(&mut a, &mut b);
+    }
+}
+
+#[test]
+fn only_the_branch_that_answered_last_is_joined() {
+    let mut world = world();
+    let mut caller = Peer::plain("192.0.2.1:4000", 1);
+    let mut callees = [Peer::plain("192.0.2.2:5000", 2), Peer::sdes("192.0.2.3:5000", 3)];
+    let protocols = [Protocol::Rtp, Protocol::Srtp];
+    let mut offers = Vec::new();
+    for (n, protocol) in (1..).zip(protocols) {
+        let d = description(Direction::FromCaller, n, &caller.describe(None), protocol);
+        offers.push(world.offer(&d).unwrap());
+    }
+    for (n, callee) in callees.iter_mut().enumerate() {
+        callee.take(&offers[n], false);
+        let answer = callee.describe(Some(&offers[n]));
+        let d = description(Direction::FromCallee, n as u32 + 1, &answer, Protocol::Rtp);
+        caller.take(&world.answer(&d).unwrap(), true);
+        world.assert_talking(&mut caller, callee);
+    }
+    let packet = callees[0].rtp();
+    let sent = world.send(callees[0].addr, callees[0].remote.unwrap().port(), &packet);
+    assert!(sent.is_empty(), "the early branch is not heard any more");
+    world.control.delete(world.now, SESSION, Some(1)).unwrap();
+    world.assert_talking(&mut caller, &mut callees[1]);
+    assert_eq!(world.control.ports().in_use(), 2);
+}
+
+#[test]
+fn silence_is_reported_once_not_on_hold_and_again_after_media() {
+    let mut world = world();
+    let (mut a, mut b) = (Peer::plain("192.0.2.1:4000", 1), Peer::plain("192.0.2.2:5000", 2));
+    world.connect(&mut a, &mut b, Protocol::Rtp);
+    world.assert_talking(&mut a, &mut b);
+    let count =
+        |world: &World| world.events.iter().filter(|e| **e == BridgeEvent::MediaSilent).count();
+    world.advance(Duration::from_secs(19));
+    assert_eq!(count(&world), 0);
+    world.advance(Duration::from_secs(2));
+    world.advance(Duration::from_secs(60));
+    assert_eq!(count(&world), 1);
+    world.assert_heard(&mut a, &mut b);
+    assert_eq!(world.events.last(), Some(&BridgeEvent::MediaStarted(LegId::CALLER)));
+
+    let hold = String::from_utf8(a.describe(None)).unwrap().replace("a=sendrecv", "a=sendonly");
+    let d = description(Direction::FromCaller, 1, hold.as_bytes(), Protocol::Rtp);
+    let offered = world.offer(&d).unwrap();
+    assert!(String::from_utf8(offered.clone()).unwrap().contains("a=sendonly"));
+    let answer = String::from_utf8(b.describe(None)).unwrap().replace("sendrecv", "recvonly");
+    let d = description(Direction::FromCallee, 1, answer.as_bytes(), Protocol::Rtp);
+    world.answer(&d).unwrap();
+    for _ in 0..100 {
+        world.advance(Duration::from_secs(5));
+    }
+    assert_eq!(count(&world), 1, "held: silence is wanted");
+    world.connect(&mut a, &mut b, Protocol::Rtp);
+    world.advance(Duration::from_secs(21));
+    assert_eq!(count(&world), 2);
+}
+
+#[test]
+fn statistics_count_what_passed() {
+    let mut world = world();
+    let (mut a, mut b) = (Peer::plain("192.0.2.1:4000", 1), Peer::sdes("192.0.2.2:5000", 2));
+    world.connect(&mut a, &mut b, Protocol::Srtp);
+    for n in 0..50 {
+        if n == 20 {
+            a.sequence += 5;
+        }
+        world.assert_heard(&mut a, &mut b);
+        world.advance(20 * MS);
+    }
+    let stats = world.control.query(world.now, SESSION).unwrap();
+    let (caller, callee) = (&stats.legs[0], &stats.legs[1]);
+    assert!(stats.answered);
+    assert_eq!(
+        (caller.packets_received, caller.lost, caller.codec.as_deref()),
+        (50, 5, Some("PCMU"))
+    );
+    assert_eq!((callee.packets_sent, callee.packets_received), (50, 0));
+    assert_eq!((caller.bytes_received, callee.bytes_sent), (50 * 172, 50 * 182));
+    assert_eq!(caller.last_packet_ms, Some(20));
+    assert_eq!(callee.remote, Some(b.addr));
+    assert_eq!((caller.branch, callee.branch), (None, Some(1)));
+}
+
+#[test]
+fn garbage_on_a_media_port_is_dropped() {
+    let mut world = world();
+    let (mut a, mut b) =
+        (Peer::plain("192.0.2.1:4000", 1), Peer::browser("192.0.2.2:5000", 2, world.now));
+    world.connect(&mut a, &mut b, Protocol::WebRtc);
+    let ports = [a.remote.unwrap().port(), a.remote.unwrap().port() + 1, b.remote.unwrap().port()];
+    for first in 0..=255_u8 {
+        for len in [0, 1, 2, 7, 12, 13, 28, 100] {
+            let bytes: Vec<u8> = (0..len).map(|i| first.wrapping_add(i as u8 * 7)).collect();
+            for port in ports {
+                world.send(addr("198.51.100.1:1"), port, &bytes);
+            }
+        }
+    }
+    world.establish(&mut b);
+    // The garbage that looked like RTP was learned from on the plain leg; the phone's own address,
+    // named in its SDP, takes over.
+    world.assert_talking(&mut a, &mut b);
+}
