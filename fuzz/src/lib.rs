@@ -9,8 +9,11 @@ use sip::{
     Aor, Edit, Frame, HeaderName, Message, NameAddr, StreamFramer, Uri, Via, digest, response_to,
 };
 
+/// Takes one input; panics when a promise is broken.
+pub type Target = fn(&[u8]);
+
 /// Every target with its name, which is also the name of its corpus folder.
-pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("sip_message", sip_message),
     ("sip_stream", sip_stream),
     ("sip_uri", sip_uri),
@@ -36,10 +39,11 @@ pub fn sip_message(data: &[u8]) {
 }
 
 fn read(message: &Message) {
-    let _ = (message.method(), message.status(), message.reason(), Uri::parse(message.request_uri()));
+    let _ =
+        (message.method(), message.status(), message.reason(), Uri::parse(message.request_uri()));
     let _ = (message.from_tag(), message.to_tag(), message.cseq(), message.call_id());
     let _ = (message.max_forwards(), message.expires(), message.content_type(), message.body());
-    let _ = message.vias().filter_map(Result::ok).map(|v| v.response_address()).count();
+    message.vias().filter_map(Result::ok).for_each(|v| _ = v.response_address());
     let addresses = message.contacts().chain(message.routes()).chain(message.record_routes());
     addresses.filter_map(Result::ok).for_each(|a| read_address(&a));
     for (name, _) in message.header_lines() {

@@ -1,1 +1,39 @@
-//! Black-box stories: the built binary against foreign phones and servers.
+//! What the black-box stories share: places to run in, processes that end with the story, the
+//! server, phones of ours and of others, and ears.
+//!
+//! ```text
+//!   Story ── Place (ports, namespace) ── Scratch (folder, kept when the story fails)
+//!     ├─ Server    whimbrel serve, its CLI, kill -9 and restart
+//!     ├─ Phone     whimbrel phone, headless, its JSON events
+//!     ├─ Baresip   a foreign phone            ├─ sipp::Run   many calls
+//!     ├─ Probe     raw SIP over UDP           └─ browser::Run  Chromium
+//!     └─ sound     speech, the offline codec, PESQ, tones
+//! ```
+//!
+//! The contract: helpers panic with what they waited for and where the logs are; everything they
+//! start is killed by its own process id when the value is dropped, also in a panic, and by the
+//! kernel should the test process itself be killed.
+//!
+//! What this crate does not do: it looks into no crate of the server; stories see what a user sees.
+//!
+//! Start reading at [`Story`], then `tests/it/main.rs`.
+
+pub mod baresip;
+pub mod browser;
+pub mod phone;
+pub mod place;
+pub mod probe;
+pub mod process;
+pub mod scratch;
+pub mod server;
+pub mod sipp;
+pub mod sound;
+pub mod story;
+
+pub use baresip::Baresip;
+pub use phone::Phone;
+pub use place::Place;
+pub use probe::Probe;
+pub use process::Process;
+pub use server::Server;
+pub use story::{DOMAIN, Story};

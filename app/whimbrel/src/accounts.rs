@@ -78,7 +78,7 @@ pub async fn admin(store: &dyn Store, verb: AdminVerb) -> Result<()> {
             let admin = admins.first().ok_or_else(|| {
                 anyhow!("there is no administrator yet; start the server once with this --data")
             })?;
-            let mut entropy = net::OsEntropy::new();
+            let mut entropy = net::OsEntropy;
             let token = store::issue_link(store, &mut entropy, admin, present::wall()).await?;
             present::say(&format!("/welcome/{}", token.reveal()));
             Ok(())
@@ -194,7 +194,7 @@ fn valid_domain(domain: &str) -> Result<String> {
 
 /// A password from a file (one trailing newline dropped), or a new random one.
 fn password(file: Option<&Path>) -> Result<(String, bool)> {
-    let Some(file) = file else { return Ok((net::OsEntropy::new().token(16), true)) };
+    let Some(file) = file else { return Ok((net::OsEntropy.token(16), true)) };
     Ok((read_password(file)?, false))
 }
 

@@ -26,7 +26,7 @@ pub struct Config {
     /// `[edge]`.
     pub edge: edge::Config,
     /// `[registrar]`.
-    pub registrar: registrar::Config,
+    pub registrar: Registrar,
     /// `[media]`.
     pub media: Media,
 }
@@ -94,6 +94,20 @@ pub struct Log {
     pub json: bool,
 }
 
+/// `[registrar]`: how long and how many.
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Registrar {
+    /// Least seconds; below it 423.
+    pub min_expires_s: u32,
+    /// Most seconds; more is shortened.
+    pub max_expires_s: u32,
+    /// Seconds when nothing is asked for.
+    pub default_expires_s: u32,
+    /// Most devices of one address of record.
+    pub contacts_max: usize,
+}
+
 /// `[media]`: the relay.
 #[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
@@ -102,6 +116,30 @@ pub struct Media {
     pub threads: Option<usize>,
     /// Seconds without a packet from either side, not on hold, after which a call is ended.
     pub silence_s: u64,
+}
+
+impl Registrar {
+    /// As the registrar takes them.
+    pub fn limits(&self) -> registrar::Limits {
+        registrar::Limits {
+            min_expires: self.min_expires_s,
+            max_expires: self.max_expires_s,
+            default_expires: self.default_expires_s,
+            max_contacts: self.contacts_max,
+        }
+    }
+}
+
+impl Default for Registrar {
+    fn default() -> Self {
+        let limits = registrar::Limits::default();
+        Self {
+            min_expires_s: limits.min_expires,
+            max_expires_s: limits.max_expires,
+            default_expires_s: limits.default_expires,
+            contacts_max: limits.max_contacts,
+        }
+    }
 }
 
 impl Default for Ports {

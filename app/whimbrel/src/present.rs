@@ -16,6 +16,11 @@ pub fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
+/// One line on standard error.
+pub fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// Rows as a table, or as one JSON array.
 pub fn rows(json: bool, rows: Vec<Value>, columns: &[(&str, &str)]) {
     if json {

@@ -100,6 +100,7 @@ impl Row<'_> {
             Fate::LostOnLink => ": lost on the link",
             Fate::StoppedByNat => ": stopped by the NAT",
             Fate::NoSuchHost => ": nobody has that address",
+            Fate::NotItsAddress => ": not sent, the address is gone",
             Fate::HostDown => ": the host is down",
         };
         format!("{line} {label}{why}")

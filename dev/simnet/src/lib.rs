@@ -30,6 +30,9 @@
 //! # let _ = bob;
 //! ```
 //!
+//! [`house()`] is a server of the real role cores, [`PhoneNode`] a phone engine with a person: two of
+//! these and one of those make a call.
+//!
 //! What it deliberately does not do: congestion, TCP's own packets (a stream is bytes in order, late
 //! where a link loses), fragmentation, or real sockets; those are for `tests/`.
 //!
@@ -39,13 +42,13 @@ mod clock;
 mod datagrams;
 mod dice;
 mod event;
+mod house;
 mod ladder;
 mod link;
 mod nat;
 mod net;
 mod node;
 mod packet;
-#[cfg(feature = "phone")]
 mod phone;
 mod server;
 mod story;
@@ -53,12 +56,12 @@ mod streams;
 mod trace;
 
 pub use datagrams::{Datagrams, Heard};
+pub use house::{EdgeShard, House, HouseSetup, RelayPlane, house};
 pub use ladder::ladder;
 pub use link::Link;
 pub use nat::{Filtering, Mapping, NatConfig};
 pub use net::{HostId, NatId, Net};
 pub use node::{CloseReason, Node, StreamEvent, Transmit};
-#[cfg(feature = "phone")]
 pub use phone::{Ear, Habit, PhoneNode, PhoneSetup};
 pub use server::{Listening, MediaPlane, NoMedia, Server, USUAL_PORTS};
 pub use story::{Replay, story};

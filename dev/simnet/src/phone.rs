@@ -179,7 +179,6 @@ impl PhoneNode {
                 PhoneOutput::SendMedia { call, to, bytes, rtcp } => {
                     if let Some(from) = self.media.get(&call).copied() {
                         let from = SocketAddr::new(from.ip(), from.port() + u16::from(rtcp));
-                        let bytes = bytes.into();
                         self.outgoing.push_back(Transmit::Datagram { from, to, bytes });
                     }
                 }
@@ -301,6 +300,7 @@ impl Node for PhoneNode {
 
     fn handle_address_changed(&mut self, now: Instant, _wall: WallTime, local: IpAddr) {
         self.local.set_ip(local);
+        self.media.values_mut().for_each(|at| at.set_ip(local));
         if std::mem::take(&mut self.connected) {
             self.phone.handle_link_down(now);
         }

@@ -19,6 +19,8 @@ pub enum Fate {
     StoppedByNat,
     /// Nobody has that address.
     NoSuchHost,
+    /// The sender does not have the address it sent from: it has moved.
+    NotItsAddress,
     /// The host is there and its node is not.
     HostDown,
 }

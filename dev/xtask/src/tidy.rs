@@ -99,6 +99,7 @@ fn rust_file(file: &SourceFile, findings: &mut Vec<Finding>) {
 fn sizes(file: &SourceFile, masked: &str, findings: &mut Vec<Finding>) {
     let production = functions::without_tests(masked);
     test_clock(file, &production, findings);
+    role_clock(file, &production, findings);
     let lines = production.lines().count();
     if lines > FILE_LINES_MAX {
         let message =
@@ -126,6 +127,22 @@ fn test_clock(file: &SourceFile, production: &str, findings: &mut Vec<Finding>) 
     if let Some(line) = production.lines().position(|l| l.contains("testing::epoch")) {
         let message = "sansio::testing is for tests: take `now` as an argument";
         findings.push(Finding::new(&file.path, line + 1, "test-clock", message));
+    }
+}
+
+/// A role's core is given the time; its shell may look at the clock.
+fn role_clock(file: &SourceFile, production: &str, findings: &mut Vec<Finding>) {
+    let shell = file.path.ends_with("/shell.rs") || file.path.contains("/shell/");
+    if !file.path.starts_with("role/") || shell {
+        return;
+    }
+    let clocks = ["Instant::now", "SystemTime::now", "OsEntropy", "thread_rng"];
+    let reads = |l: &&str| clocks.iter().any(|clock| l.contains(clock));
+    let count = production.lines().filter(reads).count();
+    if let Some(line) = production.lines().position(|l| reads(&l)) {
+        let message = "a role reads clocks and randomness in its shell only";
+        let finding = Finding::new(&file.path, line + 1, "role-clock", message);
+        findings.push(finding.measuring(count));
     }
 }
 

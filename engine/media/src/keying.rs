@@ -11,7 +11,7 @@ pub mod sdes;
 pub use fingerprint::{fingerprint_fits, fingerprint_of};
 
 /// The agreed keys of one leg, whatever the method.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SrtpKeys {
     /// The suite both sides use.
     pub suite: Suite,

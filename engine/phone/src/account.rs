@@ -43,6 +43,8 @@ pub struct Config {
     pub calls_max: usize,
     /// Codecs in order of preference.
     pub codecs: Vec<media::CodecChoice>,
+    /// Hang up when the other side should send and nothing came for this long; `None` never does.
+    pub silence_max: Option<Duration>,
     /// How media is encrypted; `None` follows the link: SDES on TLS and WSS, clear elsewhere.
     pub security: Option<media::Security>,
 }
@@ -54,7 +56,8 @@ impl Default for Config {
             expires: Duration::from_secs(600),
             ring_timeout: Duration::from_secs(120),
             calls_max: 8,
-            codecs: media::CodecChoice::DEFAULT.to_vec(),
+            codecs: media::Config::new(SocketAddr::from(([0, 0, 0, 0], 0))).codecs,
+            silence_max: None,
             security: None,
         }
     }

@@ -5,6 +5,9 @@ use sansio::Entropy;
 use sip::digest::{self, Challenge};
 use sip::{HeaderName, Message};
 
+/// A server that calls every nonce stale is not answered for ever.
+const TRIES_MAX: u8 = 4;
+
 /// What was learned from challenges, so that a nonce still good saves a round trip.
 #[derive(Debug, Default)]
 pub(crate) struct Authenticator {
@@ -19,22 +22,46 @@ struct Space {
     count: u32,
 }
 
+/// The challenges one exchange has answered, so that a wrong password is tried once.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Tries {
+    server: bool,
+    proxy: bool,
+    count: u8,
+}
+
+impl Tries {
+    /// Counts one more challenge. False when it should not be answered.
+    fn again(&mut self, is_proxy: bool, is_stale: bool) -> bool {
+        let answered = if is_proxy { &mut self.proxy } else { &mut self.server };
+        if self.count >= TRIES_MAX || (*answered && !is_stale) {
+            return false;
+        }
+        *answered = true;
+        self.count += 1;
+        true
+    }
+}
+
 /// A request's credentials: the header's name and value.
 pub(crate) type Credentials = (HeaderName<'static>, String);
 
 impl Authenticator {
-    /// Takes a 401 or 407 in. False when it cannot be answered, or was answered with this same
-    /// nonce already and is not stale: the password is wrong.
-    pub(crate) fn learn(&mut self, response: &Message, sent: &Message) -> bool {
-        let is_proxy = response.status() == Some(407);
+    /// Takes a 401 or 407 in. False when it is none, cannot be answered, or came though this very
+    /// exchange answered one already that was not stale: the password is wrong.
+    pub(crate) fn learn(&mut self, response: &Message, tries: &mut Tries) -> bool {
+        let is_proxy = match response.status() {
+            Some(401) => false,
+            Some(407) => true,
+            _ => return false,
+        };
         let name = match is_proxy {
             true => HeaderName::PROXY_AUTHENTICATE,
             false => HeaderName::WWW_AUTHENTICATE,
         };
         let offered = response.headers(name).flat_map(digest::challenges);
         let Some(challenge) = Challenge::choose(offered) else { return false };
-        let answered = sent.header(credentials_name(is_proxy)).is_some();
-        if answered && !challenge.is_stale() {
+        if !tries.again(is_proxy, challenge.is_stale()) {
             return false;
         }
         let Some(raw) = response

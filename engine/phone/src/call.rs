@@ -6,14 +6,17 @@
 //!   in:   Ringing ──answer──► Active        Ringing ──CANCEL, reject──► Ended
 //! ```
 
+use crate::acks::Acks;
 use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent};
 use crate::phone::{Phone, Purpose, Timer};
-use bytes::Bytes;
 use sip::dialog::{Answer, AnswerOutcome, Dialog, DialogSet};
 use sip::transaction::{ClientKey, ServerKey};
 use sip::{HeaderName, Message, Method};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long the media session waits before it tells silence, when nobody hangs up for it.
+const SILENCE_TOLD: Duration = Duration::from_secs(10);
 
 /// How far a call is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,16 +49,35 @@ pub(crate) struct Call {
     pub server: Option<(ServerKey, Message)>,
     /// Our 2xx, sent again until its ACK comes.
     pub answer: Option<Answer>,
-    /// The ACK we sent, for when the 2xx comes again.
-    pub ack: Option<Bytes>,
+    /// The ACKs we sent, for when a 2xx comes again.
+    pub acks: Acks,
     /// The offer went out in our 2xx: the ACK brings the answer.
     pub awaits_answer_in_ack: bool,
-    pub held: bool,
-    pub held_by_peer: bool,
-    /// A re-INVITE of ours is under way.
-    pub offering: bool,
+    pub hold: Hold,
+    /// A re-INVITE of ours is under way: what it says of holding.
+    pub offering: Option<bool>,
+    /// Which progress the application heard of.
+    pub told: Told,
     /// RFC 7989.
     pub session_id: String,
+}
+
+/// Who holds whom.
+#[derive(Debug, Default)]
+pub(crate) struct Hold {
+    /// We hold, and the other side knows.
+    pub held: bool,
+    /// What the application asked for last.
+    pub wanted: bool,
+    /// The other side holds us.
+    pub by_peer: bool,
+}
+
+/// Progress of an outgoing call that is told once.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub ringing: bool,
+    pub early_media: bool,
 }
 
 impl State {
@@ -85,11 +107,11 @@ impl Call {
             client: None,
             server: None,
             answer: None,
-            ack: None,
+            acks: Acks::default(),
             awaits_answer_in_ack: false,
-            held: false,
-            held_by_peer: false,
-            offering: false,
+            hold: Hold::default(),
+            offering: None,
+            told: Told::default(),
             session_id,
         }
     }
@@ -134,11 +156,9 @@ impl Phone {
         if entry.state != State::Active {
             return Err(PhoneError::WrongState(entry.state.name()));
         }
-        entry.held = held;
-        if let Some(media) = entry.media.as_mut() {
-            media.set_hold(held);
+        if std::mem::replace(&mut entry.hold.wanted, held) != held {
+            self.send_offer(now, call);
         }
-        self.send_offer(now, call);
         self.drain(now);
         Ok(())
     }
@@ -157,7 +177,7 @@ impl Phone {
     }
 
     /// A new media session on `local`, keyed as the link asks.
-    pub(crate) fn new_media(&mut self, local: SocketAddr) -> media::Session {
+    pub(crate) fn new_media(&mut self, now: Instant, local: SocketAddr) -> media::Session {
         let security = self.config.security.unwrap_or_else(|| {
             match self.link.is_some_and(|l| l.transport.is_secure()) {
                 true => media::Security::Sdes,
@@ -167,10 +187,10 @@ impl Phone {
         let config = media::Config {
             codecs: self.config.codecs.clone(),
             security,
-            local,
+            silence_after: self.config.silence_max.unwrap_or(SILENCE_TOLD),
             ..media::Config::new(local)
         };
-        media::Session::new(config, self.entropy.next_u64())
+        media::Session::new(config, now, &mut *self.entropy)
     }
 
     /// Tells the end of a call and lets its media go.
@@ -187,6 +207,7 @@ impl Phone {
         if std::mem::replace(&mut entry.state, State::Ended) == State::Ended {
             return;
         }
+        entry.offering = None;
         let stats = entry.media.take().map(|m| Box::new(m.stats()));
         entry.answer = None;
         let waits_for_bye = self.requests.values().any(|s| s.purpose == Purpose::Bye(call));
@@ -259,4 +280,9 @@ impl Phone {
 pub(crate) fn sdp_of(message: &Message) -> Option<&[u8]> {
     let is_sdp = message.has_content_type("application/sdp");
     (is_sdp && !message.body().is_empty()).then(|| message.body())
+}
+
+/// The name of the codec we send with; empty before an answer.
+pub(crate) fn codec_name(media: &media::Session) -> String {
+    media.stats().codec.map(|c| c.encoding_name().to_owned()).unwrap_or_default()
 }

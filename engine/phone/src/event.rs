@@ -22,7 +22,7 @@ pub enum PhoneOutput {
         /// Where to.
         to: SocketAddr,
         /// The packet.
-        bytes: Vec<u8>,
+        bytes: Bytes,
         /// From the RTCP socket (RTP port + 1) when the two are not multiplexed.
         rtcp: bool,
     },
@@ -55,6 +55,8 @@ pub enum PhoneEvent {
         call: CallHandle,
         /// Who, as a URI.
         from: String,
+        /// Whom they called: the Request-URI.
+        target: String,
         /// Their display name.
         display_name: String,
     },

@@ -3,7 +3,7 @@
 use crate::call::{State, sdp_of};
 use crate::event::{CallHandle, Cause, PhoneEvent};
 use crate::phone::{ALLOW, Phone, Purpose, Timer};
-use sip::dialog::{Answer, DialogId, Glare, Role, Verdict, retry_after_491};
+use sip::dialog::{Answer, DialogId, Glare, Verdict, retry_after_491};
 use sip::transaction::ServerKey;
 use sip::{HeaderName, Message, Method, response_to};
 use std::time::{Duration, Instant};
@@ -33,6 +33,7 @@ impl Phone {
         let method = request.method().unwrap_or(Method::OPTIONS);
         if method == Method::BYE {
             self.respond(now, &key, response_to(request, 200, "OK").build());
+            self.refuse(now, call, 487);
             self.end(now, call, Cause::PeerHungUp, None, &reason_of(request));
         } else if method == Method::INVITE || method == Method::UPDATE {
             self.handle_offer(now, call, key, request);
@@ -44,23 +45,18 @@ impl Phone {
 
     /// A re-INVITE or UPDATE of theirs.
     fn handle_offer(&mut self, now: Instant, call: CallHandle, key: ServerKey, request: &Message) {
-        let Some(entry) = self.calls.get_mut(&call) else { return };
-        let glare = Glare { ours: entry.offering, theirs: entry.answer.is_some() };
-        if sdp_of(request).is_some()
-            && let Verdict::Pending = glare.judge(&mut *self.entropy)
-        {
-            let pending = response_to(request, 491, "Request Pending").build();
-            self.respond(now, &key, pending);
+        let is_invite = request.method() == Some(Method::INVITE);
+        if (is_invite || sdp_of(request).is_some()) && self.must_wait(now, call, &key, request) {
             return;
         }
+        let Some(entry) = self.calls.get_mut(&call) else { return };
         let Some(media) = entry.media.as_mut() else { return };
-        let is_invite = request.method() == Some(Method::INVITE);
         let described = match sdp_of(request) {
             Some(offer) => media.handle_offer(now, offer).map(Some),
-            None if is_invite => media.create_offer(now).map(Some),
+            None if is_invite => Ok(Some(media.create_offer(now))),
             None => Ok(None),
         };
-        let held = media.is_held_by_peer();
+        let held = media.is_held_by_remote();
         let Ok(sdp) = described else {
             let refused = response_to(request, 488, "Not Acceptable Here").build();
             self.respond(now, &key, refused);
@@ -84,18 +80,44 @@ impl Phone {
         self.note_peer_hold(call, held);
     }
 
-    /// Sends an offer of ours inside the call.
+    /// Whether an offer is under way already; then the request has been answered.
+    fn must_wait(
+        &mut self,
+        now: Instant,
+        call: CallHandle,
+        key: &ServerKey,
+        request: &Message,
+    ) -> bool {
+        let Some(entry) = self.calls.get(&call) else { return false };
+        // A 2xx of ours whose ACK was lost is no hindrance: who asks again has seen it. An offer
+        // of ours in it, unanswered, is.
+        let theirs = entry.state == State::Ringing || entry.awaits_answer_in_ack;
+        let glare = Glare { ours: entry.offering.is_some(), theirs };
+        let refused = match glare.judge(&mut *self.entropy) {
+            Verdict::Accept => return false,
+            Verdict::RequestPending => response_to(request, 491, ""),
+            Verdict::RetryAfter { seconds } => {
+                response_to(request, 500, "").header(HeaderName::RETRY_AFTER, seconds.to_string())
+            }
+        };
+        self.respond(now, key, refused.build());
+        true
+    }
+
+    /// Sends an offer of ours inside the call: what the application wants of holding.
     pub(crate) fn send_offer(&mut self, now: Instant, call: CallHandle) {
         let contact = self.contact();
         let Some(entry) = self.calls.get_mut(&call) else { return };
-        if entry.offering || entry.answer.is_some() {
+        if entry.offering.is_some() || entry.answer.is_some() {
             self.timers.set(Timer::Glare(call), now + T1);
             return;
         }
         let (Some(dialog), Some(media)) = (entry.dialog.as_mut(), entry.media.as_mut()) else {
             return;
         };
-        let Ok(offer) = media.create_offer(now) else { return };
+        let wanted = entry.hold.wanted;
+        media.set_hold(wanted);
+        let offer = media.create_offer(now);
         let invite = dialog
             .request(Method::INVITE)
             .header(HeaderName::CONTACT, contact)
@@ -103,7 +125,7 @@ impl Phone {
             .header(HeaderName::SESSION_ID, &entry.session_id)
             .body("application/sdp", offer)
             .build();
-        entry.offering = true;
+        entry.offering = Some(wanted);
         if self.send(now, &invite, Purpose::Reinvite(call)).is_err() {
             self.offer_failed(call);
         }
@@ -126,29 +148,19 @@ impl Phone {
     ) {
         let status = response.status().unwrap_or_default();
         let Some(entry) = self.calls.get_mut(&call) else { return };
+        let Some(dialog) = entry.dialog.as_mut() else { return };
         if status < 200 {
             return;
         }
-        entry.offering = false;
-        let Some(dialog) = entry.dialog.as_mut() else { return };
+        if status < 300 {
+            return self.reinvite_taken(now, call, request, response);
+        }
+        let (id, role) = (dialog.id().clone(), dialog.role());
         dialog.handle_response(response);
         match status {
-            200..=299 => {
-                let number = request.cseq().map_or(0, |c| c.number);
-                let ack = dialog.ack(number).build();
-                if let (Some(media), Some(sdp)) = (entry.media.as_mut(), sdp_of(response)) {
-                    // The old session goes on when the answer makes no sense.
-                    let _ = media.handle_answer(now, sdp);
-                }
-                let held = entry.held;
-                let sent = self.send_ack(&ack);
-                if let Some(entry) = self.calls.get_mut(&call) {
-                    entry.ack = sent;
-                }
-                self.tell(PhoneEvent::Held { call, held });
-            }
+            _ if entry.state != State::Active || DialogId::of_response(response) != Ok(id) => {}
             491 => {
-                let role = dialog.role();
+                entry.offering = None;
                 let wait = retry_after_491(role, &mut *self.entropy);
                 self.timers.set(Timer::Glare(call), now + wait);
             }
@@ -157,12 +169,54 @@ impl Phone {
         }
     }
 
+    /// A 2xx to our re-INVITE, the first or again.
+    fn reinvite_taken(
+        &mut self,
+        now: Instant,
+        call: CallHandle,
+        request: &Message,
+        response: &Message,
+    ) {
+        let number = request.cseq().map_or(0, |c| c.number);
+        let Some(entry) = self.calls.get_mut(&call) else { return };
+        let Some(dialog) = entry.dialog.as_mut() else { return };
+        if let Some(ack) = entry.acks.find(dialog.id(), number) {
+            return self.send_again(ack);
+        }
+        dialog.handle_response(response);
+        let ack = dialog.ack(number).build();
+        let offered = entry.offering.take();
+        if let (Some(media), Some(sdp)) = (entry.media.as_mut(), sdp_of(response)) {
+            // The old session goes on when the answer makes no sense.
+            let _ = media.handle_answer(now, sdp);
+        }
+        let held_by_peer = entry.media.as_ref().map(media::Session::is_held_by_remote);
+        self.send_ack(call, &ack, request);
+        if let Some(held) = offered {
+            self.now_held(now, call, held);
+        }
+        if let Some(held) = held_by_peer {
+            self.note_peer_hold(call, held);
+        }
+    }
+
+    fn now_held(&mut self, now: Instant, call: CallHandle, held: bool) {
+        let Some(entry) = self.calls.get_mut(&call) else { return };
+        let wanted = entry.hold.wanted;
+        if std::mem::replace(&mut entry.hold.held, held) != held {
+            self.tell(PhoneEvent::Held { call, held });
+        }
+        if wanted != held {
+            self.send_offer(now, call);
+        }
+    }
+
     /// Our offer was refused: everything stays as it was.
     pub(crate) fn offer_failed(&mut self, call: CallHandle) {
         let Some(entry) = self.calls.get_mut(&call) else { return };
-        entry.offering = false;
-        entry.held = !entry.held;
-        let held = entry.held;
+        entry.offering = None;
+        entry.hold.wanted = entry.hold.held;
+        let held = entry.hold.held;
         if let Some(media) = entry.media.as_mut() {
             media.set_hold(held);
         }
@@ -171,7 +225,7 @@ impl Phone {
 
     fn note_peer_hold(&mut self, call: CallHandle, held: bool) {
         let Some(entry) = self.calls.get_mut(&call) else { return };
-        if std::mem::replace(&mut entry.held_by_peer, held) != held {
+        if std::mem::replace(&mut entry.hold.by_peer, held) != held {
             self.tell(PhoneEvent::HeldByPeer { call, held });
         }
     }
@@ -199,8 +253,6 @@ mod tests {
 
     #[test]
     fn a_reason_is_read_from_bye() {
-        let role = Role::Uac;
-        assert_eq!(role, Role::Uac);
         let bye = b"BYE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\n\
             From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>;tag=2\r\nCall-ID: x\r\nCSeq: 2 BYE\r\n\
             Reason: SIP;cause=200;text=\"media-silence\"\r\nContent-Length: 0\r\n\r\n";

@@ -1,6 +1,6 @@
 //! Being called (RFC 3261 §13.3).
 
-use crate::call::{Call, State, sdp_of};
+use crate::call::{Call, State, codec_name, sdp_of};
 use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent};
 use crate::phone::{ALLOW, Phone, Timer};
 use sip::dialog::{Answer, Dialog};
@@ -16,7 +16,7 @@ const T2: Duration = Duration::from_secs(4);
 impl Phone {
     /// A new INVITE.
     pub(crate) fn handle_invite(&mut self, now: Instant, key: ServerKey, request: Message) {
-        if self.calls.len() >= self.config.calls_max {
+        if self.live_calls() >= self.config.calls_max {
             self.reply(now, &key, response_to(&request, 486, "Busy Here"));
             return;
         }
@@ -26,12 +26,9 @@ impl Phone {
             return;
         };
         let handle = self.next_handle();
-        let session_id = request
-            .header_str(HeaderName::SESSION_ID)
-            .and_then(|v| v.split(';').next())
-            .unwrap_or_default()
-            .to_string();
+        let session_id = self.session_id_of(&request);
         let (from, display_name) = caller(&request);
+        let target = String::from_utf8_lossy(request.request_uri()).into_owned();
         let ringing = response_to(&request, 180, "Ringing")
             .to_tag(&tag)
             .record_route()
@@ -44,7 +41,7 @@ impl Phone {
         self.invites.insert(key, handle);
         self.respond(now, &key, ringing);
         self.timers.set(Timer::Ring(handle), now + self.config.ring_timeout);
-        self.tell(PhoneEvent::Incoming { call: handle, from, display_name });
+        self.tell(PhoneEvent::Incoming { call: handle, from, target, display_name });
     }
 
     /// Answers a ringing call with media on the socket the driver bound at `local`.
@@ -61,19 +58,19 @@ impl Phone {
         if self.call_mut(call)?.state != State::Ringing {
             return Err(PhoneError::WrongState("not ringing here"));
         }
-        let mut media = self.new_media(local);
-        let Some((key, request)) = self.call_mut(call)?.server.take() else {
+        let mut media = self.new_media(now, local);
+        let Some((key, request)) = self.call_mut(call)?.server.clone() else {
             return Err(PhoneError::NoSuchCall);
         };
         self.timers.clear(&Timer::Ring(call));
         let described = match sdp_of(&request) {
             Some(offer) => media.handle_offer(now, offer),
-            None => media.create_offer(now),
+            None => Ok(media.create_offer(now)),
         };
         let sdp = match described {
             Ok(sdp) => sdp,
             Err(error) => {
-                self.reply(now, &key, response_to(&request, 488, "Not Acceptable Here"));
+                self.refuse(now, call, 488);
                 let reason = error.to_string();
                 self.end(now, call, Cause::NoCommonMedia, Some(488), &reason);
                 self.drain(now);
@@ -97,6 +94,7 @@ impl Phone {
         let agent = self.config.user_agent.clone();
         let Some(call) = self.calls.get_mut(&handle) else { return };
         let Some(dialog) = call.dialog.as_mut() else { return };
+        call.server = None;
         dialog.confirm();
         let tag = String::from_utf8_lossy(&dialog.id().local_tag).into_owned();
         let response = response_to(&request, 200, "OK")
@@ -111,8 +109,8 @@ impl Phone {
         call.answer = Some(Answer::new(now, response.bytes().clone(), number, T1, T2));
         call.awaits_answer_in_ack = sdp_of(&request).is_none();
         call.state = State::Active;
-        let codec = media.stats().codec.to_string();
-        let encrypted = media.is_encrypted();
+        let codec = codec_name(&media);
+        let encrypted = media.is_secure();
         call.media = Some(media);
         self.respond(now, &key, response);
         self.tell(PhoneEvent::Answered { call: handle, codec, encrypted });
@@ -123,12 +121,26 @@ impl Phone {
     /// # Errors
     /// No such call, or a call that does not ring.
     pub fn reject(&mut self, now: Instant, call: CallHandle) -> Result<(), PhoneError> {
-        let entry = self.call_mut(call)?;
-        let Some((key, request)) = entry.server.take() else {
+        self.reject_with(now, call, 603)
+    }
+
+    /// Refuses a ringing call with a status of the application's choice: 300 to 699.
+    ///
+    /// # Errors
+    /// As [`Phone::reject`].
+    pub fn reject_with(
+        &mut self,
+        now: Instant,
+        call: CallHandle,
+        status: u16,
+    ) -> Result<(), PhoneError> {
+        debug_assert!((300..700).contains(&status), "a refusal has a final, negative status");
+        if self.call_mut(call)?.server.is_none() {
             return Err(PhoneError::WrongState("not ringing here"));
-        };
-        self.reply(now, &key, response_to(&request, 603, "Decline"));
-        self.end(now, call, Cause::Rejected, Some(603), "Decline");
+        }
+        self.refuse(now, call, status);
+        let words = sip::reason_phrase(status);
+        self.end(now, call, Cause::Rejected, Some(status), words);
         self.drain(now);
         Ok(())
     }
@@ -136,19 +148,36 @@ impl Phone {
     /// The caller gave up.
     pub(crate) fn handle_cancel(&mut self, now: Instant, key: ServerKey) {
         let Some(call) = self.invites.get(&key).copied() else { return };
-        let Some((key, request)) = self.calls.get_mut(&call).and_then(|c| c.server.take()) else {
-            return;
-        };
-        self.reply(now, &key, response_to(&request, 487, "Request Terminated"));
-        self.end(now, call, Cause::Missed, Some(487), "Request Terminated");
+        if self.refuse(now, call, 487) {
+            self.end(now, call, Cause::Missed, Some(487), "Request Terminated");
+        }
     }
 
     pub(crate) fn rang_out(&mut self, now: Instant, call: CallHandle) {
-        let Some((key, request)) = self.calls.get_mut(&call).and_then(|c| c.server.take()) else {
-            return;
-        };
-        self.reply(now, &key, response_to(&request, 480, "Temporarily Unavailable"));
-        self.end(now, call, Cause::Missed, Some(480), "Nobody answered");
+        if self.refuse(now, call, 480) {
+            self.end(now, call, Cause::Missed, Some(480), "Nobody answered");
+        }
+    }
+
+    /// Refuses an INVITE that waits for our answer, with the tag it heard in our 180. False when
+    /// none waits.
+    pub(crate) fn refuse(&mut self, now: Instant, call: CallHandle, status: u16) -> bool {
+        let Some(entry) = self.calls.get_mut(&call) else { return false };
+        let Some((key, request)) = entry.server.take() else { return false };
+        let tag = entry.dialog.as_ref().map(|d| d.id().local_tag.clone()).unwrap_or_default();
+        let tag = String::from_utf8_lossy(&tag).into_owned();
+        self.respond(now, &key, response_to(&request, status, "").to_tag(&tag).build());
+        true
+    }
+
+    /// The caller's RFC 7989 identifier, or one of ours.
+    fn session_id_of(&mut self, request: &Message) -> String {
+        let theirs = request.header_str(HeaderName::SESSION_ID);
+        let theirs = theirs.as_deref().and_then(|v| v.split(';').next()).map(str::trim);
+        match theirs {
+            Some(id) if id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) => id.into(),
+            _ => self.new_session_id(),
+        }
     }
 
     /// An ACK: of our 2xx, maybe with the answer to the offer in it.
@@ -159,10 +188,10 @@ impl Phone {
             self.calls.iter_mut().find(|(_, c)| c.dialog.as_ref().is_some_and(|d| *d.id() == id));
         let Some((handle, call)) = found else { return };
         let handle = *handle;
-        if let Some(answer) = call.answer.as_mut() {
-            answer.handle_ack(number);
-            call.answer = None;
+        if !call.answer.as_mut().is_some_and(|answer| answer.handle_ack(number)) {
+            return;
         }
+        call.answer = None;
         if !std::mem::replace(&mut call.awaits_answer_in_ack, false) {
             return;
         }

@@ -17,6 +17,7 @@
 //! Start reading at [`Phone`], then `outgoing.rs` and `incoming.rs`.
 
 mod account;
+mod acks;
 mod auth;
 mod call;
 mod event;

@@ -1,6 +1,6 @@
 //! Calling somebody (RFC 3261 §13.2).
 
-use crate::call::{Call, State, sdp_of};
+use crate::call::{Call, State, codec_name, sdp_of};
 use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent};
 use crate::phone::{ALLOW, Phone, Purpose};
 use sip::dialog::{Change, DialogId, DialogSet};
@@ -25,14 +25,13 @@ impl Phone {
         if self.link.is_none() {
             return Err(PhoneError::NotConnected);
         }
-        if self.calls.len() >= self.config.calls_max {
+        if self.live_calls() >= self.config.calls_max {
             return Err(PhoneError::TooManyCalls(self.config.calls_max));
         }
         let handle = self.next_handle();
-        let mut media = self.new_media(local);
-        let offer = media.create_offer(now).map_err(|e| PhoneError::Media(e.to_string()))?;
-        let session_id =
-            format!("{:016x}{:016x}", self.entropy.next_u64(), self.entropy.next_u64());
+        let mut media = self.new_media(now, local);
+        let offer = media.create_offer(now);
+        let session_id = self.new_session_id();
         let invite = self.invite(&uri, &session_id, &offer);
         let mut call = Call::new(State::Calling, session_id);
         call.media = Some(media);
@@ -117,8 +116,9 @@ impl Phone {
             Ok(Some(Change::Confirmed { id, first: false })) => {
                 self.hang_up_second(now, call, &id, request);
             }
-            Ok(Some(Change::AckAgain(_))) => {
-                if let Some(ack) = entry.ack.clone() {
+            Ok(Some(Change::AckAgain(id))) => {
+                let number = request.cseq().map_or(1, |c| c.number);
+                if let Some(ack) = entry.acks.find(&id, number) {
                     self.send_again(ack);
                 }
             }
@@ -136,7 +136,7 @@ impl Phone {
 
     fn progress(&mut self, now: Instant, call: CallHandle, response: &Message) {
         let Some(entry) = self.calls.get_mut(&call) else { return };
-        let early = sdp_of(response).is_some();
+        let early = sdp_of(response).is_some() || entry.told.early_media;
         if let (Some(sdp), Some(media)) = (sdp_of(response), entry.media.as_mut())
             && let Err(error) = media.handle_answer(now, sdp)
         {
@@ -147,10 +147,16 @@ impl Phone {
         if matches!(was, State::Calling | State::Early) {
             entry.state = State::Early;
         }
-        if early && was == State::Calling {
+        if was == State::Cancelling {
+            return;
+        }
+        let first_media = early && !std::mem::replace(&mut entry.told.early_media, true);
+        let rings = response.status() == Some(180);
+        let first_ring = rings && !std::mem::replace(&mut entry.told.ringing, true);
+        if first_media {
             self.tell(PhoneEvent::EarlyMedia { call });
         }
-        if response.status() == Some(180) {
+        if first_ring {
             self.tell(PhoneEvent::Ringing { call });
         }
     }
@@ -173,15 +179,14 @@ impl Phone {
         entry.state = State::Active;
         let answer = match (entry.media.as_mut(), sdp_of(response)) {
             (Some(media), Some(sdp)) => media.handle_answer(now, sdp).map_err(|e| e.to_string()),
+            // Some send it in an unreliable 183 only.
+            (Some(media), None) if media.direction().is_some() => Ok(()),
             (_, None) => Err("the answer has no session description".into()),
             (None, _) => Err("no media".into()),
         };
-        let codec = entry.media.as_ref().map(|m| m.stats().codec).unwrap_or_default();
-        let encrypted = entry.media.as_ref().is_some_and(media::Session::is_encrypted);
-        let sent = self.send_ack(&ack);
-        if let Some(entry) = self.calls.get_mut(&call) {
-            entry.ack = sent;
-        }
+        let codec = entry.media.as_ref().map(codec_name).unwrap_or_default();
+        let encrypted = entry.media.as_ref().is_some_and(media::Session::is_secure);
+        self.send_ack(call, &ack, request);
         if cancelling {
             // The answer crossed our CANCEL (RFC 3261 §9.1).
             self.send_bye(now, call);
@@ -190,7 +195,7 @@ impl Phone {
             self.send_bye(now, call);
             self.end(now, call, Cause::NoCommonMedia, Some(488), &reason);
         } else {
-            self.tell(PhoneEvent::Answered { call, codec: codec.to_string(), encrypted });
+            self.tell(PhoneEvent::Answered { call, codec, encrypted });
         }
     }
 
@@ -200,30 +205,38 @@ impl Phone {
         let dialog = self.calls.get_mut(&call).and_then(|c| c.set.as_mut()?.take(id));
         let Some(mut dialog) = dialog else { return };
         let ack = dialog.ack(number).build();
-        self.send_ack(&ack);
+        self.send_ack(call, &ack, request);
         let bye = dialog.request(Method::BYE).build();
         // If it cannot be sent, the other phone's own timers end that leg.
-        let _ = self.send(now, &bye, Purpose::Bye(call));
+        let _ = self.send(now, &bye, Purpose::StrayBye);
     }
 
     fn refused(&mut self, now: Instant, call: CallHandle, status: u16, response: &Message) {
         let reason = String::from_utf8_lossy(response.reason()).into_owned();
-        let cancelling = self.calls.get(&call).is_some_and(|c| c.state == State::Cancelling);
-        let cause = match cancelling {
-            true => Cause::Cancelled,
-            false => Cause::of_status(status),
+        self.invite_failed(now, call, status, &reason);
+    }
+
+    /// Our INVITE came to nothing. Nothing happens to a call that was answered meanwhile.
+    pub(crate) fn invite_failed(
+        &mut self,
+        now: Instant,
+        call: CallHandle,
+        status: u16,
+        reason: &str,
+    ) {
+        let cause = match self.calls.get(&call).map(|c| c.state) {
+            Some(State::Cancelling) => Cause::Cancelled,
+            Some(State::Calling | State::Early) => Cause::of_status(status),
+            _ => return,
         };
-        self.end(now, call, cause, Some(status), &reason);
+        self.end(now, call, cause, Some(status), reason);
     }
 
     /// A 2xx that belongs to no transaction any more: its ACK was lost.
     pub(crate) fn handle_stray(&mut self, response: &Message) {
         let Ok(id) = DialogId::of_response(response) else { return };
-        let ack = self
-            .calls
-            .values()
-            .find(|c| c.dialog.as_ref().is_some_and(|d| *d.id() == id))
-            .and_then(|c| c.ack.clone());
+        let number = response.cseq().map_or(0, |c| c.number);
+        let ack = self.calls.values().find_map(|c| c.acks.find(&id, number));
         if let Some(ack) = ack {
             self.send_again(ack);
         }

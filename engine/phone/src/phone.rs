@@ -1,15 +1,16 @@
 //! The phone: one account, one link, its calls.
 
 use crate::account::{Account, Config, Link};
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Tries};
 use crate::call::{Call, State};
 use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent, PhoneOutput};
 use crate::registration::Registration;
 use bytes::Bytes;
 use sansio::{Entropy, FlowId, TimerQueue};
+use sip::dialog::DialogId;
 use sip::transaction::{Arrival, ClientKey, Layer, Output, SendVia, ServerKey, TransactionKey};
 use sip::{Edit, HeaderName, Message, Method, ViaBuilder, response_to};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -26,8 +27,8 @@ pub struct Phone {
     pub(crate) auth: Authenticator,
     pub(crate) registration: Registration,
     pub(crate) calls: BTreeMap<CallHandle, Call>,
-    pub(crate) requests: HashMap<ClientKey, Sent>,
-    pub(crate) invites: HashMap<ServerKey, CallHandle>,
+    pub(crate) requests: BTreeMap<ClientKey, Sent>,
+    pub(crate) invites: BTreeMap<ServerKey, CallHandle>,
     pub(crate) timers: TimerQueue<Timer>,
     outputs: VecDeque<PhoneOutput>,
     flow: FlowId,
@@ -52,6 +53,8 @@ pub(crate) enum Timer {
 pub(crate) struct Sent {
     pub purpose: Purpose,
     pub request: Message,
+    /// The challenges this request was sent again for.
+    tries: Tries,
 }
 
 /// Why we sent it.
@@ -61,6 +64,8 @@ pub(crate) enum Purpose {
     Invite(CallHandle),
     Reinvite(CallHandle),
     Bye(CallHandle),
+    /// Hangs up a second phone that answered; the call goes on without it.
+    StrayBye,
 }
 
 impl Phone {
@@ -76,8 +81,8 @@ impl Phone {
             auth: Authenticator::default(),
             registration: Registration::default(),
             calls: BTreeMap::new(),
-            requests: HashMap::new(),
-            invites: HashMap::new(),
+            requests: BTreeMap::new(),
+            invites: BTreeMap::new(),
             timers: TimerQueue::new(),
             outputs: VecDeque::new(),
             flow: FlowId { node: 0, shard: 0, id: 0 },
@@ -160,12 +165,12 @@ impl Phone {
 
     /// Whether the server holds a binding of ours.
     pub fn is_registered(&self) -> bool {
-        self.registration.is_registered()
+        self.registration.is_bound()
     }
 
     /// Twenty milliseconds from the microphone, 960 samples at 48 kHz. Dropped while the call has
     /// no media or is on hold.
-    pub fn capture(&mut self, now: Instant, call: CallHandle, samples: &[i16]) {
+    pub fn capture(&mut self, now: Instant, call: CallHandle, samples: &[i16; 960]) {
         let Some(entry) = self.calls.get_mut(&call) else { return };
         if let (Some(media), true) = (entry.media.as_mut(), entry.state.has_media()) {
             media.capture(now, samples);
@@ -177,12 +182,21 @@ impl Phone {
     pub fn play(&mut self, now: Instant, call: CallHandle, samples: &mut [i16; 960]) {
         let media = self.calls.get_mut(&call).and_then(|c| c.media.as_mut());
         match media {
-            Some(media) => {
-                media.play(now, samples);
-                self.drain_media(now, call);
-            }
+            Some(media) => media.play(now, samples),
             None => samples.fill(0),
         }
+    }
+
+    /// Whether nothing is under way: no call, and no request that waits for an answer or for its
+    /// retransmissions to die out.
+    pub fn is_idle(&self) -> bool {
+        let maps_empty = self.calls.is_empty() && self.requests.is_empty();
+        maps_empty && self.invites.is_empty() && self.layer.is_empty()
+    }
+
+    /// Whether the call is answered and has media.
+    pub fn is_talking(&self, call: CallHandle) -> bool {
+        self.calls.get(&call).is_some_and(|c| c.state == State::Active && c.media.is_some())
     }
 
     /// The figures of a call's media so far.
@@ -211,25 +225,40 @@ impl Phone {
         let via = SendVia { flow: self.flow, transport: link.transport };
         let sent = self.layer.send_request(now, via, request.clone());
         let key = sent.map_err(|_| PhoneError::NotConnected)?;
-        self.requests.insert(key, Sent { purpose, request });
+        self.requests.insert(key, Sent { purpose, request, tries: Tries::default() });
         Ok(key)
     }
 
-    /// Sends a request outside any transaction: an ACK for a 2xx.
-    pub(crate) fn send_ack(&mut self, request: &Message) -> Option<Bytes> {
-        let link = self.link?;
-        let dressed = self.dress(&link, request).bytes().clone();
-        self.outputs.push_back(PhoneOutput::SendSip(dressed.clone()));
-        Some(dressed)
+    /// Sends the ACK of a 2xx to `invite`, outside any transaction, with the INVITE's credentials
+    /// (RFC 3261 §13.2.2.4), and keeps it for when the 2xx comes again.
+    pub(crate) fn send_ack(&mut self, call: CallHandle, ack: &Message, invite: &Message) {
+        let Some(link) = self.link else { return };
+        let mut edit = Edit::new(ack).prepend(HeaderName::VIA, self.via(&link));
+        for name in [HeaderName::AUTHORIZATION, HeaderName::PROXY_AUTHORIZATION] {
+            for value in invite.headers(name) {
+                edit = edit.append(name, value);
+            }
+        }
+        let ack = edit.finish();
+        // The ACK has From and To as our requests have: it names the dialog as a response would.
+        if let (Ok(id), Some(entry)) = (DialogId::of_response(&ack), self.calls.get_mut(&call)) {
+            let number = ack.cseq().map_or(0, |c| c.number);
+            entry.acks.keep(id, number, ack.bytes().clone());
+        }
+        self.send_again(ack.bytes().clone());
     }
 
+    /// Sends bytes past the transaction layer.
     pub(crate) fn send_again(&mut self, bytes: Bytes) {
         self.outputs.push_back(PhoneOutput::SendSip(bytes));
     }
 
-    /// Answers a request.
+    /// Answers a request. What its transaction does not live to send (a call answered after the
+    /// link it came by broke) goes by the present link.
     pub(crate) fn respond(&mut self, now: Instant, key: &ServerKey, response: Message) {
-        self.layer.respond(now, key, response);
+        if !self.layer.respond(now, key, response.clone()) {
+            self.send_again(response.bytes().clone());
+        }
     }
 
     /// The Contact value on the present link.
@@ -238,17 +267,11 @@ impl Phone {
     }
 
     fn dress(&mut self, link: &Link, request: &Message) -> Message {
-        let branch = format!("z9hG4bK{}", self.entropy.token(16));
-        let sent_by = self.account.sent_by(link);
-        let via = ViaBuilder::new(link.transport, sent_by).branch(&branch).rport().build();
+        let via = self.via(link);
         let method = request.method().unwrap_or(Method::OPTIONS);
         let uri = request.request_uri();
-        let credentials = match method == Method::ACK {
-            true => Vec::new(),
-            false => {
-                self.auth.credentials(&self.account, method.as_bytes(), uri, &mut *self.entropy)
-            }
-        };
+        let credentials =
+            self.auth.credentials(&self.account, method.as_bytes(), uri, &mut *self.entropy);
         let mut edit = Edit::new(request)
             .remove_all(HeaderName::VIA)
             .remove_all(HeaderName::AUTHORIZATION)
@@ -260,11 +283,18 @@ impl Phone {
         edit.finish()
     }
 
+    fn via(&mut self, link: &Link) -> String {
+        let branch = format!("z9hG4bK{}", self.entropy.token(16));
+        let sent_by = self.account.sent_by(link);
+        ViaBuilder::new(link.transport, sent_by).branch(&branch).rport().build()
+    }
+
     fn fail_link(&mut self, now: Instant) {
         if self.link.take().is_some() {
             self.layer.handle_flow_failed(now, self.flow);
             self.timers.clear(&Timer::KeepAlive);
             self.drain(now);
+            self.registration.link_lost();
         }
     }
 
@@ -284,18 +314,22 @@ impl Phone {
 
     /// Runs the transaction layer and every call's media dry.
     pub(crate) fn drain(&mut self, now: Instant) {
-        while let Some(output) = self.layer.poll_output() {
-            self.handle_output(now, output);
-        }
+        self.drain_layer(now);
         let calls: Vec<CallHandle> = self.calls.keys().copied().collect();
         for call in calls {
             self.drain_media(now, call);
         }
     }
 
+    fn drain_layer(&mut self, now: Instant) {
+        while let Some(output) = self.layer.poll_output() {
+            self.handle_output(now, output);
+        }
+    }
+
     fn handle_output(&mut self, now: Instant, output: Output) {
         match output {
-            Output::Transmit { flow, message, .. } if flow == self.flow => {
+            Output::Transmit { flow, message, .. } if self.link.is_some() && flow == self.flow => {
                 self.outputs.push_back(PhoneOutput::SendSip(message));
             }
             Output::Request { key: Some(key), message, .. } => {
@@ -319,7 +353,10 @@ impl Phone {
 
     fn handle_request(&mut self, now: Instant, key: ServerKey, request: Message) {
         let method = request.method().unwrap_or(Method::OPTIONS);
-        if request.to_tag().is_some() {
+        if let Some(required) = request.header(HeaderName::REQUIRE) {
+            let refused = response_to(&request, 420, "").header(HeaderName::UNSUPPORTED, required);
+            self.reply(now, &key, refused);
+        } else if request.to_tag().is_some() {
             self.handle_in_dialog(now, key, &request);
         } else if method == Method::INVITE {
             self.handle_invite(now, key, request);
@@ -342,51 +379,84 @@ impl Phone {
 
     fn handle_response(&mut self, now: Instant, key: ClientKey, response: &Message) {
         let Some(sent) = self.requests.get(&key) else { return };
-        let (purpose, request) = (sent.purpose, sent.request.clone());
-        if matches!(response.status(), Some(401 | 407)) && self.auth.learn(response, &request) {
-            self.send_with_credentials(now, purpose, &request);
+        let (purpose, request, mut tries) = (sent.purpose, sent.request.clone(), sent.tries);
+        if purpose == Purpose::Register && !self.registration.is_pending(key) {
+            return;
+        }
+        if self.is_wanted(purpose) && self.auth.learn(response, &mut tries) {
+            self.send_with_credentials(now, purpose, &request, tries);
             return;
         }
         let status = response.status().unwrap_or_default();
         match purpose {
-            Purpose::Register => self.register_answered(now, response),
+            Purpose::Register => self.register_answered(now, &request, response),
             Purpose::Invite(call) => self.invite_answered(now, call, &request, response),
             Purpose::Reinvite(call) => self.reinvite_answered(now, call, &request, response),
             Purpose::Bye(call) if status >= 200 => self.forget(call),
-            Purpose::Bye(_) => {}
+            Purpose::Bye(_) | Purpose::StrayBye => {}
+        }
+    }
+
+    /// Whether a request is still worth being sent again with credentials.
+    fn is_wanted(&self, purpose: Purpose) -> bool {
+        let state = |call| self.calls.get(&call).map(|c| c.state);
+        match purpose {
+            Purpose::Invite(call) => matches!(state(call), Some(State::Calling | State::Early)),
+            Purpose::Reinvite(call) => state(call) == Some(State::Active),
+            Purpose::Register | Purpose::Bye(_) | Purpose::StrayBye => true,
         }
     }
 
     /// The same request once more, one CSeq higher, with credentials (RFC 3261 §22.2).
-    fn send_with_credentials(&mut self, now: Instant, purpose: Purpose, request: &Message) {
+    fn send_with_credentials(
+        &mut self,
+        now: Instant,
+        purpose: Purpose,
+        request: &Message,
+        tries: Tries,
+    ) {
         let Ok(cseq) = request.cseq() else { return };
         let number = match purpose {
             Purpose::Register => self.registration.next_cseq(),
             Purpose::Reinvite(call) | Purpose::Bye(call) => self.dialog_cseq(call, cseq.number),
-            Purpose::Invite(_) => cseq.number + 1,
+            Purpose::Invite(_) | Purpose::StrayBye => cseq.number.saturating_add(1),
         };
         let value = format!("{number} {}", cseq.method);
         let again = Edit::new(request).replace_first(HeaderName::CSEQ, value).finish();
-        match (self.send(now, &again, purpose), purpose) {
-            (Ok(key), Purpose::Invite(call)) => self.invite_resent(call, key),
-            (Ok(_), _) => {}
-            (Err(_), Purpose::Invite(call)) => {
-                self.end(now, call, Cause::Network, Some(503), "Not Connected");
-            }
-            (Err(_), _) => {}
+        let Ok(key) = self.send(now, &again, purpose) else {
+            return self.request_failed(now, purpose, 503);
+        };
+        if let Some(sent) = self.requests.get_mut(&key) {
+            sent.tries = tries;
+        }
+        match purpose {
+            Purpose::Register => self.registration.resent(key),
+            Purpose::Invite(call) => self.invite_resent(call, key),
+            Purpose::Reinvite(_) | Purpose::Bye(_) | Purpose::StrayBye => {}
         }
     }
 
     fn handle_silence(&mut self, now: Instant, key: ClientKey, status: u16) {
         let Some(sent) = self.requests.remove(&key) else { return };
+        if sent.purpose != Purpose::Register || self.registration.is_pending(key) {
+            self.request_failed(now, sent.purpose, status);
+        }
+    }
+
+    /// A request had no final response: 408 for silence, 503 for a broken link.
+    fn request_failed(&mut self, now: Instant, purpose: Purpose, status: u16) {
         let words = sip::reason_phrase(status);
-        match sent.purpose {
-            Purpose::Register => self.register_failed(now, status, words),
-            Purpose::Invite(call) => {
-                self.end(now, call, Cause::of_status(status), Some(status), words);
+        match purpose {
+            Purpose::Register => self.register_failed(now, status, words, None),
+            Purpose::Invite(call) => self.invite_failed(now, call, status, words),
+            Purpose::Reinvite(call) if status == 408 => {
+                // Silence inside a dialog is its end (RFC 3261 §12.2.1.2).
+                self.send_bye(now, call);
+                self.end(now, call, Cause::Network, Some(status), words);
             }
             Purpose::Reinvite(call) => self.offer_failed(call),
             Purpose::Bye(call) => self.forget(call),
+            Purpose::StrayBye => {}
         }
     }
 
@@ -408,10 +478,25 @@ impl Phone {
         }
     }
 
-    fn media_event(&mut self, _now: Instant, call: CallHandle, event: media::MediaEvent) {
-        if let media::MediaEvent::Dtmf(digit) = event {
-            self.tell(PhoneEvent::Dtmf { call, digit });
+    fn media_event(&mut self, now: Instant, call: CallHandle, event: media::MediaEvent) {
+        let active = self.calls.get(&call).is_some_and(|c| c.state == State::Active);
+        match event {
+            media::MediaEvent::Dtmf(digit) => self.tell(PhoneEvent::Dtmf { call, digit }),
+            media::MediaEvent::Silent { .. } if active && self.config.silence_max.is_some() => {
+                self.send_bye(now, call);
+                self.end(now, call, Cause::Network, None, "media-silence");
+                self.drain_layer(now);
+            }
+            _ => {}
         }
+    }
+
+    pub(crate) fn live_calls(&self) -> usize {
+        self.calls.values().filter(|c| c.state != State::Ended).count()
+    }
+
+    pub(crate) fn new_session_id(&mut self) -> String {
+        format!("{:016x}{:016x}", self.entropy.next_u64(), self.entropy.next_u64())
     }
 
     /// A live call.

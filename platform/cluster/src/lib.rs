@@ -22,7 +22,7 @@
 //! # let dir = std::env::temp_dir().join(format!("spine-doc-{}", std::process::id()));
 //! let spine = Spine::open(&dir, SpineConfig::default(), WallTime::from_secs(1))?;
 //! let mut records = spine.consumer("records", 0)?;
-//! let (done, wait) = std::sync::mpsc::channel();
+//! let (done, wait) = std::sync::mpsc::sync_channel(1);
 //! spine.emit_durable(WallTime::from_secs(2), Event::CallRinging { call: 7 }, move |written| {
 //!     let _ = done.send(written);
 //! });

@@ -156,7 +156,7 @@ impl LogFile {
 /// Keeps other processes out of a folder; let go when dropped or when the process dies.
 #[derive(Debug)]
 pub struct DirLock {
-    _file: File,
+    file: File,
 }
 
 impl DirLock {
@@ -170,10 +170,18 @@ impl DirLock {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(|e| LogError::from_io(&path, &e))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(LogError::InUse { path }),
             Err(TryLockError::Error(e)) => Err(LogError::from_io(&path, &e)),
         }
+    }
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Closing would do, but for a child process just being started: it has the file too until
+        // it runs its program.
+        let _ = self.file.unlock();
     }
 }
 

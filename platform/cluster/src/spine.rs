@@ -125,10 +125,11 @@ impl Spine {
         on_written: impl FnOnce(Result<u64, LogError>) + Send + 'static,
     ) {
         let item = Item { at, event, on_written: Some(Box::new(on_written)) };
-        if let Err((item, error)) = self.push(item)
-            && let Some(on_written) = item.on_written
-        {
-            on_written(Err(error));
+        if let Err(refused) = self.push(item) {
+            let (item, error) = *refused;
+            if let Some(on_written) = item.on_written {
+                on_written(Err(error));
+            }
         }
     }
 
@@ -182,20 +183,20 @@ impl Spine {
         self.shared.stop();
     }
 
-    fn push(&self, item: Item) -> Result<(), (Item, LogError)> {
+    fn push(&self, item: Item) -> Result<(), Box<(Item, LogError)>> {
         let queue = lock_of(&self.shared.queue).clone();
-        let Some(queue) = queue else { return Err((item, LogError::Closed)) };
+        let Some(queue) = queue else { return Err(Box::new((item, LogError::Closed))) };
         queue.try_send(item).map_err(|refused| match refused {
             TrySendError::Full(item) => {
                 let path = self.shared.dir.clone();
-                (item, LogError::Busy { path, queued: self.shared.queue_limit })
+                Box::new((item, LogError::Busy { path, queued: self.shared.queue_limit }))
             }
-            TrySendError::Disconnected(item) => (item, LogError::Closed),
+            TrySendError::Disconnected(item) => Box::new((item, LogError::Closed)),
         })
     }
 
     fn write_start(&self, wall: WallTime) -> Result<(), LogError> {
-        let (done, written) = std::sync::mpsc::channel();
+        let (done, written) = sync_channel(1);
         let event = Event::ServerStarted { version: env!("CARGO_PKG_VERSION").to_owned() };
         self.emit_durable(wall, event, move |result| {
             let _ = done.send(result);

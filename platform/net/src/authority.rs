@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,6 +23,7 @@ mod publish;
 mod tests;
 
 use crate::error::NetError;
+use crate::route::source_address;
 use crate::tls::{CertificateSlot, server_config};
 use issue::Authority;
 use load::{CHECK_FILES, Loaded};
@@ -30,6 +31,9 @@ pub use publish::{published_ca, published_ca_path};
 
 /// An own certificate with less than this left is replaced.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The operator's certificate raises a warning when less than this is left.
+const WARN_BEFORE: Duration = Duration::from_secs(14 * 24 * 3600);
+const RENEW: &str = "install a renewed certificate, or check this machine's clock";
 const REISSUE: &str = "remove it, and the server issues a new one when it starts";
 /// How often [`ServerTls::keep_fresh`] looks.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
@@ -142,15 +146,20 @@ impl ServerTls {
         Ok(true)
     }
 
-    /// Refreshes every hour, for ever; failures are logged as alarms.
+    /// Refreshes every hour, for ever; failures, and an end that comes near, are logged.
     pub async fn keep_fresh(self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            match self.refresh(WallTime::from_secs(since.as_secs())) {
+            let now = WallTime::from_secs(since.as_secs());
+            match self.refresh(now) {
                 Ok(true) => tracing::info!("the server certificate was replaced"),
                 Ok(false) => {}
                 Err(error) => tracing::error!(%error, "the server certificate was not renewed"),
+            }
+            if self.not_after() < now + WARN_BEFORE {
+                let days = self.not_after().since(now).as_secs() / (24 * 3600);
+                tracing::warn!(days, "the server certificate ends soon: install a renewed one");
             }
         }
     }
@@ -178,7 +187,7 @@ fn obtain(
 ) -> Result<(Loaded, rustls::sign::CertifiedKey), NetError> {
     if let Some(CertificateFiles { cert, key }) = &config.files {
         let (loaded, certified) = load::load(cert, key, CHECK_FILES)?;
-        loaded.check_valid(cert, now)?;
+        loaded.check_valid(cert, now, RENEW)?;
         return Ok((loaded, certified));
     }
     let authority = Authority::open(&config.dir, now)?;
@@ -232,9 +241,5 @@ fn own_addresses(wildcard: IpAddr) -> impl Iterator<Item = IpAddr> {
             (Ipv6Addr::LOCALHOST.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into())
         }
     };
-    let outward = UdpSocket::bind((wildcard, 0)).and_then(|socket| {
-        socket.connect((far, 9))?;
-        socket.local_addr()
-    });
-    std::iter::once(loopback).chain(outward.ok().map(|a| a.ip()))
+    std::iter::once(loopback).chain(source_address(far))
 }

@@ -49,8 +49,7 @@ impl RecvBatch {
         // SAFETY: as above.
         let mut headers: [libc::mmsghdr; BATCH_MAX] = unsafe { mem::zeroed() };
         for (i, chunk) in self.buffer.chunks_exact_mut(self.slot_bytes).take(slots).enumerate() {
-            iovecs[i] =
-                libc::iovec { iov_base: chunk.as_mut_ptr().cast(), iov_len: chunk.len() };
+            iovecs[i] = libc::iovec { iov_base: chunk.as_mut_ptr().cast(), iov_len: chunk.len() };
             headers[i].msg_hdr = header(ptr::from_mut(&mut names[i]), NAME_LEN, &mut iovecs[i]);
         }
         // SAFETY: each of the first `slots` headers points at a live name, iovec and buffer slot of
@@ -99,7 +98,10 @@ impl RecvBatch {
 ///
 /// # Errors
 /// What the socket reports for the *first* datagram: drop it or wait, then go on.
-pub fn send_batch(socket: &impl AsFd, packets: &[(Option<SocketAddr>, &[u8])]) -> io::Result<usize> {
+pub fn send_batch(
+    socket: &impl AsFd,
+    packets: &[(Option<SocketAddr>, &[u8])],
+) -> io::Result<usize> {
     let count = packets.len().min(BATCH_MAX);
     if count == 0 {
         return Ok(0);
@@ -221,7 +223,8 @@ mod tests {
 
     #[test]
     fn a_connected_socket_sends_without_addresses_and_truncated_datagrams_are_left_out() {
-        let (a, b) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        let (a, b) =
+            (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
         a.connect(b.local_addr().unwrap()).unwrap();
         assert_eq!(send_batch(&a, &[(None, &[1; 30]), (None, &[2; 5])]).unwrap(), 2);
         let mut batch = RecvBatch::new(4, 10);

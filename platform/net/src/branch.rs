@@ -74,8 +74,14 @@ mod tests {
         };
         assert_eq!(find(&format!("Via: SIP/2.0/UDP h;rport;branch={ours}x")), Some((0, 2)));
         assert_eq!(find(&format!("v:SIP/2.0/TCP h ; Branch = {ours}x")), Some((0, 2)));
-        assert_eq!(find(&format!("Via: SIP/2.0/UDP a;branch=z9, SIP/2.0/UDP h;branch={ours}")), None);
-        assert_eq!(response_owner(format!("OPTIONS a\r\nVia: x;branch={ours}\r\n").as_bytes()), None);
+        assert_eq!(
+            find(&format!("Via: SIP/2.0/UDP a;branch=z9, SIP/2.0/UDP h;branch={ours}")),
+            None
+        );
+        assert_eq!(
+            response_owner(format!("OPTIONS a\r\nVia: x;branch={ours}\r\n").as_bytes()),
+            None
+        );
     }
 
     proptest! {

@@ -55,11 +55,7 @@ impl Endpoint {
     }
 
     fn broken(&self, reason: impl ToString) -> NetError {
-        NetError::Broken {
-            transport: self.transport,
-            addr: self.addr,
-            reason: reason.to_string(),
-        }
+        NetError::Broken { transport: self.transport, addr: self.addr, reason: reason.to_string() }
     }
 }
 
@@ -120,8 +116,7 @@ impl ClientTransport {
             Inner::Stream { io, .. } => write(io, &message).await.map_err(|e| e.to_string()),
             Inner::WebSocket(socket) => {
                 let ping = message.iter().all(|b| matches!(b, b'\r' | b'\n'));
-                let frame =
-                    if ping { Message::Ping(Bytes::new()) } else { ws::frame(message) };
+                let frame = if ping { Message::Ping(Bytes::new()) } else { ws::frame(message) };
                 socket.send(frame).await.map_err(|e| e.to_string())
             }
         };

@@ -30,6 +30,8 @@ use crate::shard::WebSocketDoor;
 
 /// How long answers under way may take after the server was told to stop.
 const GRACE: Duration = Duration::from_secs(2);
+/// The head of a request, in bytes.
+const HEAD_MAX: usize = 64 * 1024;
 /// The rest after the system refused to accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -109,7 +111,6 @@ impl HttpServer {
     ) -> Result<(), NetError>
     where
         S: Handler<B>,
-        S::Future: Send,
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
@@ -150,7 +151,6 @@ impl HttpServer {
     pub fn spawn<S, B>(self, service: S) -> Result<HttpThread, NetError>
     where
         S: Handler<B>,
-        S::Future: Send,
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
@@ -229,7 +229,6 @@ struct Guard {
 async fn connection<S, B>(tcp: TcpStream, options: Arc<HttpOptions>, service: S, mut guard: Guard)
 where
     S: Handler<B>,
-    S::Future: Send,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
@@ -261,7 +260,10 @@ where
         }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(options.head_timeout);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.head_timeout)
+        .max_buf_size(HEAD_MAX);
     let served = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut served = std::pin::pin!(served);
     // An error means that the server is gone, which is as good a reason to stop.

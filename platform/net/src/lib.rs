@@ -1,4 +1,52 @@
-//! Sockets, TLS, WebSocket, shards, flows and the driver.
+//! Sockets, TLS, WebSocket, shards and flows: how Whimbrel's machines touch the network.
+//!
+//! ```text
+//!   UDP  TCP  TLS ──► shards ── Received ──► ShardCore (sans-IO: edge)
+//!                       ▲  ▲ ◄─ Transmit ──     │ notes, timers
+//!   HTTPS ── /sip ──────┘  └── ShardHandle ◄────┘ completions from shells
+//!         └─ the rest ──► handler (admin)
+//!   phone ──► client::ClientTransport          relay ──► batch::{RecvBatch, send_batch}
+//! ```
+//!
+//! The contract is [`ShardCore`]: one core per shard, each shard one thread with its own sockets
+//! (`SO_REUSEPORT`), no locks between them. A [`sansio::FlowId`] names a connection or a UDP peer of
+//! any shard; sending to another shard's flow goes through its bounded mailbox, and what cannot be
+//! sent comes back as `handle_flow_closed`. UDP peers without a flow are reached by
+//! [`FlowTarget::Udp`]. Responses find the shard that made their Via branch ([`branch_prefix`]).
+//! Starting is all or nothing; every limit is in [`Limits`], every loss in [`ShardStats`].
+//!
+//! ```no_run
+//! use net::{Received, ShardCore, Shards, ShardsConfig, Transmit};
+//! use sansio::{FlowId, ShardId, Transport, WallTime};
+//! use std::{collections::VecDeque, time::Instant};
+//!
+//! #[derive(Default)]
+//! struct Mirror(VecDeque<Transmit>);
+//!
+//! impl ShardCore for Mirror {
+//!     type Note = ();
+//!     fn handle_received(&mut self, _: Instant, _: WallTime, r: Received) {
+//!         self.0.push_back(Transmit::on(r.flow, r.message));
+//!     }
+//!     fn handle_flow_closed(&mut self, _: Instant, _: FlowId, _: net::CloseReason) {}
+//!     fn handle_note(&mut self, _: Instant, _: WallTime, (): ()) {}
+//!     fn handle_timeout(&mut self, _: Instant, _: WallTime) {}
+//!     fn poll_transmit(&mut self) -> Option<Transmit> { self.0.pop_front() }
+//!     fn poll_note(&mut self) -> Option<(ShardId, ())> { None }
+//!     fn poll_timeout(&mut self) -> Option<Instant> { None }
+//! }
+//!
+//! let config = ShardsConfig { shards: 4, ..ShardsConfig::new() }
+//!     .listen("lan", Transport::Udp, "0.0.0.0:5060".parse()?);
+//! let shards = Shards::start(config, |_context| Mirror::default())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What this crate does not do: it parses no SIP beyond framing and the top Via's branch, opens no
+//! outgoing connections for a server (TCP and TLS flows are always the client's), resolves no
+//! names, and decides nothing about calls.
+//!
+//! Start reading at [`ShardCore`], then `shard/engine.rs`.
 
 mod authority;
 pub mod batch;
@@ -10,6 +58,8 @@ mod core;
 mod entropy;
 mod error;
 pub mod http;
+mod media_sockets;
+mod route;
 mod server_stream;
 mod shard;
 mod stats;
@@ -23,6 +73,8 @@ pub use config::{Limits, Listener, ShardsConfig};
 pub use core::{CloseReason, FlowTarget, Received, ShardCore, Transmit};
 pub use entropy::OsEntropy;
 pub use error::NetError;
+pub use media_sockets::MediaSockets;
+pub use route::source_address;
 pub use shard::{NoteRefused, ShardContext, ShardHandle, Shards, UdpFlows, WebSocketDoor};
 pub use stats::ShardStats;
 pub use tls::{client_config, install_crypto};

@@ -46,6 +46,7 @@ pub struct Shards<N> {
     door: WebSocketDoor,
     phase: watch::Sender<Phase>,
     drained: Vec<watch::Receiver<bool>>,
+    failed: Arc<watch::Sender<bool>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -104,6 +105,18 @@ impl<N: Send + 'static> Shards<N> {
             sum += handle.stats();
         }
         sum
+    }
+
+    /// Ready when a shard can no longer do its work (its core panicked): end the process, a
+    /// supervisor starts it anew. Until then, pending.
+    pub fn failed(&self) -> impl Future<Output = ()> + Send + use<N> {
+        let mut failed = self.failed.subscribe();
+        async move {
+            if failed.wait_for(|failed| *failed).await.is_err() {
+                // The shards were shut down in order: nothing will fail any more.
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Stops accepting connections, tells the cores, and waits until all of them have nothing under
@@ -184,10 +197,8 @@ struct Shared<N> {
 impl<N: Send + 'static> Shared<N> {
     fn new(config: &ShardsConfig, listeners: Arc<[Listener]>, count: ShardId) -> Self {
         let room = config.limits.mailbox.max(1);
-        let (mail, mail_ends): (Vec<_>, Vec<_>) =
-            (0..count).map(|_| mpsc::channel(room)).unzip();
-        let (notes, note_ends): (Vec<_>, Vec<_>) =
-            (0..count).map(|_| mpsc::channel(room)).unzip();
+        let (mail, mail_ends): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(room)).unzip();
+        let (notes, note_ends): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(room)).unzip();
         let handle = |(shard, notes)| ShardHandle { shard, notes, counters: Arc::default() };
         Self {
             listeners,
@@ -213,6 +224,7 @@ impl<N: Send + 'static> Shared<N> {
             },
             phase: self.phase.clone(),
             drained: Vec::new(),
+            failed: Arc::new(watch::Sender::new(false)),
             threads: Vec::new(),
         }
     }
@@ -221,6 +233,7 @@ impl<N: Send + 'static> Shared<N> {
         let ends = self.mail_ends.take().into_iter().zip(self.note_ends.take());
         let seed = |(handle, (mail_end, note_end)): (&ShardHandle<N>, _)| {
             let drained = watch::Sender::new(false);
+            let failed = Arc::clone(&shards.failed);
             shards.drained.push(drained.subscribe());
             Seed {
                 node: config.node,
@@ -235,17 +248,18 @@ impl<N: Send + 'static> Shared<N> {
                 note_end,
                 phase: self.phase.subscribe(),
                 drained,
+                failed,
             }
         };
         self.handles.iter().zip(ends).map(seed).collect()
     }
 }
 
+/// Listeners with true ports, and the sockets of each shard in the listeners' order.
+type Bound = (Arc<[Listener]>, Vec<Vec<Sockets>>);
+
 /// Opens each listener once per shard: the listeners with true ports, and each shard's sockets.
-fn bind_all(
-    config: &ShardsConfig,
-    count: ShardId,
-) -> Result<(Arc<[Listener]>, Vec<Vec<Sockets>>), NetError> {
+fn bind_all(config: &ShardsConfig, count: ShardId) -> Result<Bound, NetError> {
     let mut listeners = Vec::new();
     let mut shards: Vec<Vec<Sockets>> = (0..count).map(|_| Vec::new()).collect();
     for wanted in &config.listeners {
@@ -330,11 +344,7 @@ pub struct ShardHandle<N> {
 
 impl<N> Clone for ShardHandle<N> {
     fn clone(&self) -> Self {
-        Self {
-            shard: self.shard,
-            notes: self.notes.clone(),
-            counters: Arc::clone(&self.counters),
-        }
+        Self { shard: self.shard, notes: self.notes.clone(), counters: Arc::clone(&self.counters) }
     }
 }
 

@@ -37,6 +37,7 @@ fn xor_address(addr: SocketAddr, key: &[u8; 16]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_binding_request_learns_its_address() {
@@ -47,7 +48,22 @@ mod tests {
         // The port and address of RFC 5769 §2.2.
         assert_eq!(&response[20..], [0, 0x20, 0, 8, 0, 1, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43]);
         assert_eq!(binding_response(&request, "[::1]:1".parse().unwrap()).unwrap().len(), 44);
-        assert_eq!(binding_response(b"OPTIONS sip:a@b SIP/2.0\r\n", "[::1]:1".parse().unwrap()), None);
+        assert_eq!(
+            binding_response(b"OPTIONS sip:a@b SIP/2.0\r\n", "[::1]:1".parse().unwrap()),
+            None
+        );
         assert_eq!(binding_response(&request[..19], "[::1]:1".parse().unwrap()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            binding_response(&bytes, "[::1]:1".parse().unwrap());
+            let mut request = vec![0, 1, 0, bytes.len() as u8];
+            request.extend(COOKIE);
+            request.extend([7; 12]);
+            request.extend(&bytes);
+            assert!(binding_response(&request, "[::1]:1".parse().unwrap()).is_some());
+        }
     }
 }

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use md5::{Digest, Md5};
-use sha2::{Sha256, Sha512_256};
+use sip::digest::{Algorithm, ha1};
 use subtle::ConstantTimeEq;
 
 /// The three HA1 values of one user. As good as the password within its realm, so `Debug` shows
@@ -25,9 +24,9 @@ impl Ha1Set {
     /// Computes all three.
     pub fn from_password(user: &str, realm: &str, password: &str) -> Self {
         Self {
-            md5: hash::<Md5, 16>(user, realm, password),
-            sha256: hash::<Sha256, 32>(user, realm, password),
-            sha512_256: hash::<Sha512_256, 32>(user, realm, password),
+            md5: hash(Algorithm::Md5, user, realm, password),
+            sha256: hash(Algorithm::Sha256, user, realm, password),
+            sha512_256: hash(Algorithm::Sha512_256, user, realm, password),
         }
     }
 
@@ -58,6 +57,16 @@ impl Ha1Set {
         })
     }
 
+    /// The value for an algorithm (or its `-sess` form), as [`sip::digest`] wants it: lower-case
+    /// hexadecimal.
+    pub fn hex_for(&self, algorithm: Algorithm) -> String {
+        match algorithm {
+            Algorithm::Md5 | Algorithm::Md5Sess => self.md5_hex(),
+            Algorithm::Sha256 | Algorithm::Sha256Sess => self.sha256_hex(),
+            Algorithm::Sha512_256 | Algorithm::Sha512_256Sess => self.sha512_256_hex(),
+        }
+    }
+
     /// The MD5 value as digest arithmetic wants it: lower-case hexadecimal.
     pub fn md5_hex(&self) -> String {
         hex(&self.md5)
@@ -80,14 +89,20 @@ impl fmt::Debug for Ha1Set {
     }
 }
 
-fn hash<D: Digest, const N: usize>(user: &str, realm: &str, password: &str) -> [u8; N] {
-    let mut digest = D::new();
-    for part in [user, ":", realm, ":", password] {
-        digest.update(part.as_bytes());
-    }
+fn hash<const N: usize>(algorithm: Algorithm, user: &str, realm: &str, password: &str) -> [u8; N] {
+    let hex = ha1(algorithm, user.as_bytes(), realm.as_bytes(), password.as_bytes());
     let mut out = [0; N];
-    out.copy_from_slice(&digest.finalize());
+    for (byte, digits) in out.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+        *byte = (nibble(digits[0]) << 4) | nibble(digits[1]);
+    }
     out
+}
+
+fn nibble(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => digit - b'a' + 10,
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -114,6 +129,14 @@ mod tests {
         );
         assert!(set.matches("Mufasa", "http-auth@example.org", "Circle of Life"));
         assert!(!set.matches("Mufasa", "http-auth@example.org", "circle of life"));
+    }
+
+    #[test]
+    fn the_hex_is_what_digest_arithmetic_makes() {
+        let set = Ha1Set::from_password("alice", "example.com", "secret");
+        for algorithm in Algorithm::ALL {
+            assert_eq!(set.hex_for(algorithm), ha1(algorithm, b"alice", b"example.com", b"secret"));
+        }
     }
 
     #[test]

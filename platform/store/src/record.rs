@@ -90,6 +90,16 @@ pub struct CallClose {
     pub callee: MediaStats,
 }
 
+impl CallClose {
+    /// The codecs seen, the caller's first: for records whose answer did not name any.
+    pub fn codecs(&self) -> Vec<String> {
+        let mut seen = vec![self.caller.codec.clone(), self.callee.codec.clone()];
+        seen.retain(|codec| !codec.is_empty());
+        seen.dedup();
+        seen
+    }
+}
+
 /// A step in a record's life.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]

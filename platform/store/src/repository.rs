@@ -7,6 +7,7 @@ use sansio::WallTime;
 
 use crate::account::{
     Admin, AdminId, ImportReport, NewUser, OneTimeLink, Session, Subject, Tenant, TenantId, User,
+    UserId,
 };
 use crate::credentials::CredentialChanges;
 use crate::error::StoreError;
@@ -61,6 +62,8 @@ pub trait Users: Send + Sync {
     fn remove_user<'a>(&'a self, tenant: TenantId, name: &'a str) -> Reply<'a, bool>;
     /// Finds one by name.
     fn user<'a>(&'a self, tenant: TenantId, name: &'a str) -> Reply<'a, Option<User>>;
+    /// Finds one by its number.
+    fn user_by_id(&self, id: UserId) -> Reply<'_, Option<User>>;
     /// Lists names in order, beginning behind `after`.
     fn users<'a>(
         &'a self,

@@ -6,8 +6,8 @@ mod opus;
 use crate::Error;
 
 /// Opus target bit rate for voice, in bit/s: transparent for wide-band speech, and with headers
-/// below 63 kbit/s on the wire.
-pub const OPUS_BITRATE: u32 = 44_000;
+/// (IP, UDP, RTP) below 63 kbit/s on the wire.
+pub const OPUS_BITRATE: u32 = 48_000;
 
 /// The codecs this crate has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

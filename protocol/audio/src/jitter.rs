@@ -2,7 +2,7 @@
 
 mod delay;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 pub use delay::Advice;
@@ -16,6 +16,8 @@ const RESET_SECS: i64 = 10;
 const HELD_SECS: i64 = 3;
 /// Packets held at most.
 const HELD_MAX: usize = 400;
+/// Sequence numbers of other packets remembered.
+const OTHER_MAX: usize = 1024;
 /// Packets in a row that come too late, with nothing else to play, before the buffer starts anew.
 const LATE_RUN: u32 = 3;
 
@@ -38,6 +40,8 @@ pub struct JitterBuffer {
     frame: i64,
     late_run: u32,
     unexplained: i64,
+    /// Sequence numbers that carried something else (RFC 4733 events, comfort noise).
+    other: VecDeque<i64>,
     delay: DelayEstimator,
     stats: JitterStats,
 }
@@ -56,6 +60,7 @@ impl JitterBuffer {
             frame: clock_rate / 50,
             late_run: 0,
             unexplained: 0,
+            other: VecDeque::new(),
             delay: DelayEstimator::new(clock_rate),
             stats: JitterStats::default(),
         }
@@ -95,11 +100,21 @@ impl JitterBuffer {
         Pushed::Held
     }
 
+    /// A packet of the same stream with this number carried no audio: its place is no loss.
+    pub fn skip(&mut self, sequence: u16) {
+        let Some((_, last)) = self.last else { return };
+        let step = i64::from(sequence.wrapping_sub(last as u16).cast_signed());
+        if self.other.len() == OTHER_MAX {
+            self.other.pop_front();
+        }
+        self.other.push_back(last + step);
+    }
+
     /// Gives what is to be played at `now + ahead`, where `ahead` is the decoded sound that is
     /// still to be played before it.
     pub fn pop(&mut self, now: Instant, ahead: Duration) -> Popped {
         let Some(next) = self.next.or_else(|| self.start(now)) else { return Popped::Waiting };
-        self.delay.played(now + ahead, next);
+        self.delay.taken(now, ahead, next);
         while self.held.first_key_value().is_some_and(|(_, held)| held.end <= next) {
             self.held.pop_first();
             self.stats.late += 1;
@@ -109,7 +124,8 @@ impl JitterBuffer {
             Some((at, held)) => {
                 let gap = (*at - next).min(self.frame);
                 let is_next = *at - next <= self.frame;
-                let lost_one = self.last_played.is_some_and(|s| held.sequence > s + 1);
+                let lost_one =
+                    self.last_played.is_some_and(|s| self.lost_between(s, held.sequence) > 0);
                 let redundancy = (is_next && lost_one).then(|| held.payload.clone());
                 self.next = Some(next + gap);
                 self.unexplained += gap;
@@ -133,10 +149,9 @@ impl JitterBuffer {
         if self.next.is_none() { Advice::Steady } else { self.delay.advice() }
     }
 
-    /// Tells that the decoder removed (negative: added) this many samples, so that the next advice
-    /// takes it into account before the next pop.
-    pub fn shortened_by(&mut self, samples: i64) {
-        self.delay.shortened_by(samples);
+    /// Tells that the decoder removed this many samples.
+    pub fn shortened_by(&mut self, samples: u32) {
+        self.delay.shortened_by(i64::from(samples));
     }
 
     /// Keep one packet more, because loss repair needs the one after.
@@ -173,7 +188,7 @@ impl JitterBuffer {
 
     fn play_first(&mut self) -> Popped {
         let Some((timestamp, held)) = self.held.pop_first() else { return Popped::Waiting };
-        let lost = self.last_played.map_or(0, |s| (held.sequence - s - 1).max(0));
+        let lost = self.last_played.map_or(0, |last| self.lost_between(last, held.sequence));
         if lost > 0 {
             self.stats.lost += lost as u64;
             self.stats.concealed_samples += self.unexplained as u64;
@@ -182,10 +197,17 @@ impl JitterBuffer {
         // Without a missing sequence number the gap was silence that was not sent.
         self.unexplained = 0;
         self.last_played = Some(held.sequence);
+        self.other.retain(|s| *s > held.sequence);
         self.frame = (held.end - timestamp).clamp(1, self.clock_rate / 5);
         self.next = Some(held.end);
         self.stats.played += 1;
         Popped::Payload(held.payload)
+    }
+
+    /// Numbers between two played packets that no packet of any kind had.
+    fn lost_between(&self, last: i64, this: i64) -> i64 {
+        let others = self.other.iter().filter(|s| (last + 1..this).contains(s)).count();
+        (this - last - 1 - others as i64).max(0)
     }
 
     /// Extends timestamp and sequence number; starts anew when they belong to another stream.

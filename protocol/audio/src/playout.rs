@@ -69,6 +69,11 @@ impl Playout {
         Some(self.buffer.push(now, &Packet { sequence, timestamp, duration, payload }))
     }
 
+    /// The packet of this number carried no audio: its place is no loss.
+    pub fn skip(&mut self, sequence: u16) {
+        self.buffer.skip(sequence);
+    }
+
     /// The far end announced silence at this level (RFC 3389): gaps are filled with such noise.
     pub fn comfort_noise(&mut self, dbov: f32) {
         self.noise = Some(Noise::new(dbov));
@@ -151,14 +156,15 @@ impl Playout {
 
     fn adapt(&mut self) {
         let changed = match self.buffer.advice() {
-            Advice::Steady => return,
+            Advice::Steady => 0,
             Advice::Shrink { excess } => {
-                time_scale::shrink(&mut self.decoded, self.rate, excess > HASTE) as i64
+                let removed = time_scale::shrink(&mut self.decoded, self.rate, excess > HASTE);
+                self.buffer.shortened_by(removed as u32);
+                removed
             }
-            Advice::Grow => -(time_scale::stretch(&mut self.decoded, self.rate) as i64),
+            Advice::Grow => time_scale::stretch(&mut self.decoded, self.rate),
         };
-        self.time_scaled += changed.unsigned_abs();
-        self.buffer.shortened_by(changed);
+        self.time_scaled += changed as u64;
     }
 }
 

@@ -69,6 +69,7 @@ impl EdgeCore {
                     sdp,
                     from: forward.caller_media,
                     toward: branch.media,
+                    source: forward.caller_reach.peer.ip(),
                 };
                 let question = Question::Relay(RelayAsk::Offer(description));
                 self.ask(question, Pending::BranchOffer(key, id));
@@ -243,6 +244,7 @@ impl EdgeCore {
         let Some(branch) = forward.branches.get_mut(&id) else { return };
         branch.at_relay = Some(response);
         let (from, toward) = (branch.media, forward.caller_media);
+        let source = branch.target.reach.peer.ip();
         let Some(forward) = self.forwards.get(&key) else { return };
         let description = RelayDescription {
             session: self.relay_session(forward),
@@ -251,6 +253,7 @@ impl EdgeCore {
             sdp,
             from,
             toward,
+            source,
         };
         // An INVITE without an offer gets it in the response (RFC 3261 §13.2.1).
         let ask =

@@ -149,6 +149,7 @@ impl EdgeCore {
             sdp,
             from: dialog.party(from).media,
             toward: dialog.party(from.other()).media,
+            source: dialog.party(from).reach.peer.ip(),
         };
         Question::Relay(if is_offer {
             RelayAsk::Offer(description)

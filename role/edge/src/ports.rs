@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use sansio::{FlowId, Redacted, Transport, WallTime};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Names an open question of one shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -112,6 +112,8 @@ pub enum MediaProfile {
     Sdes,
     /// UDP/TLS/RTP/SAVPF with ICE-lite and DTLS-SRTP, for browsers.
     WebRtc,
+    /// RTP/AVP on this machine only, for services of our own (echo, tone).
+    Internal,
 }
 
 /// A question that takes time.
@@ -192,6 +194,8 @@ pub struct RelayDescription {
     pub from: MediaProfile,
     /// The profile of the side it goes to.
     pub toward: MediaProfile,
+    /// Where the SIP message came from: behind a NAT the media does too, whatever SDP says.
+    pub source: IpAddr,
 }
 
 /// What is known of a call when its INVITE is accepted for routing.

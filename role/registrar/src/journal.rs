@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -113,7 +113,7 @@ impl WeakJournal {
         let shared = self.0.upgrade().ok_or(LogError::Closed)?;
         let name = |n: u32| shared.path.with_extension(format!("{revision}-{n}.old"));
         let aside = (0..).map(name).find(|path| !path.exists()).ok_or(LogError::Closed)?;
-        let (done, rotated) = std::sync::mpsc::channel();
+        let (done, rotated) = sync_channel(1);
         shared.queue.send(Item::Rotate { aside, done }).map_err(|_| LogError::Closed)?;
         rotated.recv().map_err(|_| LogError::Closed)?
     }
@@ -121,7 +121,7 @@ impl WeakJournal {
 
 enum Item {
     Write { entries: Vec<Entry>, done: OnWritten },
-    Rotate { aside: PathBuf, done: Sender<Result<(), LogError>> },
+    Rotate { aside: PathBuf, done: SyncSender<Result<(), LogError>> },
 }
 
 impl fmt::Debug for Item {

@@ -61,6 +61,23 @@ impl LocationTable {
         found
     }
 
+    /// What to ring: the live bindings a message can reach now, one per phone (its best flow: RFC
+    /// 5626 §5.3), best first. A phone on a connection that is gone has to register again first.
+    pub fn reachable(&self, aor: &str, wall: WallTime) -> Vec<Arc<Binding>> {
+        let mut found = self.lookup(aor, wall);
+        found.retain(|b| b.flow.is_some() || !b.transport.is_reliable());
+        let mut seen: Vec<String> = Vec::new();
+        found.retain(|binding| match binding.instance() {
+            Some(instance) if seen.iter().any(|s| s == instance) => false,
+            Some(instance) => {
+                seen.push(instance.to_owned());
+                true
+            }
+            None => true,
+        });
+        found
+    }
+
     /// One binding, while it lives.
     pub fn by_key(&self, key: BindingKey, wall: WallTime) -> Option<Arc<Binding>> {
         let slots = self.stripe(key.upper()).read();

@@ -97,6 +97,10 @@ impl<P: Ports> Control<P> {
         };
         from.apply_answer(now, &facts, d.signalled_from, &mut bridge)?;
         to.apply_offer(now, &mut bridge)?;
+        let payloads = to.agreed_payloads(&facts);
+        for leg in [from.id, to.id] {
+            bridge.leg_mut(leg).into_iter().for_each(|leg| leg.set_payloads(&payloads));
+        }
         bridge.select(now, branch_leg);
         Ok(writer::write(sdp, Some(facts.index), &to.answer_face(&self.certificate)).into())
     }
@@ -233,11 +237,8 @@ impl<P: Ports> Control<P> {
         let place = &self.config.interfaces[interface];
         let bridge = Arc::clone(&session.bridge);
         let owner = PortOwner { session: id, leg, bridge, bind: place.bind };
-        let port = self.ports.open(interface, &owner).ok_or(RelayError::PortsExhausted {
-            interface: place.name.clone(),
-            port_min: self.config.port_min,
-            port_max: self.config.port_max,
-        })?;
+        let opened = self.ports.open(interface, &owner);
+        let port = opened.map_err(|why| RelayError::no_ports(why, &self.config, interface))?;
         let addr = (place.advertised(), port).into();
         session.insert(slot, Side::new(leg, interface, addr, &mut *self.entropy));
         Ok(())

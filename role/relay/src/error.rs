@@ -2,6 +2,9 @@
 
 use media::keying::KeyingError;
 
+use crate::Config;
+use crate::ports::OpenError;
+
 /// Why a description was not relayed. [`RelayError::status`] says what to answer in SIP.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -34,6 +37,14 @@ pub enum RelayError {
         /// Last port of the range.
         port_max: u16,
     },
+    /// The system gives no socket: raise the limit of open files, or correct the address.
+    #[error("no RTP port can be opened on interface {interface}: {reason}")]
+    PortsRefused {
+        /// The interface's name.
+        interface: String,
+        /// What the system said.
+        reason: std::io::ErrorKind,
+    },
     /// The configured number of sessions is open.
     #[error("{0} sessions are open, the configured limit")]
     TooManySessions(usize),
@@ -43,6 +54,15 @@ pub enum RelayError {
 }
 
 impl RelayError {
+    pub(crate) fn no_ports(why: OpenError, config: &Config, interface: usize) -> Self {
+        let interface = config.interfaces[interface].name.clone();
+        let (port_min, port_max) = (config.port_min, config.port_max);
+        match why {
+            OpenError::Exhausted => Self::PortsExhausted { interface, port_min, port_max },
+            OpenError::System(reason) => Self::PortsRefused { interface, reason },
+        }
+    }
+
     /// The SIP status for the side whose description was refused.
     pub fn status(&self) -> u16 {
         match self {
@@ -50,9 +70,10 @@ impl RelayError {
             Self::NoAudio | Self::Keying(_) | Self::ProtocolMismatch(_) => 488,
             Self::NoOffer => 481,
             Self::UnknownInterface(_) => 500,
-            Self::PortsExhausted { .. } | Self::TooManySessions(_) | Self::TooManyBranches(_) => {
-                503
-            }
+            Self::PortsExhausted { .. }
+            | Self::PortsRefused { .. }
+            | Self::TooManySessions(_)
+            | Self::TooManyBranches(_) => 503,
         }
     }
 }

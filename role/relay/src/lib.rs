@@ -1,4 +1,48 @@
-//! Media relay: offers rewritten, ports, latching, SRTP in place.
+//! The media relay: it stands between the two sides of a call, writes each side's offer and answer
+//! anew, and passes RTP and RTCP on, each leg keyed on its own.
+//!
+//! ```text
+//!   SIP ──► Relay::offer / answer / delete / query ──► control: sessions, legs, SDP
+//!                                                         │ ports, keys, paths
+//!   phone A ═══ RTP, SRTP, DTLS, ICE ═══► bridge: open ─ latch ─ count ─ seal ═══► phone B
+//!                                         (packet threads, one session on one thread)
+//! ```
+//!
+//! The contract:
+//! - Commands are plain data, can be repeated, and never wait for packets. The caller's leg keeps
+//!   one set of ports, keys and ICE credentials whatever the branch; re-offers reuse the legs.
+//! - Codecs pass as the two sides name them; nothing is transcoded. Audio only: other streams are
+//!   rejected on both sides.
+//! - A peer's address is learned from its first packet and held: plain RTP moves only on the same
+//!   IP address, in sequence, after silence; authenticated packets and ICE checks move at once.
+//! - [`control`] and [`bridge`] are sans-IO: a simulation drives them with [`NumberedPorts`] and a
+//!   clock of its own. Only `shell` has sockets, threads and the clock.
+//!
+//! ```
+//! use relay::{Config, Description, Direction, LegProfile, Protocol, Relay, SessionId};
+//!
+//! let relay = Relay::start(Config::default(), |event| println!("{event:?}"))?;
+//! let sdp = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+//!            m=audio 4000 RTP/AVP 0\r\n";
+//! let offered = relay.offer(&Description {
+//!     session: SessionId(1),
+//!     branch: 1,
+//!     direction: Direction::FromCaller,
+//!     sdp: sdp.into(),
+//!     from: LegProfile::new(Protocol::Rtp),
+//!     toward: LegProfile::new(Protocol::Srtp),
+//!     signalled_from: None,
+//!     tag: "caller".to_owned(),
+//! })?;
+//! assert!(String::from_utf8_lossy(&offered).contains("RTP/SAVP"));
+//! assert!(relay.delete(SessionId(1), None).is_some());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What this crate does not do: it knows no SIP, chooses no codec, mixes and records nothing, and
+//! never sends media of its own.
+//!
+//! Start reading at [`Relay`], then [`control`], then [`bridge`].
 
 mod api;
 pub mod bridge;
@@ -15,5 +59,5 @@ pub use api::{
 pub use config::{Config, Interface};
 pub use control::Control;
 pub use error::RelayError;
-pub use ports::{NumberedPorts, PairRange, PortOwner, Ports, SharedBridge};
+pub use ports::{NumberedPorts, OpenError, PairRange, PortOwner, Ports, Probe, SharedBridge};
 pub use shell::{Relay, Reply};

@@ -12,12 +12,34 @@ pub type SharedBridge = Arc<Mutex<Bridge>>;
 
 /// Opens and closes ports for legs. The shell opens sockets; a simulation hands out numbers.
 pub trait Ports {
-    /// Opens an even port for RTP and the odd one above it for RTCP; gives the even one. `None`
-    /// when all are taken.
-    fn open(&mut self, interface: usize, owner: &PortOwner) -> Option<u16>;
+    /// Opens an even port for RTP and the odd one above it for RTCP; gives the even one.
+    ///
+    /// # Errors
+    /// When all are taken, or the system refuses to give any.
+    fn open(&mut self, interface: usize, owner: &PortOwner) -> Result<u16, OpenError>;
 
     /// Closes a pair.
     fn close(&mut self, interface: usize, rtp_port: u16);
+}
+
+/// Why no pair could be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenError {
+    /// Every pair of the range is in use, by us or by others.
+    Exhausted,
+    /// The system refused for another reason: descriptors, memory, an address that is not here.
+    System(std::io::ErrorKind),
+}
+
+/// What a try to open a pair gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// It is open.
+    Opened,
+    /// Someone else has it: try the next.
+    Taken,
+    /// Trying others is of no use.
+    GiveUp(std::io::ErrorKind),
 }
 
 /// Whose ports are opened.
@@ -50,17 +72,26 @@ impl PairRange {
         Self { free, taken: HashSet::new() }
     }
 
-    /// The next free pair that `usable` accepts; those it refuses go to the end of the line.
-    pub fn take(&mut self, mut usable: impl FnMut(u16) -> bool) -> Option<u16> {
+    /// The next free pair that `probe` opens; those that others hold go to the end of the line.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn take(&mut self, mut probe: impl FnMut(u16) -> Probe) -> Result<u16, OpenError> {
         for _ in 0..self.free.len() {
-            let port = self.free.pop_front()?;
-            if usable(port) {
-                self.taken.insert(port);
-                return Some(port);
+            let Some(port) = self.free.pop_front() else { break };
+            match probe(port) {
+                Probe::Opened => {
+                    self.taken.insert(port);
+                    return Ok(port);
+                }
+                Probe::Taken => self.free.push_back(port),
+                Probe::GiveUp(why) => {
+                    self.free.push_front(port);
+                    return Err(OpenError::System(why));
+                }
             }
-            self.free.push_back(port);
         }
-        None
+        Err(OpenError::Exhausted)
     }
 
     /// Gives a pair back.
@@ -103,10 +134,11 @@ impl NumberedPorts {
 }
 
 impl Ports for NumberedPorts {
-    fn open(&mut self, interface: usize, owner: &PortOwner) -> Option<u16> {
-        let port = self.ranges.get_mut(interface)?.take(|_| true)?;
+    fn open(&mut self, interface: usize, owner: &PortOwner) -> Result<u16, OpenError> {
+        let range = self.ranges.get_mut(interface).ok_or(OpenError::Exhausted)?;
+        let port = range.take(|_| Probe::Opened)?;
         self.owners.push((interface, port, owner.clone()));
-        Some(port)
+        Ok(port)
     }
 
     fn close(&mut self, interface: usize, rtp_port: u16) {
@@ -123,15 +155,20 @@ mod tests {
 
     #[test]
     fn pairs_are_even_within_the_range_and_rest_after_use() {
+        let (opened, taken) = (|_| Probe::Opened, Err(OpenError::Exhausted));
         let mut range = PairRange::new(10_001, 10_007);
-        assert_eq!(range.take(|_| true), Some(10_002));
+        assert_eq!(range.take(opened), Ok(10_002));
         range.give_back(10_002);
-        assert_eq!(range.take(|p| p != 10_004), Some(10_006), "10004 was refused");
-        assert_eq!(range.take(|_| true), Some(10_002));
-        assert_eq!(range.take(|_| true), Some(10_004));
-        assert_eq!(range.take(|_| true), None);
+        let refuse_one = |p| if p == 10_004 { Probe::Taken } else { Probe::Opened };
+        assert_eq!(range.take(refuse_one), Ok(10_006));
+        let give_up = |_| Probe::GiveUp(std::io::ErrorKind::OutOfMemory);
+        let why = OpenError::System(std::io::ErrorKind::OutOfMemory);
+        assert_eq!(range.take(give_up), Err(why));
+        assert_eq!(range.take(opened), Ok(10_002));
+        assert_eq!(range.take(opened), Ok(10_004));
+        assert_eq!(range.take(opened), taken);
         assert_eq!(range.in_use(), 3);
-        assert_eq!(PairRange::new(65_534, 65_535).take(|_| true), Some(65_534));
-        assert_eq!(PairRange::new(7, 7).take(|_| true), None);
+        assert_eq!(PairRange::new(65_534, 65_535).take(opened), Ok(65_534));
+        assert_eq!(PairRange::new(7, 7).take(opened), taken);
     }
 }

@@ -39,14 +39,13 @@ impl Relay {
     /// event on and return.
     ///
     /// # Errors
-    /// When a thread or epoll cannot be made, or no interface is configured.
+    /// When a thread or epoll cannot be made, or the interfaces cannot serve.
     pub fn start(
         config: Config,
         on_event: impl Fn(RelayEvent) + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        if config.interfaces.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no relay interface"));
-        }
+        check(&config)?;
+        raise_file_limit();
         let certificate = Certificate::generate().map_err(io::Error::other)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = if config.threads == 0 { cores } else { config.threads };
@@ -56,14 +55,16 @@ impl Relay {
         let control = Control::new(config, ports, certificate, Box::new(OsEntropy));
         let control = Arc::new(Mutex::new(control));
         let on_event: Arc<dyn Fn(RelayEvent) + Send + Sync> = Arc::new(on_event);
-        let mut threads = Vec::new();
-        for (n, worker) in workers.iter().enumerate() {
-            let (worker, control) = (Arc::clone(worker), Arc::clone(&control));
+        // From here on an early return ends the threads that were started.
+        let mut inner = Inner { control, workers, threads: Vec::new() };
+        for (n, worker) in inner.workers.iter().enumerate() {
+            let (worker, control) = (Arc::clone(worker), Arc::clone(&inner.control));
             let on_event = Arc::clone(&on_event);
             let body = move || worker.run(&control, &*on_event);
-            threads.push(std::thread::Builder::new().name(format!("relay-{n}")).spawn(body)?);
+            let thread = std::thread::Builder::new().name(format!("relay-{n}")).spawn(body)?;
+            inner.threads.push(thread);
         }
-        Ok(Self { inner: Arc::new(Inner { control, workers, threads }) })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Takes an offer from one side and writes the one for the other. Repeatable.
@@ -135,6 +136,30 @@ pub enum Reply {
     Sdp(Bytes),
     /// The figures; `None` when there is no such session.
     Stats(Option<SessionStats>),
+}
+
+/// What SDP would carry must be an address.
+fn check(config: &Config) -> io::Result<()> {
+    let refuse = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    if config.interfaces.is_empty() {
+        return refuse("the relay has no interface".to_owned());
+    }
+    match config.interfaces.iter().find(|i| i.advertised().is_unspecified()) {
+        Some(i) => refuse(format!("relay interface {} must advertise an address", i.name)),
+        None => Ok(()),
+    }
+}
+
+/// A call takes four descriptors, and the usual soft limit is 1,024: as many as we may.
+fn raise_file_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls get a pointer to a live `rlimit`; refusal leaves things as they were.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
 }
 
 struct Inner {

@@ -1,21 +1,21 @@
 //! Runs the phone engine on tokio: its link, its media sockets, its clock, its sound.
 
+use super::link::{LinkEvent, LinkTask};
+use super::pace::Pace;
 use super::sound::{FRAME, Sink, Source};
+use ::phone::{CallHandle, Link, Phone, PhoneEvent, PhoneOutput};
 use anyhow::{Context, Result, anyhow};
+use audio::level::LevelMeter;
 use bytes::Bytes;
-use net::{ClientTransport, Endpoint};
-use phone::{CallHandle, Link, Phone, PhoneEvent, PhoneOutput};
-use std::collections::{HashMap, VecDeque};
+use net::client::{ClientTransport, Endpoint};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
+use tokio::time::sleep_until;
 
-/// How long after a broken link the first attempt is made, and the longest wait.
-const RECONNECT_MIN: Duration = Duration::from_millis(500);
-const RECONNECT_MAX: Duration = Duration::from_secs(30);
 /// Media packets that may wait for the engine.
 const MEDIA_QUEUE: usize = 256;
 const PORT_ATTEMPTS: usize = 50;
@@ -23,24 +23,47 @@ const PORT_ATTEMPTS: usize = 50;
 /// A phone with everything it needs to work.
 pub struct Driver {
     pub phone: Phone,
-    endpoint: Endpoint,
-    link: Option<ClientTransport>,
-    reconnect: Option<Instant>,
-    failures: u32,
-    sockets: HashMap<CallHandle, Sockets>,
+    link: LinkTask,
+    /// The present connection: its facts and its way out.
+    connected: Option<(Link, mpsc::Sender<Bytes>)>,
+    sockets: BTreeMap<CallHandle, Sockets>,
     media: (mpsc::Sender<Packet>, mpsc::Receiver<Packet>),
-    source: Source,
-    sink: Sink,
-    tick: Interval,
+    sound: Sound,
+    pace: Pace,
+    /// Calls that were answered and are not over.
+    answered: BTreeSet<CallHandle>,
     /// The call that has the microphone and the loudspeaker.
     pub talking: Option<CallHandle>,
     events: VecDeque<PhoneEvent>,
 }
 
+/// What is said and heard, and how loud.
+pub struct Sound {
+    pub source: Source,
+    pub sink: Sink,
+    /// Silence is sent instead of what the source says.
+    pub muted: bool,
+    pub said: LevelMeter,
+    pub heard: LevelMeter,
+}
+
+/// Something the driver's owner should know.
+#[derive(Debug)]
+pub enum Happened {
+    /// The engine says.
+    Event(PhoneEvent),
+    /// The link stands.
+    LinkUp,
+    /// The link is down; tried again by itself.
+    LinkDown(String),
+    /// Twenty milliseconds passed.
+    Tick,
+}
+
 struct Sockets {
     rtp: Arc<UdpSocket>,
     rtcp: Arc<UdpSocket>,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
+    tasks: [tokio::task::JoinHandle<()>; 2],
 }
 
 struct Packet {
@@ -49,113 +72,100 @@ struct Packet {
     bytes: Bytes,
 }
 
-/// Something the driver's owner should know.
-pub enum Happened {
-    /// The engine says.
-    Event(PhoneEvent),
-    /// The link is down; tried again by itself.
-    LinkDown(String),
-    /// Twenty milliseconds passed.
-    Tick,
-}
-
 impl Driver {
-    /// Connects once; a first failure is an error to show, later ones are retried.
-    pub async fn connect(
-        phone: Phone,
-        endpoint: Endpoint,
-        source: Source,
-        sink: Sink,
-    ) -> Result<Self> {
-        let link = ClientTransport::connect(endpoint.clone()).await?;
-        let mut tick = interval(Duration::from_millis(20));
-        tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        let mut driver = Self {
+    /// Goes on from a first connection; when it breaks, it is made again.
+    pub fn start(phone: Phone, endpoint: Endpoint, link: ClientTransport, sound: Sound) -> Self {
+        Self {
             phone,
-            endpoint,
-            link: None,
-            reconnect: None,
-            failures: 0,
-            sockets: HashMap::new(),
+            link: LinkTask::start(endpoint, link),
+            connected: None,
+            sockets: BTreeMap::new(),
             media: mpsc::channel(MEDIA_QUEUE),
-            source,
-            sink,
-            tick,
+            sound,
+            pace: Pace::new(Instant::now()),
+            answered: BTreeSet::new(),
             talking: None,
             events: VecDeque::new(),
-        };
-        driver.link_up(link).await;
-        Ok(driver)
+        }
     }
 
     /// Calls somebody.
+    ///
+    /// # Errors
+    /// Not connected, no free ports, or a target the engine refuses.
     pub async fn call(&mut self, target: &str) -> Result<CallHandle> {
-        let sockets = self.bind().await?;
-        let local = sockets.0.local_addr()?;
-        let call = self.phone.call(Instant::now(), target, local)?;
-        self.adopt(call, sockets);
+        let (rtp, rtcp) = self.bind().await?;
+        let call = self.phone.call(Instant::now(), target, rtp.local_addr()?)?;
+        self.adopt(call, rtp, rtcp);
         self.talking = Some(call);
-        self.flush().await;
+        self.flush();
         Ok(call)
     }
 
     /// Answers a ringing call.
+    ///
+    /// # Errors
+    /// Not connected, no free ports, or no media both sides can use.
     pub async fn answer(&mut self, call: CallHandle) -> Result<()> {
-        let sockets = self.bind().await?;
-        let local = sockets.0.local_addr()?;
-        let answered = self.phone.answer(Instant::now(), call, local);
+        let (rtp, rtcp) = self.bind().await?;
+        let answered = self.phone.answer(Instant::now(), call, rtp.local_addr()?);
         if answered.is_ok() {
-            self.adopt(call, sockets);
+            self.adopt(call, rtp, rtcp);
             self.talking = Some(call);
         }
-        self.flush().await;
+        self.flush();
         Ok(answered?)
     }
 
-    /// Runs until something happens that the owner should know.
+    /// Runs until something happens that the owner should know. Safe to cancel.
+    ///
+    /// # Errors
+    /// The recording cannot be written.
     pub async fn next(&mut self) -> Result<Happened> {
         loop {
-            self.flush().await;
+            self.flush();
             if let Some(event) = self.events.pop_front() {
                 self.note(&event);
                 return Ok(Happened::Event(event));
             }
             let timeout = self.phone.poll_timeout();
             tokio::select! {
-                received = receive(&mut self.link) => {
-                    if let Some(down) = self.received(received) {
-                        return Ok(Happened::LinkDown(down));
+                event = self.link.next() => {
+                    if let Some(happened) = self.link_event(event) {
+                        return Ok(happened);
                     }
                 }
                 Some(packet) = self.media.1.recv() => {
                     let now = Instant::now();
                     self.phone.handle_media(now, packet.call, packet.from, &packet.bytes);
                 }
-                _ = self.tick.tick() => {
-                    self.sound()?;
+                () = sleep_until(self.pace.next().into()) => {
+                    self.pace.beat(Instant::now());
+                    self.exchange()?;
                     return Ok(Happened::Tick);
                 }
                 () = until(timeout) => self.phone.handle_timeout(Instant::now()),
-                () = until(self.reconnect) => self.try_again().await,
             }
         }
     }
 
     /// The last words: what the engine still wants sent, and the recording's end.
+    ///
+    /// # Errors
+    /// The recording cannot be written.
     pub async fn finish(mut self) -> Result<()> {
-        self.flush().await;
-        self.sink.finish()?;
-        if let Some(link) = self.link.take() {
-            link.close().await;
-        }
-        Ok(())
+        self.flush();
+        self.connected = None;
+        let finished = self.sound.sink.finish();
+        self.link.finish().await;
+        finished
     }
 
-    /// Sends what the engine wants sent; keeps its events.
-    pub async fn flush(&mut self) {
+    /// Queues what the engine wants sent; keeps its events.
+    pub fn flush(&mut self) {
         while let Some(output) = self.phone.poll_output() {
             match output {
-                PhoneOutput::SendSip(bytes) => self.send_sip(bytes).await,
+                PhoneOutput::SendSip(bytes) => self.send_sip(bytes),
                 PhoneOutput::SendMedia { call, to, bytes, rtcp } => {
                     if let Some(sockets) = self.sockets.get(&call) {
                         let socket = if rtcp { &sockets.rtcp } else { &sockets.rtp };
@@ -168,96 +178,89 @@ impl Driver {
         }
     }
 
+    /// Whether the call was answered and is not over.
+    pub fn is_answered(&self, call: CallHandle) -> bool {
+        self.answered.contains(&call)
+    }
+
+    /// The sound, to mute it and to look at its levels.
+    pub fn sound(&mut self) -> &mut Sound {
+        &mut self.sound
+    }
+
     fn note(&mut self, event: &PhoneEvent) {
-        if let PhoneEvent::Ended { call, .. } = event {
-            if let Some(sockets) = self.sockets.remove(call) {
-                sockets.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        match event {
+            PhoneEvent::Answered { call, .. } => {
+                self.answered.insert(*call);
             }
-            if self.talking == Some(*call) {
-                self.talking = None;
+            PhoneEvent::Ended { call, .. } => {
+                self.answered.remove(call);
+                self.sockets.remove(call);
+                self.talking = self.talking.filter(|talking| talking != call);
             }
+            _ => {}
         }
     }
 
-    async fn send_sip(&mut self, bytes: Bytes) {
-        let Some(link) = self.link.as_mut() else { return };
-        if let Err(error) = link.send(bytes).await {
-            tracing::info!(%error, "link lost");
-            self.link_down();
+    fn send_sip(&mut self, bytes: Bytes) {
+        let Some((_, send)) = &self.connected else { return };
+        if send.try_send(bytes).is_err() {
+            // Stalled or gone. Without its sender the link's task closes it and connects anew.
+            self.connected = None;
         }
     }
 
-    fn received(&mut self, received: Result<Option<Bytes>, net::NetError>) -> Option<String> {
-        match received {
-            Ok(Some(bytes)) => {
-                self.phone.handle_sip(Instant::now(), bytes);
+    fn link_event(&mut self, event: LinkEvent) -> Option<Happened> {
+        let now = Instant::now();
+        match event {
+            LinkEvent::Up { facts, send } => {
+                self.connected = Some((facts, send));
+                self.phone.handle_link_up(now, facts);
+                Some(Happened::LinkUp)
+            }
+            LinkEvent::Message(bytes) => {
+                self.phone.handle_sip(now, bytes);
                 None
             }
-            Ok(None) => {
-                self.link_down();
-                Some("the server closed the connection".into())
-            }
-            Err(error) => {
-                self.link_down();
-                Some(error.to_string())
+            LinkEvent::Down(why) => {
+                self.connected = None;
+                self.phone.handle_link_down(now);
+                Some(Happened::LinkDown(why))
             }
         }
     }
 
-    async fn link_up(&mut self, link: ClientTransport) {
-        let facts = Link {
-            transport: link.transport(),
-            local: link.local_addr(),
-            server: link.peer_addr(),
-        };
-        self.failures = 0;
-        self.reconnect = None;
-        self.link = Some(link);
-        self.phone.handle_link_up(Instant::now(), facts);
-        self.flush().await;
-    }
-
-    fn link_down(&mut self) {
-        self.link = None;
-        let wait = (RECONNECT_MIN * 2_u32.pow(self.failures.min(6))).min(RECONNECT_MAX);
-        self.failures += 1;
-        self.reconnect = Some(Instant::now() + wait);
-        self.phone.handle_link_down(Instant::now());
-    }
-
-    async fn try_again(&mut self) {
-        self.reconnect = None;
-        match ClientTransport::connect(self.endpoint.clone()).await {
-            Ok(link) => self.link_up(link).await,
-            Err(error) => {
-                tracing::info!(%error, "not connected yet");
-                self.link_down();
-            }
-        }
-    }
-
-    /// Twenty milliseconds of sound each way.
-    fn sound(&mut self) -> Result<()> {
+    /// Twenty milliseconds of sound each way. Said and recorded is only what both sides share: from
+    /// the answer on. Before it, early media is heard.
+    fn exchange(&mut self) -> Result<()> {
         let Some(call) = self.talking else { return Ok(()) };
         let now = Instant::now();
+        let answered = self.is_answered(call);
         let mut frame = [0; FRAME];
-        if self.phone.is_talking(call) {
-            self.source.read(&mut frame);
+        if answered {
+            self.sound.source.read(&mut frame);
+            if self.sound.muted {
+                frame.fill(0);
+            }
+            self.sound.said.update(&frame);
             self.phone.capture(now, call, &frame);
         }
         self.phone.play(now, call, &mut frame);
-        if self.phone.is_talking(call) {
-            self.sink.write(&frame)?;
+        self.sound.heard.update(&frame);
+        if answered || self.sound.sink.is_live() {
+            self.sound.sink.write(&frame)?;
         }
         Ok(())
     }
 
     /// An even port for RTP and the next for RTCP, on the link's address.
     async fn bind(&self) -> Result<(UdpSocket, UdpSocket)> {
-        let ip = self.link.as_ref().map(|l| l.local_addr().ip());
+        let ip = self.connected.as_ref().map(|(facts, _)| facts.local.ip());
         let ip: IpAddr = ip.ok_or_else(|| anyhow!("not connected to the server"))?;
         for _ in 0..PORT_ATTEMPTS {
-            let rtp = UdpSocket::bind((ip, 0)).await.context("no media port")?;
+            let rtp = UdpSocket::bind((ip, 0))
+                .await
+                .with_context(|| format!("no media port on {ip}"))?;
             let port = rtp.local_addr()?.port();
             if port % 2 == 0
                 && let Ok(rtcp) = UdpSocket::bind((ip, port + 1)).await
@@ -268,12 +271,24 @@ impl Driver {
         Err(anyhow!("no pair of free media ports on {ip}"))
     }
 
-    fn adopt(&mut self, call: CallHandle, (rtp, rtcp): (UdpSocket, UdpSocket)) {
+    fn adopt(&mut self, call: CallHandle, rtp: UdpSocket, rtcp: UdpSocket) {
         let (rtp, rtcp) = (Arc::new(rtp), Arc::new(rtcp));
-        let tasks = [&rtp, &rtcp].map(|socket| {
-            tokio::spawn(pump(Arc::clone(socket), call, self.media.0.clone()))
-        });
-        self.sockets.insert(call, Sockets { rtp, rtcp, tasks: tasks.into() });
+        let tasks = [&rtp, &rtcp]
+            .map(|socket| tokio::spawn(pump(Arc::clone(socket), call, self.media.0.clone())));
+        self.sockets.insert(call, Sockets { rtp, rtcp, tasks });
+    }
+}
+
+impl Sound {
+    /// Unmuted.
+    pub fn new(source: Source, sink: Sink) -> Self {
+        Self { source, sink, muted: false, said: LevelMeter::new(), heard: LevelMeter::new() }
+    }
+}
+
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
 
@@ -286,13 +301,6 @@ async fn pump(socket: Arc<UdpSocket>, call: CallHandle, to: mpsc::Sender<Packet>
         if to.send(Packet { call, from, bytes }).await.is_err() {
             return;
         }
-    }
-}
-
-async fn receive(link: &mut Option<ClientTransport>) -> Result<Option<Bytes>, net::NetError> {
-    match link {
-        Some(link) => link.recv().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -1,247 +1,207 @@
 //! `whimbrel phone --call | --answer`: one call without a screen, told as lines of JSON or text.
 
 use super::driver::{Driver, Happened};
+use super::report::{self, Outcome};
+use super::signals::Signals;
 use crate::cli::PhoneArgs;
-use crate::present::say;
-use anyhow::Result;
-use media::MediaStats;
-use phone::{CallHandle, Cause, PhoneEvent};
-use serde_json::{Value, json};
+use ::phone::{CallHandle, PhoneEvent};
+use anyhow::{Result, bail};
+use serde_json::json;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// After a BYE of ours: how long its answer is awaited.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// Attempts to register at all, before the account or its server is given up.
+const ATTEMPTS: u32 = 3;
+/// From the answer to the first DTMF digit, and from digit to digit.
+const FIRST_DIGIT: Duration = Duration::from_secs(1);
+const NEXT_DIGIT: Duration = Duration::from_millis(300);
 
-/// What the call came to, for the last line and the exit code.
-#[derive(Debug, Default)]
-struct Outcome {
-    answered: bool,
-    cause: Option<Cause>,
-    status: Option<u16>,
-    reason: String,
-    codec: String,
-    encrypted: bool,
-    registered: bool,
-    stats: Option<Box<MediaStats>>,
+/// One headless phone.
+struct Headless<'a> {
+    driver: Driver,
+    args: &'a PhoneArgs,
+    outcome: Outcome,
+    call: Option<CallHandle>,
+    attempts: u32,
+    digits: Digits,
 }
 
-/// Runs one headless phone to its end. True when the call was answered (or none was asked for and
-/// the registration held).
-pub async fn run(mut driver: Driver, args: &PhoneArgs, started: Instant) -> Result<bool> {
+/// Runs one headless phone to its end. True when what was asked for came about: the call was
+/// answered, or (with `--answer`) nobody called while the phone was registered.
+///
+/// # Errors
+/// Not registered, with what to do; or a recording that cannot be written.
+pub async fn run(driver: Driver, args: &PhoneArgs, started: Instant) -> Result<bool> {
+    let mut signals = Signals::listen()?;
     let deadline = args.seconds.map(|s| started + Duration::from_secs(s));
-    let mut outcome = Outcome::default();
-    let mut call: Option<CallHandle> = None;
-    let mut digits: Vec<char> = args.dtmf.as_deref().unwrap_or("").chars().collect();
-    digits.reverse();
-    let mut next_digit: Option<Instant> = None;
+    let digits = Digits::new(args.dtmf.as_deref().unwrap_or_default());
+    let outcome = Outcome::default();
+    let mut phone = Headless { driver, args, outcome, call: None, attempts: 0, digits };
     loop {
         let happened = tokio::select! {
-            happened = driver.next() => happened?,
-            () = stop(deadline) => break,
+            happened = phone.driver.next() => happened?,
+            () = signals.until(deadline) => break,
         };
+        if phone.handle(happened).await {
+            break;
+        }
+    }
+    phone.goodbye(&mut signals).await?;
+    let calling = args.call.is_some();
+    let Headless { driver, outcome, .. } = phone;
+    driver.finish().await?;
+    report::tell(args.json, &outcome.line(calling));
+    if let Some(complaint) = outcome.complaint(&args.account) {
+        bail!(complaint);
+    }
+    Ok(outcome.is_success(calling))
+}
+
+impl Headless<'_> {
+    /// True at the end.
+    async fn handle(&mut self, happened: Happened) -> bool {
         match happened {
             Happened::Event(event) => {
-                tell(args.json, &event);
-                outcome.note(&event);
-                match event {
-                    PhoneEvent::Registered { .. } if call.is_none() => {
-                        if let Some(target) = &args.call {
-                            call = Some(driver.call(target).await?);
-                        }
-                    }
-                    PhoneEvent::RegistrationFailed { retry: None, .. } => break,
-                    PhoneEvent::Incoming { call: incoming, .. } if call.is_none() => {
-                        if driver.answer(incoming).await.is_ok() {
-                            call = Some(incoming);
-                        }
-                    }
-                    PhoneEvent::Answered { .. } => {
-                        next_digit = Some(Instant::now() + Duration::from_secs(1));
-                    }
-                    PhoneEvent::Ended { call: ended, .. } if Some(ended) == call => break,
-                    _ => {}
-                }
+                self.tell(&event);
+                return self.react(event).await;
             }
-            Happened::LinkDown(why) => tell_line(args.json, json!({"event": "link-down", "reason": why})),
+            Happened::LinkDown(why) => {
+                report::tell(self.args.json, &json!({"event": "link-down", "reason": why}));
+            }
+            Happened::LinkUp => {}
             Happened::Tick => {
-                if let (Some(call), Some(at)) = (call, next_digit)
-                    && Instant::now() >= at
-                {
-                    next_digit = digits.pop().map(|digit| {
-                        // A digit the far side cannot take is told by the missing echo.
-                        let _ = driver.phone.dtmf(Instant::now(), call, digit);
-                        Instant::now() + Duration::from_millis(300)
-                    });
+                let now = Instant::now();
+                if let (Some(call), Some(digit)) = (self.call, self.digits.next(now)) {
+                    // A digit the far side cannot take shows in its silence.
+                    let _ = self.driver.phone.dtmf(now, call, digit);
                 }
             }
         }
+        false
     }
-    goodbye(&mut driver, call, args.json, &mut outcome).await?;
-    driver.finish().await?;
-    outcome.tell(args);
-    Ok(outcome.is_success(args))
-}
 
-/// Hangs up, unregisters, and waits a little for both to be heard.
-async fn goodbye(
-    driver: &mut Driver,
-    call: Option<CallHandle>,
-    json: bool,
-    outcome: &mut Outcome,
-) -> Result<()> {
-    let now = Instant::now();
-    if let Some(call) = call {
-        // The call may be over already.
-        let _ = driver.phone.hang_up(now, call);
-    }
-    driver.phone.unregister(now);
-    let end = now + GOODBYE;
-    loop {
-        tokio::select! {
-            happened = driver.next() => {
-                if let Happened::Event(event) = happened? {
-                    tell(json, &event);
-                    outcome.note(&event);
-                    if matches!(event, PhoneEvent::Unregistered) {
-                        return Ok(());
-                    }
-                }
-            }
-            () = stop(Some(end)) => return Ok(()),
-        }
-    }
-}
-
-async fn stop(at: Option<Instant>) {
-    let timed = async {
-        match at {
-            Some(at) => tokio::time::sleep_until(at.into()).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = timed => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-}
-
-impl Outcome {
-    fn note(&mut self, event: &PhoneEvent) {
+    async fn react(&mut self, event: PhoneEvent) -> bool {
         match event {
-            PhoneEvent::Registered { .. } => self.registered = true,
-            PhoneEvent::RegistrationFailed { status, reason, .. } => {
-                self.status = Some(*status);
-                self.reason.clone_from(reason);
+            PhoneEvent::Registered { .. } => match (&self.args.call, self.call) {
+                (Some(target), None) => {
+                    let placed = self.driver.call(target).await;
+                    self.call = placed.as_ref().ok().copied();
+                    placed.map_err(|error| self.outcome.failed(format!("{error:#}"))).is_err()
+                }
+                _ => false,
+            },
+            PhoneEvent::RegistrationFailed { retry, .. } => {
+                self.attempts += 1;
+                let lost = !self.outcome.registered && self.attempts >= ATTEMPTS;
+                self.call.is_none() && (retry.is_none() || lost)
             }
-            PhoneEvent::Answered { codec, encrypted, .. } => {
-                self.answered = true;
-                self.codec.clone_from(codec);
-                self.encrypted = *encrypted;
+            PhoneEvent::Incoming { call, .. } => {
+                self.take(call).await;
+                false
             }
-            PhoneEvent::Ended { cause, status, reason, stats, .. } => {
-                self.cause = Some(*cause);
-                self.status = *status;
-                self.reason.clone_from(reason);
-                self.stats.clone_from(stats);
+            PhoneEvent::Answered { .. } => {
+                self.digits.start(Instant::now());
+                false
             }
-            _ => {}
+            PhoneEvent::Ended { call, .. } => self.call == Some(call),
+            _ => false,
         }
     }
 
-    fn is_success(&self, args: &PhoneArgs) -> bool {
-        match args.call {
-            Some(_) => self.answered,
-            None => self.registered,
+    /// Answers the first call; a second one is declined.
+    async fn take(&mut self, call: CallHandle) {
+        if self.args.answer && self.call.is_none() {
+            self.call = Some(call);
+            if let Err(error) = self.driver.answer(call).await {
+                tracing::warn!("the call cannot be answered: {error:#}");
+                // When the engine refused, the call is over already and says so itself.
+                let _ = self.driver.phone.hang_up(Instant::now(), call);
+            }
+        } else {
+            // It may have ended in this very moment.
+            let _ = self.driver.phone.reject(Instant::now(), call);
         }
     }
 
-    fn tell(&self, args: &PhoneArgs) {
-        let result = match (self.answered, self.registered) {
-            (true, _) => "answered",
-            (false, true) if args.call.is_some() => "failed",
-            (false, true) => "no-call",
-            (false, false) => "not-registered",
+    /// Hangs up, unregisters, and waits a little for both to be heard.
+    async fn goodbye(&mut self, signals: &mut Signals) -> Result<()> {
+        let now = Instant::now();
+        if let Some(call) = self.call {
+            // The call may be over already.
+            let _ = self.driver.phone.hang_up(now, call);
+        }
+        let registered = self.driver.phone.is_registered();
+        self.driver.phone.unregister(now);
+        let end = Some(now + GOODBYE);
+        let mut waits = registered;
+        loop {
+            let happened = tokio::select! {
+                happened = self.driver.next() => happened?,
+                () = signals.until(end) => return Ok(()),
+            };
+            match happened {
+                Happened::Event(event) => {
+                    self.tell(&event);
+                    waits &= !matches!(event, PhoneEvent::Unregistered);
+                }
+                Happened::LinkDown(_) => waits = false,
+                Happened::Tick if !waits => return Ok(()),
+                Happened::Tick | Happened::LinkUp => {}
+            }
+        }
+    }
+
+    fn tell(&mut self, event: &PhoneEvent) {
+        let ours = match event {
+            PhoneEvent::Answered { call, .. } | PhoneEvent::Ended { call, .. } => {
+                self.call == Some(*call)
+            }
+            _ => false,
         };
-        let line = json!({
-            "event": "result",
-            "result": result,
-            "registered": self.registered,
-            "answered": self.answered,
-            "cause": self.cause.map(Cause::as_str),
-            "status": self.status,
-            "reason": self.reason,
-            "codec": self.codec,
-            "encrypted": self.encrypted,
-            "quality": self.stats.as_deref().map(quality),
-        });
-        tell_line(args.json, line);
+        self.outcome.note(event, ours);
+        report::tell(self.args.json, &report::event_line(event));
     }
 }
 
-/// The figures of a call's media as JSON.
-pub fn quality(stats: &MediaStats) -> Value {
-    json!({
-        "packets_sent": stats.packets_sent,
-        "packets_received": stats.packets_received,
-        "lost": stats.lost,
-        "jitter_ms": round(stats.jitter_ms),
-        "rtt_ms": stats.rtt_ms.map(round),
-        "delay_ms": round(stats.delay_ms),
-        "concealed_ms": stats.concealed_ms,
-        "level_dbov": round(f64::from(stats.level_dbov)),
-    })
+/// DTMF digits that go out one after the other.
+struct Digits {
+    rest: VecDeque<char>,
+    due: Option<Instant>,
 }
 
-fn round(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
-}
-
-fn tell(as_json: bool, event: &PhoneEvent) {
-    let line = match event {
-        PhoneEvent::Registered { expires } => {
-            json!({"event": "registered", "expires_s": expires.as_secs()})
-        }
-        PhoneEvent::Unregistered => json!({"event": "unregistered"}),
-        PhoneEvent::RegistrationFailed { status, reason, retry } => json!({
-            "event": "registration-failed", "status": status, "reason": reason,
-            "retry_s": retry.map(|r| r.as_secs()),
-        }),
-        PhoneEvent::Incoming { call, from, display_name } => json!({
-            "event": "incoming", "call": call.0, "from": from, "name": display_name,
-        }),
-        PhoneEvent::Ringing { call } => json!({"event": "ringing", "call": call.0}),
-        PhoneEvent::EarlyMedia { call } => json!({"event": "early-media", "call": call.0}),
-        PhoneEvent::Answered { call, codec, encrypted } => json!({
-            "event": "answered", "call": call.0, "codec": codec, "encrypted": encrypted,
-        }),
-        PhoneEvent::Held { call, held } => json!({"event": "held", "call": call.0, "held": held}),
-        PhoneEvent::HeldByPeer { call, held } => {
-            json!({"event": "held-by-peer", "call": call.0, "held": held})
-        }
-        PhoneEvent::Dtmf { call, digit } => {
-            json!({"event": "dtmf", "call": call.0, "digit": digit.to_string()})
-        }
-        PhoneEvent::Ended { call, cause, status, reason, .. } => json!({
-            "event": "ended", "call": call.0, "cause": cause.as_str(), "status": status,
-            "reason": reason,
-        }),
-    };
-    tell_line(as_json, line);
-}
-
-fn tell_line(as_json: bool, line: Value) {
-    if as_json {
-        say(&line.to_string());
-        return;
+impl Digits {
+    fn new(digits: &str) -> Self {
+        Self { rest: digits.chars().collect(), due: None }
     }
-    let Value::Object(fields) = line else { return };
-    let event = fields.get("event").and_then(Value::as_str).unwrap_or_default().to_string();
-    let rest = fields
-        .iter()
-        .filter(|(key, value)| *key != "event" && !value.is_null())
-        .map(|(key, value)| match value {
-            Value::String(text) => format!("{key}={text}"),
-            other => format!("{key}={other}"),
-        });
-    say(format!("{event} {}", rest.collect::<Vec<_>>().join(" ")).trim_end());
+
+    fn start(&mut self, now: Instant) {
+        self.due = Some(now + FIRST_DIGIT);
+    }
+
+    fn next(&mut self, now: Instant) -> Option<char> {
+        self.due.filter(|due| *due <= now)?;
+        self.due = Some(now + NEXT_DIGIT);
+        self.rest.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_go_out_once_each_after_the_answer() {
+        let t0 = sansio::testing::epoch();
+        let at = |ms| t0 + Duration::from_millis(ms);
+        let mut digits = Digits::new("1#");
+        assert_eq!(digits.next(at(5000)), None);
+        digits.start(t0);
+        assert_eq!(digits.next(at(980)), None);
+        assert_eq!(digits.next(at(1000)), Some('1'));
+        assert_eq!(digits.next(at(1020)), None);
+        assert_eq!(digits.next(at(1300)), Some('#'));
+        assert_eq!(digits.next(at(2000)), None);
+    }
 }

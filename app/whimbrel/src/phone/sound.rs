@@ -37,7 +37,7 @@ pub enum Sink {
 pub struct Recorder {
     file: BufWriter<File>,
     path: PathBuf,
-    samples: u32,
+    samples: u64,
 }
 
 impl Source {
@@ -45,11 +45,12 @@ impl Source {
     /// phone is not headless.
     pub fn from_args(args: &PhoneArgs, headless: bool) -> Result<Self> {
         if let Some(path) = &args.play {
-            let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+            let bytes = std::fs::read(path)
+                .with_context(|| format!("--play {}: the file cannot be read", path.display()))?;
             let wav = Wav::parse(&bytes).map_err(|e| {
-                anyhow!("{}: {e}; give --play a 16-bit PCM WAV file", path.display())
+                anyhow!("--play {}: {e}; give a 16-bit PCM WAV file", path.display())
             })?;
-            let samples = wav.to_mono(RATE).map_err(|e| anyhow!("{}: {e}", path.display()))?;
+            let samples = wav.to_mono(RATE).map_err(|e| anyhow!("--play {}: {e}", path.display()))?;
             return Ok(Self::File { samples, at: 0 });
         }
         if let Some(hz) = args.tone {
@@ -103,6 +104,11 @@ impl Sink {
         }
     }
 
+    /// Whether somebody listens, before the answer too.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Card(_))
+    }
+
     /// Nothing more will come.
     pub fn finish(&mut self) -> Result<()> {
         match self {
@@ -115,7 +121,7 @@ impl Sink {
 impl Recorder {
     fn create(path: &Path) -> Result<Self> {
         let file = File::create(path)
-            .with_context(|| format!("{}: the recording cannot be made", path.display()))?;
+            .with_context(|| format!("--record {}: the recording cannot be made", path.display()))?;
         let mut file = BufWriter::new(file);
         file.write_all(&audio::wav::header(RATE, 1, 0))?;
         Ok(Self { file, path: path.into(), samples: 0 })
@@ -123,19 +129,26 @@ impl Recorder {
 
     fn write(&mut self, frame: &[i16; FRAME]) -> Result<()> {
         let bytes: Vec<u8> = frame.iter().flat_map(|s| s.to_le_bytes()).collect();
-        self.file.write_all(&bytes).with_context(|| self.path.display().to_string())?;
-        self.samples += FRAME as u32;
-        if self.samples.is_multiple_of(RATE) {
+        self.file.write_all(&bytes).with_context(|| {
+            format!("{}: the recording cannot be written", self.path.display())
+        })?;
+        self.samples += FRAME as u64;
+        if self.samples.is_multiple_of(u64::from(RATE)) {
             self.fix_header()?;
         }
         Ok(())
     }
 
     fn fix_header(&mut self) -> Result<()> {
-        self.file.seek(SeekFrom::Start(0))?;
-        self.file.write_all(&audio::wav::header(RATE, 1, self.samples * 2))?;
-        self.file.seek(SeekFrom::End(0))?;
-        self.file.flush().with_context(|| self.path.display().to_string())
+        // A format of 32 bits ends at four gigabytes, which is twelve hours.
+        let length = u32::try_from(self.samples * 2).unwrap_or(u32::MAX);
+        let fixed = self
+            .file
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| self.file.write_all(&audio::wav::header(RATE, 1, length)))
+            .and_then(|()| self.file.seek(SeekFrom::End(0)))
+            .and_then(|_| self.file.flush());
+        fixed.with_context(|| format!("{}: the recording cannot be written", self.path.display()))
     }
 }
 

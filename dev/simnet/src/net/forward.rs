@@ -19,6 +19,9 @@ impl Net {
     pub(super) fn send_packet(&mut self, host: usize, packet: Packet) {
         let slot = &self.hosts[host];
         let (wire, realm) = (slot.wire, slot.realm);
+        if slot.address != packet.from.ip() {
+            return self.undeliverable(&packet, Fate::NotItsAddress);
+        }
         self.cross(wire, Way::Out, Stop::Router(realm), packet);
     }
 

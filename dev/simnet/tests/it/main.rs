@@ -3,4 +3,6 @@
 mod determinism;
 mod links;
 mod nats;
+mod server;
+mod stories;
 mod streams;

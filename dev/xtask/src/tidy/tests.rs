@@ -78,6 +78,15 @@ fn the_clock_of_tests_stays_in_tests() {
 }
 
 #[test]
+fn the_core_of_a_role_reads_no_clock() {
+    let text = format!("{HEADER}fn f() {{\n    Instant::now();\n}}\n");
+    assert_eq!(rules("role/edge/src/core.rs", &text), ["role-clock"]);
+    assert!(rules("role/edge/src/shell.rs", &text).is_empty());
+    assert!(rules("role/relay/src/shell/worker.rs", &text).is_empty());
+    assert!(rules("platform/net/src/x.rs", &text).is_empty());
+}
+
+#[test]
 fn the_repository_stands_alone() {
     assert_eq!(rules("a.md", concat!("see ../sha", "red/x\n")), ["outside"]);
     assert_eq!(rules("a.toml", concat!("url = \"https://crates", ".io\"\n")), ["outside"]);

@@ -1,4 +1,4 @@
-use std::sync::mpsc::channel;
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use super::*;
@@ -36,7 +36,7 @@ fn at(secs: u64) -> WallTime {
 }
 
 fn write(spine: &Spine, event: Event) -> Result<u64, LogError> {
-    let (done, written) = channel();
+    let (done, written) = sync_channel(1);
     spine.emit_durable(at(9), event, move |r| done.send(r).unwrap());
     written.recv_timeout(Duration::from_secs(10)).unwrap()
 }

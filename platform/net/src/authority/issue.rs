@@ -25,6 +25,7 @@ const CA_LIFE: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// Life of a server certificate.
 const SERVER_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
 const NEW_AUTHORITY: &str = "restore it from a backup, or remove both ca.pem and ca.key to make a new authority (phones must then trust the new one)";
+const EXPIRED_AUTHORITY: &str = "check this machine's clock, or remove both ca.pem and ca.key to make a new authority (phones must then trust the new one)";
 
 /// An authority loaded from its folder.
 pub(crate) struct Authority {
@@ -45,7 +46,7 @@ impl Authority {
             create(&cert, &key, now)?;
         }
         let (loaded, _) = load::load(&cert, &key, NEW_AUTHORITY)?;
-        loaded.check_valid(&cert, now)?;
+        loaded.check_valid(&cert, now, EXPIRED_AUTHORITY)?;
         let cert_pem = read_pem(&cert, "authority certificate", NEW_AUTHORITY)?;
         let key_pem = read_pem(&key, "authority key", NEW_AUTHORITY)?;
         let bad = |path| garbled(path, "authority", NEW_AUTHORITY);
@@ -108,8 +109,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), NetError
 fn create(cert: &Path, key: &Path, now: WallTime) -> Result<(), NetError> {
     let mut params = CertificateParams::default();
     // The token tells two authorities apart that would otherwise bear one name.
-    params.distinguished_name =
-        distinguished(format!("Whimbrel authority {}", OsEntropy.token(8)));
+    params.distinguished_name = distinguished(format!("Whimbrel authority {}", OsEntropy.token(8)));
     (params.not_before, params.not_after) = life(now, CA_LIFE);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

@@ -13,7 +13,8 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use crate::error::NetError;
 use crate::tls::{garbled, provider, read_certificates, read_pem};
 
-pub(crate) const CHECK_FILES: &str = "name PEM files with the certificate chain and its private key";
+pub(crate) const CHECK_FILES: &str =
+    "name PEM files with the certificate chain and its private key";
 
 /// What is known of a loaded certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,14 +27,18 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Whether `now` is within its life; names the file if not.
-    pub(crate) fn check_valid(&self, path: &Path, now: WallTime) -> Result<(), NetError> {
-        let refuse = |state, remedy| {
-            Err(NetError::NotValidNow { path: path.to_owned(), state, remedy })
-        };
+    /// Whether `now` is within its life; names the file if not, and what to do once it has ended.
+    pub(crate) fn check_valid(
+        &self,
+        path: &Path,
+        now: WallTime,
+        remedy: &'static str,
+    ) -> Result<(), NetError> {
+        let refuse =
+            |state, remedy| Err(NetError::NotValidNow { path: path.to_owned(), state, remedy });
         if now >= self.not_after {
             let state = format!("expired on {}", date(self.not_after));
-            return refuse(state, "install a renewed certificate, or check this machine's clock");
+            return refuse(state, remedy);
         }
         if now < self.not_before {
             let state = format!("is not valid before {}", date(self.not_before));

@@ -89,4 +89,20 @@ mod tests {
         assert_eq!(folders, [Path::new("/run/user/7/whimbrel"), Path::new("/tmp/whimbrel-7")]);
         assert_eq!(folders_for(Some("".into()), Path::new("/tmp"), 7).len(), 1);
     }
+
+    #[test]
+    fn only_a_private_folder_is_written_and_believed() {
+        use sansio::Entropy;
+        use std::os::unix::fs::PermissionsExt;
+        let name = format!("net-publish-{}", crate::OsEntropy.token(8));
+        let folder = std::env::temp_dir().join(name);
+        let path = folder.join("5061.pem");
+        write(&folder, &path, b"pem").unwrap();
+        write(&folder, &path, b"newer").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"newer");
+        assert!(is_private(&folder));
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(!is_private(&folder) && write(&folder, &path, b"x").is_err());
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

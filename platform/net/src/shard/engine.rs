@@ -1,7 +1,7 @@
 //! The heart of a shard: gives inputs to the core and carries out what it asks for.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,13 +42,14 @@ pub(crate) struct Engine<C: ShardCore> {
     pub(crate) timer: Notify,
     pub(crate) deadline: Cell<Option<Instant>>,
     core: RefCell<C>,
-    streams: RefCell<HashMap<u64, Rc<Outbox>>>,
+    streams: RefCell<BTreeMap<u64, Rc<Outbox>>>,
     next_stream: Cell<u64>,
     reports: RefCell<VecDeque<(FlowId, CloseReason)>>,
     mail: Arc<[mpsc::Sender<Mail>]>,
     handles: Vec<ShardHandle<C::Note>>,
     drained: watch::Sender<bool>,
     draining: Cell<bool>,
+    failed: Arc<watch::Sender<bool>>,
 }
 
 /// What [`Engine::new`] needs besides the core.
@@ -63,6 +64,7 @@ pub(crate) struct Parts<N> {
     pub(crate) mail: Arc<[mpsc::Sender<Mail>]>,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) drained: watch::Sender<bool>,
+    pub(crate) failed: Arc<watch::Sender<bool>>,
 }
 
 impl<C: ShardCore> Engine<C> {
@@ -87,6 +89,7 @@ impl<C: ShardCore> Engine<C> {
             handles: parts.handles,
             drained: parts.drained,
             draining: Cell::new(false),
+            failed: parts.failed,
         }
     }
 
@@ -188,6 +191,7 @@ impl<C: ShardCore> Engine<C> {
     /// Gives the core one input and carries out all that follows from it.
     fn drive(&self, input: impl FnOnce(&mut C, Instant, WallTime)) {
         let (now, wall) = clock();
+        let _alarm = Alarm(&self.failed);
         self.udp.borrow_mut().set_now(now);
         let mut core = self.core.borrow_mut();
         input(&mut core, now, wall);
@@ -293,6 +297,18 @@ impl<C: ShardCore> Engine<C> {
             self.counters.dropped_mailbox.add(1);
         }
         sent
+    }
+}
+
+/// A panic of the core ends only the task it happened in; the shard would go on deaf. This raises
+/// [`super::Shards::failed`], so that the server ends rather than half-runs.
+pub(crate) struct Alarm<'a>(pub(crate) &'a watch::Sender<bool>);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.send_replace(true);
+        }
     }
 }
 

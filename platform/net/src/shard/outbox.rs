@@ -94,9 +94,14 @@ impl Outbox {
         self.queue.borrow().is_empty()
     }
 
-    /// Ready when there is something to write or an ending asked for.
-    pub(crate) fn poll_wanted(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_empty() || self.ending.get().is_some() {
+    /// Ready when the connection is to end now, or, if it is not writing anyway, when there is
+    /// something to write or to end after.
+    pub(crate) fn poll_wanted(&self, cx: &mut Context<'_>, writing: bool) -> Poll<()> {
+        let wanted = match self.ending.get() {
+            Some(Ending::Now(_)) => true,
+            ending => !writing && (ending.is_some() || !self.is_empty()),
+        };
+        if wanted {
             return Poll::Ready(());
         }
         self.register(cx);

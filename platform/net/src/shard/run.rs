@@ -9,13 +9,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sansio::{NodeId, Transport};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tokio_rustls::TlsAcceptor;
 
 use super::admission::{Admission, Permit};
-use super::engine::{Engine, Origin, Parts};
+use super::engine::{Alarm, Engine, Origin, Parts};
 use super::mail::Mail;
 use super::udp::{UdpPort, receive_loop};
 use super::udp_table::UdpTable;
@@ -33,6 +34,11 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// The rest after the system refused to accept (descriptors exhausted).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The kernel finds connections whose peer vanished in about twenty minutes: rarely enough not to
+/// wake a phone's radio, which keeps its flow alive itself (RFC 5626 §4.4).
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(15 * 60);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(60);
+const KEEPALIVE_RETRIES: u32 = 5;
 
 /// How far the shards' life has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,6 +80,7 @@ pub(crate) struct Seed<N> {
     pub(crate) note_end: mpsc::Receiver<N>,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) drained: watch::Sender<bool>,
+    pub(crate) failed: Arc<watch::Sender<bool>>,
 }
 
 /// Starts a shard's thread.
@@ -89,10 +96,13 @@ where
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let name = format!("shard-{}", seed.handle.shard);
+    let alarm = Arc::clone(&seed.failed);
     let body = move || {
+        let _alarm = Alarm(&alarm);
         let local = LocalSet::new();
         if let Err(error) = local.block_on(&runtime, run(seed, sockets, make)) {
             tracing::error!(%error, "shard could not take over its sockets");
+            alarm.send_replace(true);
         }
     };
     std::thread::Builder::new().name(name).spawn(body).map_err(failed)
@@ -184,6 +194,7 @@ fn build<C: ShardCore>(
         mail: seed.mail,
         phase: seed.phase,
         drained: seed.drained,
+        failed: seed.failed,
     };
     Ok((Rc::new(Engine::new(parts, core)), accepting, seed.mail_end, seed.note_end))
 }
@@ -231,7 +242,7 @@ async fn connection<C: ShardCore>(
 ) {
     // Without an address the peer is already gone.
     let (Ok(local), Ok(peer)) = (tcp.local_addr(), tcp.peer_addr()) else { return };
-    let _ = tcp.set_nodelay(true);
+    prepare(&tcp);
     let Some(acceptor) = acceptor else {
         let origin = Origin { transport: Transport::Tcp, local, peer };
         stream::serve(engine, tcp, origin).await;
@@ -249,6 +260,16 @@ async fn connection<C: ShardCore>(
         Err(_) => engine.counters.handshakes_failed.add(1),
     }
     drop(permit);
+}
+
+/// Neither option is vital: a connection works without them.
+fn prepare(tcp: &TcpStream) {
+    let _ = tcp.set_nodelay(true);
+    let probes = TcpKeepalive::new()
+        .with_time(KEEPALIVE_AFTER)
+        .with_interval(KEEPALIVE_EVERY)
+        .with_retries(KEEPALIVE_RETRIES);
+    let _ = SockRef::from(tcp).set_tcp_keepalive(&probes);
 }
 
 async fn mail_loop<C: ShardCore + 'static>(

@@ -28,10 +28,8 @@ where
 {
     let (flow, outbox) = engine.open_stream();
     let (reader, writer) = tokio::io::split(stream);
-    let limits = sip::Limits {
-        message_bytes_max: engine.limits.max_message,
-        ..sip::Limits::default()
-    };
+    let limits =
+        sip::Limits { message_bytes_max: engine.limits.max_message, ..sip::Limits::default() };
     let now = Instant::now();
     let mut connection = Connection {
         engine: &engine,
@@ -89,7 +87,7 @@ impl<C: ShardCore, S: AsyncRead + AsyncWrite> Connection<'_, C, S> {
                     Ok(n) => self.advance(n),
                     Err(_) => return CloseReason::Broken,
                 },
-                () = poll_fn(|cx| self.outbox.poll_wanted(cx)), if !writing => {}
+                () = poll_fn(|cx| self.outbox.poll_wanted(cx, writing)) => {}
                 () = alarm.as_mut() => {
                     if Instant::now() >= deadline {
                         return verdict;

@@ -97,28 +97,39 @@ pub(crate) async fn receive_loop<C: ShardCore>(
     batch: Rc<RefCell<RecvBatch>>,
 ) {
     let Some(Some(port)) = engine.ports.get(listener) else { return };
-    let origin = |peer| Origin { transport: Transport::Udp, local, peer };
     loop {
         if let Err(error) = port.socket.readable().await {
             tracing::error!(%local, %error, "UDP listener ended");
             return;
         }
-        let mut batch = batch.borrow_mut();
-        match port.socket.try_io(Interest::READABLE, || batch.recv(&port.socket)) {
-            Ok(_) => {
-                for (peer, datagram) in batch.iter() {
-                    handle_datagram(&engine, listener, origin(peer), datagram);
-                }
-                drop(batch);
-                engine.flush();
-                // Streams and timers get their turn between batches.
-                tokio::task::yield_now().await;
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            // Reports of earlier sends (port unreachable) surface here; they concern no datagram.
-            Err(error) => tracing::debug!(%local, %error, "UDP receive"),
+        if receive_batch(&engine, port, (listener, local), &mut batch.borrow_mut()) {
+            engine.flush();
+            // Streams and timers get their turn between batches.
+            tokio::task::yield_now().await;
         }
     }
+}
+
+/// Takes in what is waiting; false if nothing was.
+fn receive_batch<C: ShardCore>(
+    engine: &Engine<C>,
+    port: &UdpPort,
+    (listener, local): (usize, SocketAddr),
+    batch: &mut RecvBatch,
+) -> bool {
+    match port.socket.try_io(Interest::READABLE, || batch.recv(&port.socket)) {
+        Ok(_) => {
+            for (peer, datagram) in batch.iter() {
+                let origin = Origin { transport: Transport::Udp, local, peer };
+                handle_datagram(engine, listener, origin, datagram);
+            }
+            return true;
+        }
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+        // Reports of earlier sends (port unreachable) surface here; they concern no datagram.
+        Err(error) => tracing::debug!(%local, %error, "UDP receive"),
+    }
+    false
 }
 
 /// Sorts keep-alives and noise from messages by the first byte (RFC 3261 §7.5, RFC 7983).

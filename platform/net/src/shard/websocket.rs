@@ -10,7 +10,8 @@ use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use sansio::{FlowId, Transport};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::engine::{Engine, Origin};
@@ -24,6 +25,8 @@ use crate::ws;
 const PING_EVERY: Duration = Duration::from_secs(25);
 /// Silence, pongs included, after which the peer is taken for dead.
 const DEAD_AFTER: Duration = Duration::from_secs(65);
+/// How long closing in order may take.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Serves an adopted WebSocket to its end.
 pub(crate) async fn serve<C: ShardCore>(engine: Rc<Engine<C>>, mut adopted: Adopted) {
@@ -54,6 +57,7 @@ pub(crate) async fn serve<C: ShardCore>(engine: Rc<Engine<C>>, mut adopted: Adop
         begun,
     };
     let why = connection.run().await;
+    connection.say_goodbye(why).await;
     drop(connection);
     engine.stream_ended(flow, why);
     drop(permit);
@@ -99,6 +103,19 @@ impl<C: ShardCore> Connection<'_, C> {
                 }
             }
         }
+    }
+
+    /// A Close frame (RFC 6455 §7.4.1), for those who would read it.
+    async fn say_goodbye(&mut self, why: CloseReason) {
+        let code = match why {
+            CloseReason::PeerClosed => CloseCode::Normal,
+            CloseReason::Shutdown => CloseCode::Away,
+            CloseReason::TooLarge => CloseCode::Size,
+            CloseReason::Framing => CloseCode::Protocol,
+            _ => return,
+        };
+        let frame = CloseFrame { code, reason: "".into() };
+        let _ = tokio::time::timeout(GOODBYE, self.socket.close(Some(frame))).await;
     }
 
     /// Writes what it can, then reads: the next message, or why it is over.

@@ -159,7 +159,9 @@ fn starting_is_all_or_nothing_and_names_the_port_in_use() {
     let addr = taken.local_addr().unwrap();
     let error = start(addr).unwrap_err();
     let port = addr.port();
-    assert!(error.to_string().starts_with(&format!("port {port}/tcp on 127.0.0.1 is in use: stop")));
+    assert!(
+        error.to_string().starts_with(&format!("port {port}/tcp on 127.0.0.1 is in use: stop"))
+    );
     std::net::UdpSocket::bind(free).expect("the UDP port was given back");
 
     let config = ShardsConfig::new().listen("wan", Transport::Tls, any());
@@ -176,4 +178,16 @@ async fn a_second_server_does_not_share_the_first_ones_ports() {
         let error = Shards::<Note>::start::<Echo, _>(config, |_| unreachable!()).unwrap_err();
         assert!(matches!(error, NetError::PortInUse { .. }), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_core_that_panics_is_reported() {
+    let world = World::start(config(2));
+    let failed = world.shards.failed();
+    assert!(tokio::time::timeout(Duration::from_millis(20), world.shards.failed()).await.is_err());
+    world.note(1, Note::Panic);
+    tokio::time::timeout(PATIENCE, failed).await.unwrap();
+
+    let unborn = Shards::<Note>::start::<Echo, _>(config(1), |_| panic!("a bug at birth")).unwrap();
+    tokio::time::timeout(PATIENCE, unborn.failed()).await.unwrap();
 }

@@ -32,7 +32,8 @@ async fn a_slow_reader_is_closed_with_its_reason_and_others_go_on() {
     let flow = world.next_received().1.flow;
     let why = loop {
         let message = options("z9hG4bKb", 60_000);
-        let sent = world.shards.handle(0).unwrap().notify(Note::Transmit(Transmit::on(flow, message)));
+        let sent =
+            world.shards.handle(0).unwrap().notify(Note::Transmit(Transmit::on(flow, message)));
         assert_eq!(sent, Ok(()));
         world.note(0, Note::Text("next".to_owned()));
         match world.next() {
@@ -65,7 +66,7 @@ async fn a_stalled_reader_below_the_limit_is_closed_by_time() {
 
 #[tokio::test]
 async fn a_message_dribbled_without_end_and_a_silent_connection_are_closed() {
-    let world = world(Limits { message: Duration::from_millis(150), ..limits() });
+    let world = world(Limits { message: Duration::from_millis(400), ..limits() });
     let addr = world.addr(Transport::Tcp);
     let mut silent = TcpStream::connect(addr).await.unwrap();
     assert_eq!(world.next_closed().2, CloseReason::Dribble);
@@ -99,10 +100,7 @@ async fn an_oversized_message_and_one_without_length_close_the_connection() {
         (&b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 70000\r\n\r\n"[..], CloseReason::TooLarge),
         (&[b'a'; 80_000][..], CloseReason::TooLarge),
         (b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: x\r\n\r\n", CloseReason::Framing),
-        (
-            b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 1\r\nl: 2\r\n\r\n",
-            CloseReason::Framing,
-        ),
+        (b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 1\r\nl: 2\r\n\r\n", CloseReason::Framing),
     ] {
         let mut tcp = TcpStream::connect(addr).await.unwrap();
         let _ = tcp.write_all(bytes).await;
@@ -115,10 +113,8 @@ async fn an_oversized_message_and_one_without_length_close_the_connection() {
 #[tokio::test]
 async fn an_oversized_websocket_message_closes_it() {
     let world = world(Limits { max_message: 10_000, ..limits() });
-    let options_ = HttpOptions {
-        websockets: Some(world.shards.websocket_door()),
-        ..HttpOptions::default()
-    };
+    let options_ =
+        HttpOptions { websockets: Some(world.shards.websocket_door()), ..HttpOptions::default() };
     let handler = hyper::service::service_fn(|_| async {
         Ok::<_, std::convert::Infallible>(hyper::Response::new(String::new()))
     });

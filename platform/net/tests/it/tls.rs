@@ -63,21 +63,29 @@ async fn the_server_is_trusted_with_its_authority_under_its_names_only() {
 }
 
 #[tokio::test]
-async fn tls_1_1_is_refused_with_protocol_version() {
+async fn tls_1_1_and_cbc_suites_are_refused() {
     let secure = secure();
+    // RFC 8446 §6: an alert record, fatal, protocol_version or handshake_failure.
+    assert_eq!(hello(&secure, [3, 2], [0xc0, 0x2b]).await, [0x15, 2, 70]);
+    // TLS 1.2 with ECDHE-ECDSA-AES128-CBC-SHA only; with GCM instead the server goes on.
+    assert_eq!(hello(&secure, [3, 3], [0xc0, 0x09]).await, [0x15, 2, 40]);
+    assert_eq!(hello(&secure, [3, 3], [0xc0, 0x2b]).await[0], 0x16);
+}
+
+/// Sends a ClientHello of one version with one suite; record type and first bytes of the answer.
+async fn hello(secure: &Secure, version: [u8; 2], suite: [u8; 2]) -> [u8; 3] {
     let mut tcp = TcpStream::connect(secure.world.addr(Transport::Tls)).await.unwrap();
-    // A ClientHello of TLS 1.1: version 0x0302, 32 random bytes, no session, one suite, no compression.
-    let mut hello = vec![0x03, 0x02];
+    let mut hello = version.to_vec();
     hello.extend([7; 32]);
-    hello.extend([0, 0, 2, 0xc0, 0x13, 1, 0]);
-    let mut record = vec![0x16, 0x03, 0x01, 0, hello.len() as u8 + 4, 1, 0, 0, hello.len() as u8];
+    // No session, one suite, no compression; signature_algorithms, supported_groups, point formats.
+    hello.extend([0, 0, 2, suite[0], suite[1], 1, 0, 0, 22]);
+    hello.extend([0, 13, 0, 4, 0, 2, 4, 3, 0, 10, 0, 4, 0, 2, 0, 23, 0, 11, 0, 2, 1, 0]);
+    let mut record = vec![0x16, 3, 1, 0, hello.len() as u8 + 4, 1, 0, 0, hello.len() as u8];
     record.extend(hello);
     tcp.write_all(&record).await.unwrap();
-    let mut alert = Vec::new();
-    tcp.read_to_end(&mut alert).await.unwrap();
-    assert_eq!(alert[0], 0x15, "an alert record");
-    assert_eq!(&alert[5..], [2, 70], "fatal protocol_version (RFC 8446 §6)");
-    assert_eq!(secure.world.shards.stats().handshakes_failed, 1);
+    let mut answer = [0; 7];
+    tcp.read_exact(&mut answer).await.unwrap();
+    [answer[0], answer[5], answer[6]]
 }
 
 async fn handshake(

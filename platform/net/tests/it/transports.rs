@@ -159,3 +159,61 @@ async fn the_client_names_what_refused_it() {
     let error = ClientTransport::connect(Endpoint::new(Transport::Tcp, free)).await.unwrap_err();
     assert!(error.to_string().starts_with(&format!("cannot reach {free} over TCP")), "{error}");
 }
+
+#[tokio::test]
+async fn a_message_sent_along_with_the_upgrade_is_not_lost() {
+    let world = World::start(config(1));
+    let http = http(&world, None);
+    let mut tcp = TcpStream::connect(http.local_addr()).await.unwrap();
+    let mut bytes = b"GET /sip HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: sip\r\nSec-WebSocket-Version: 13\r\n\r\n".to_vec();
+    let message = options("z9hG4bKa", 0);
+    // A final binary frame masked with zeros (RFC 6455 §5.2).
+    bytes.extend([0x82, 0x80 | message.len() as u8, 0, 0, 0, 0]);
+    assert!(message.len() < 126);
+    bytes.extend_from_slice(&message);
+    tcp.write_all(&bytes).await.unwrap();
+    let (_, received) = world.next_received();
+    assert_eq!((received.message, received.transport), (message, Transport::Ws));
+}
+
+#[tokio::test]
+async fn ipv6_works_like_ipv4() {
+    let any6 = "[::1]:0".parse().unwrap();
+    let wanted = config(2).listen("lo6", Transport::Udp, any6).listen("lo6", Transport::Tcp, any6);
+    let world = World::start(wanted);
+    for (transport, addr) in world.shards.local_addrs().into_iter().filter(|(_, a)| a.is_ipv6()) {
+        exchange(&world, Endpoint::new(transport, addr)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_burst_of_datagrams_is_answered_whole_and_in_order() {
+    let world = World::start(config(1));
+    let endpoint = Endpoint::new(Transport::Udp, world.addr(Transport::Udp));
+    let mut client = ClientTransport::connect(endpoint).await.unwrap();
+    // The shard is held, so that the datagrams pile up and come in full batches.
+    world.note(0, crate::world::Note::Hold(std::time::Duration::from_millis(50)));
+    let requests: Vec<_> = (0..150).map(|n| options(&format!("z9hG4bK{n}"), 10)).collect();
+    for request in &requests {
+        client.send(request.clone()).await.unwrap();
+    }
+    for request in &requests {
+        assert_eq!(client.recv().await.unwrap(), Some(answer(request)));
+    }
+    assert_eq!(world.shards.stats().dropped_udp, 0);
+}
+
+#[tokio::test]
+async fn shutdown_closes_websockets_in_order() {
+    let world = World::start(config(1));
+    let http = http(&world, None);
+    let endpoint = Endpoint::new(Transport::Ws, http.local_addr());
+    let mut client = exchange(&world, endpoint).await;
+    // A keep-alive of CRLFs is a ping here and reaches nobody.
+    client.send(Bytes::from_static(b"\r\n\r\n")).await.unwrap();
+    let down = tokio::task::spawn_blocking(move || world.shards.shutdown());
+    assert_eq!(client.recv().await.unwrap(), None, "a Close frame, not a broken connection");
+    down.await.unwrap();
+    let refused = ClientTransport::connect(Endpoint::new(Transport::Ws, http.local_addr())).await;
+    assert!(refused.unwrap_err().to_string().contains("503"));
+}

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -22,7 +22,7 @@ pub enum Seen {
     Received(ShardId, Received),
     Closed(ShardId, FlowId, CloseReason),
     Note(ShardId, String),
-    Drain(ShardId),
+    Drain,
     Timeout(ShardId),
     Flow(Option<FlowId>),
 }
@@ -40,13 +40,15 @@ pub enum Note {
     Hold(Duration),
     /// Nothing is under way any more.
     Done,
+    /// A bug.
+    Panic,
 }
 
 /// Answers requests with `200`; everything else comes from notes.
 pub struct Echo {
     shard: ShardId,
     udp: UdpFlows,
-    seen: Sender<Seen>,
+    seen: SyncSender<Seen>,
     out: VecDeque<Transmit>,
     notes: VecDeque<(ShardId, Note)>,
     close: VecDeque<FlowId>,
@@ -80,6 +82,7 @@ impl ShardCore for Echo {
             }
             Note::Hold(time) => std::thread::sleep(time),
             Note::Done => self.busy = false,
+            Note::Panic => panic!("a bug in the core"),
         }
     }
 
@@ -89,7 +92,7 @@ impl ShardCore for Echo {
     }
 
     fn handle_drain(&mut self, _: Instant, _: WallTime) {
-        let _ = self.seen.send(Seen::Drain(self.shard));
+        let _ = self.seen.send(Seen::Drain);
     }
 
     fn is_drained(&self) -> bool {
@@ -143,7 +146,7 @@ impl World {
 
     /// `busy` cores are drained only when told [`Note::Done`].
     pub fn start_with(config: ShardsConfig, busy: bool) -> Self {
-        let (sender, seen) = channel();
+        let (sender, seen) = sync_channel(100_000);
         let sender = Mutex::new(sender);
         let shards = Shards::start(config, move |context: ShardContext<Note>| Echo {
             shard: context.shard,

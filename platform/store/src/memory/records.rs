@@ -140,6 +140,9 @@ impl State {
 
 fn close_record(record: &mut CallRecord, close: CallClose) {
     record.ended_at = Some(close.at);
+    if record.codecs.is_empty() {
+        record.codecs = close.codecs();
+    }
     record.cause = close.cause;
     record.status = close.status;
     record.caller = close.caller;

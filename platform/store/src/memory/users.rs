@@ -91,6 +91,11 @@ impl Users for MemoryStore {
         ready(Ok(found))
     }
 
+    fn user_by_id(&self, id: UserId) -> Reply<'_, Option<User>> {
+        let found = self.lock().users.values().find(|(u, _)| u.id == id).map(|(u, _)| u.clone());
+        ready(Ok(found))
+    }
+
     fn users<'a>(
         &'a self,
         tenant: TenantId,

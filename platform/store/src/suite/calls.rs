@@ -168,4 +168,5 @@ pub async fn late_steps_leave_closed_records_alone(store: &dyn Store) {
     assert!(!store.step(answered(99, 6)).await.unwrap());
     let record = store.record(1).await.unwrap().unwrap();
     assert_eq!((record.ringing_at, record.answered), (None, false));
+    assert_eq!(record.codecs, ["opus"], "what was heard, where no answer named codecs");
 }

@@ -15,6 +15,9 @@ const TARGET_MAX_US: i64 = 1_000_000;
 const SHRINK_ABOVE_US: i64 = 30_000;
 /// And fall below it by this before the signal is stretched.
 const GROW_BELOW_US: i64 = 8_000;
+/// The excess must have held for this many frames: a player that wakes up late once sees a delay
+/// that is none.
+const SHRINK_AFTER: usize = 5;
 /// A step back to a faster path is believed after this many packets, if this many were slow before.
 const STEP_FAST: usize = 15;
 const STEP_SLOW: usize = 25;
@@ -28,7 +31,11 @@ pub(super) struct DelayEstimator {
     transits: VecDeque<i64>,
     base: i64,
     target: i64,
+    /// From arrival (of a packet as fast as the fastest) to being taken, and to being heard.
+    wait: i64,
     current: i64,
+    /// The last values of `current`.
+    recent: VecDeque<i64>,
     extra: i64,
     slow_run: usize,
     fast_run: usize,
@@ -43,7 +50,9 @@ impl DelayEstimator {
             transits: VecDeque::new(),
             base: 0,
             target: TARGET_MIN_US,
+            wait: 0,
             current: 0,
+            recent: VecDeque::new(),
             extra: 0,
             slow_run: 0,
             fast_run: 0,
@@ -71,15 +80,22 @@ impl DelayEstimator {
         }
     }
 
-    /// What has this timestamp is played at `at`.
-    pub(super) fn played(&mut self, at: Instant, timestamp: i64) {
+    /// What has this timestamp is taken at `now` and heard after `ahead`.
+    pub(super) fn taken(&mut self, now: Instant, ahead: Duration, timestamp: i64) {
         let Some(epoch) = self.epoch else { return };
-        let at = at.saturating_duration_since(epoch).as_micros() as i64;
-        self.current = at - self.to_us(timestamp) - self.base;
+        let now = now.saturating_duration_since(epoch).as_micros() as i64;
+        self.wait = now - self.to_us(timestamp) - self.base;
+        self.current = self.wait + ahead.as_micros() as i64;
+        self.recent.push_back(self.current);
+        if self.recent.len() > SHRINK_AFTER {
+            self.recent.pop_front();
+        }
     }
 
+    /// The signal was shortened by this many samples: what was measured before is less by that.
     pub(super) fn shortened_by(&mut self, samples: i64) {
-        self.current -= self.to_us(samples);
+        let us = self.to_us(samples);
+        self.recent.iter_mut().for_each(|delay| *delay -= us);
     }
 
     pub(super) fn set_extra(&mut self, samples: i64) {
@@ -87,10 +103,12 @@ impl DelayEstimator {
     }
 
     pub(super) fn advice(&self) -> Advice {
-        let excess = self.current - self.wanted();
+        // Too much is judged by what is heard, too little by what has to be here in time.
+        let least = self.recent.iter().min().filter(|_| self.recent.len() == SHRINK_AFTER);
+        let excess = least.map_or(0, |least| least - self.wanted());
         if excess > SHRINK_ABOVE_US {
             Advice::Shrink { excess: micros(excess) }
-        } else if excess < -GROW_BELOW_US {
+        } else if self.wait < self.wanted() - GROW_BELOW_US {
             Advice::Grow
         } else {
             Advice::Steady
@@ -99,7 +117,7 @@ impl DelayEstimator {
 
     /// Whether the delay is below its target by more than this many samples.
     pub(super) fn is_short_by(&self, samples: i64) -> bool {
-        self.current < self.wanted() - self.to_us(samples)
+        self.wait < self.wanted() - self.to_us(samples)
     }
 
     pub(super) fn current(&self) -> Duration {

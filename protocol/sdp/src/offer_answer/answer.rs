@@ -49,7 +49,7 @@ pub fn answer(
     for (i, media) in offer.media().iter().enumerate() {
         session.push_media(if i == index { line.clone() } else { rejected(media) });
     }
-    let negotiated = negotiated(offer, index, direction, mux, agreed, ptime_ms)?;
+    let negotiated = negotiated(offer, index, agreed, Terms { direction, mux, ptime_ms })?;
     Ok((session, negotiated))
 }
 
@@ -81,7 +81,7 @@ pub fn apply_answer(
     let direction = offer.direction_of(index).and(remote_direction(answer, index).reversed());
     let mux = ours.rtcp_mux() && theirs.rtcp_mux();
     let ptime_ms = theirs.ptime_ms().unwrap_or(caps.ptime_ms);
-    negotiated(answer, index, direction, mux, agreed, ptime_ms)
+    negotiated(answer, index, agreed, Terms { direction, mux, ptime_ms })
 }
 
 /// What the far end says it does, with the hold of RFC 2543 (`c=IN IP4 0.0.0.0`) read as "does not
@@ -93,27 +93,32 @@ fn remote_direction(remote: &Session, index: usize) -> Direction {
     if null && !ice { said.and(Direction::SendOnly) } else { said }
 }
 
+/// What is agreed besides codecs.
+struct Terms {
+    direction: Direction,
+    mux: bool,
+    ptime_ms: u32,
+}
+
 fn negotiated(
     remote: &Session,
     index: usize,
-    direction: Direction,
-    rtcp_mux: bool,
     agreed: Agreed,
-    ptime_ms: u32,
+    terms: Terms,
 ) -> Result<Negotiated, OfferAnswerError> {
     let remote_rtp = remote.rtp_addr_of(index).ok_or(OfferAnswerError::NoAddress)?;
     let separate = remote.rtcp_addr_of(index).unwrap_or(remote_rtp);
     Ok(Negotiated {
         index,
         remote_rtp,
-        remote_rtcp: if rtcp_mux { remote_rtp } else { separate },
-        rtcp_mux,
+        remote_rtcp: if terms.mux { remote_rtp } else { separate },
+        rtcp_mux: terms.mux,
         send: agreed.send,
         receive: agreed.receive,
         send_event: agreed.send_event,
         receive_events: agreed.receive_events,
-        direction,
+        direction: terms.direction,
         // Beyond these a frame no longer fits one packet of any codec here.
-        ptime_ms: ptime_ms.clamp(10, 60) / 10 * 10,
+        ptime_ms: terms.ptime_ms.clamp(10, 60) / 10 * 10,
     })
 }

@@ -27,7 +27,9 @@ fn local(port: u16, direction: Direction) -> LocalMedia {
     }
 }
 
-const ALL: &[(u8, &str)] = &[(111, "opus"), (0, "PCMU"), (8, "PCMA")];
+type Codecs = &'static [(u8, &'static str)];
+
+const ALL: Codecs = &[(111, "opus"), (0, "PCMU"), (8, "PCMA")];
 
 /// One whole round; what the caller and the callee made of it.
 fn round(
@@ -45,7 +47,7 @@ fn round(
 
 #[test]
 fn two_ends_agree_on_the_offerers_first_common_codec() {
-    let table: [(&[(u8, &str)], &[(u8, &str)], Option<&str>); 5] = [
+    let table: [(Codecs, Codecs, Option<&str>); 5] = [
         (ALL, ALL, Some("opus")),
         (ALL, &[(8, "PCMA"), (0, "PCMU")], Some("PCMU")),
         (&[(0, "PCMU")], ALL, Some("PCMU")),

@@ -46,7 +46,7 @@ struct Branch<Id> {
 enum BranchState {
     /// May still come; given up at the deadline.
     Promised { deadline: Instant },
-    /// Sent. Timer C runs for an INVITE.
+    /// Sent. Timer C runs for an INVITE until it is cancelled.
     Active { timer_c: Option<Instant>, cancelled: bool },
     /// Its final came, or stands for one that never will.
     Final(Box<Message>),
@@ -153,11 +153,8 @@ impl<Id: Clone + PartialEq> ResponseContext<Id> {
                     self.actions.push_back(Action::Abandoned { branch: branch.id.clone() });
                 }
                 BranchState::Active { timer_c, cancelled } if timer_c.is_some_and(|c| c <= now) => {
-                    *timer_c = None;
-                    if !*cancelled {
-                        *cancelled = true;
-                        silent.push(branch.id.clone());
-                    }
+                    (*timer_c, *cancelled) = (None, true);
+                    silent.push(branch.id.clone());
                 }
                 _ => {}
             }
@@ -228,9 +225,9 @@ impl<Id: Clone + PartialEq> ResponseContext<Id> {
     fn handle_provisional(&mut self, now: Instant, id: &Id, response: Message) {
         let restarted = now + self.config.timer_c;
         let Some(branch) = self.find(id) else { return };
-        let BranchState::Active { timer_c, cancelled } = &mut branch.state else { return };
-        if timer_c.is_some() && !*cancelled {
-            *timer_c = Some(restarted);
+        let BranchState::Active { timer_c, .. } = &mut branch.state else { return };
+        if let Some(at) = timer_c {
+            *at = restarted;
         }
         // RFC 4320 §4.1: a non-INVITE has no provisional but 100.
         if self.is_invite && self.phase != Phase::Answered {
@@ -282,8 +279,8 @@ impl<Id: Clone + PartialEq> ResponseContext<Id> {
         for branch in &mut self.branches {
             let id = branch.id.clone();
             match &mut branch.state {
-                BranchState::Active { cancelled, .. } if self.is_invite && !*cancelled => {
-                    *cancelled = true;
+                BranchState::Active { timer_c, cancelled } if self.is_invite && !*cancelled => {
+                    (*timer_c, *cancelled) = (None, true);
                     let reason = reason.map(str::to_owned);
                     self.actions.push_back(Action::Cancel { branch: id, reason });
                 }

@@ -103,6 +103,8 @@ fn several_flows_of_one_device_are_kept_apart() {
     let plan = registrar.handle_register(at(1), &second).unwrap();
     assert_eq!(plan.bindings.len(), 2);
     assert_eq!(plan.bindings[0].reg_id, 2, "the newest first");
+    let ringing = registrar.table().reachable(AOR, at(2));
+    assert_eq!(ringing.iter().map(|b| b.reg_id).collect::<Vec<_>>(), [2], "one flow rings");
 }
 
 #[test]
@@ -198,6 +200,7 @@ fn flows_are_found_and_forgotten() {
     assert_eq!(table.forget_flow(AOR, flow), 1);
     assert_eq!(table.on_flow(AOR, flow, source, at(1)), None);
     assert_eq!(table.lookup(AOR, at(1)).len(), 1, "the binding itself stays");
+    assert!(table.reachable(AOR, at(1)).is_empty());
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod kill;
 mod speed;
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use cluster::FsyncPolicy;
@@ -63,7 +63,7 @@ fn request(user: u64, cseq: u32, expires: u32) -> RegisterRequest {
 }
 
 fn register(shard: &LocationShard, request: &RegisterRequest) -> Result<RegisterPlan, Refusal> {
-    let (done, outcome) = channel();
+    let (done, outcome) = sync_channel(1);
     shard.register(at(10), request, move |result| done.send(result).unwrap());
     outcome.recv_timeout(Duration::from_secs(20)).unwrap()
 }

@@ -2,7 +2,7 @@
 //! strangers (RFC 7362 §5).
 //!
 //! ```text
-//!            first valid packet                    better match within LEARNING
+//!            first valid packet                    an address that fits SDP better
 //!   Open ──────────────────────► Locked(addr, match) ───────────────► Locked(addr', better)
 //!    ▲                             │  plain: same IP, same SSRC, sequence goes on,
 //!    │ SDP names a new address     │         and the old path is silent
@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use rtp::sequence_distance;
 
-/// How long after locking a better match may still take over: the real phone's first packet may
-/// come after a stranger's.
+/// How long after locking the exact address of the SDP may take over from another port of its
+/// host. An address that signalling never named yields to one it named at any time.
 pub const LEARNING: Duration = Duration::from_secs(5);
 /// A plain stream may move when its old path was silent for this long.
 pub const MOVE_AFTER: Duration = Duration::from_millis(500);
@@ -67,7 +67,10 @@ impl Latch {
             locked.note(now, at);
             return Judgement::Known;
         }
-        let better = quality > locked.quality && now < locked.since + LEARNING;
+        // A stranger that came first may not stay because the phone is late; between addresses
+        // that both fit, the question is closed after a while.
+        let open = locked.quality == Match::Any || now < locked.since + LEARNING;
+        let better = quality > locked.quality && open;
         if better || locked.continues_from(now, from, at) {
             let since = locked.since;
             *locked = Locked { since, ..Locked::new(now, from, quality, at) };
@@ -233,12 +236,20 @@ mod tests {
     }
 
     #[test]
-    fn a_better_match_takes_over_while_learning_only() {
+    fn an_address_that_signalling_named_takes_over_from_one_it_did_not() {
         let (mut latch, now) = locked_at("198.51.100.2:9");
+        let late = now + 2 * LEARNING;
+        assert_eq!(latch.judge_plain(late, addr("10.0.0.1:4000"), at(5)), Judgement::Moved);
+        assert_eq!(latch.judge_plain(late, addr("198.51.100.2:9"), at(2)), Judgement::Foreign);
+    }
+
+    #[test]
+    fn the_exact_address_takes_over_from_its_host_while_learning_only() {
+        let (mut latch, now) = locked_at("10.0.0.1:9");
         let mut late = latch.clone();
         assert_eq!(latch.judge_plain(now, addr("10.0.0.1:4000"), at(5)), Judgement::Moved);
-        assert_eq!(latch.judge_plain(now, addr("198.51.100.2:9"), at(2)), Judgement::Foreign);
         let after = now + LEARNING;
+        late.judge_plain(after, addr("10.0.0.1:9"), at(4));
         assert_eq!(late.judge_plain(after, addr("10.0.0.1:4000"), at(5)), Judgement::Foreign);
     }
 

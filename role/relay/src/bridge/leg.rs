@@ -49,8 +49,6 @@ pub struct LegSetup {
     pub rtcp_mux: bool,
     /// Whether its direction is other than `sendrecv`.
     pub held: bool,
-    /// The payload types it named, in its order.
-    pub payloads: Vec<PayloadType>,
 }
 
 /// A payload type and its meaning.
@@ -97,12 +95,17 @@ impl Leg {
         self.rtcp.set_hint(setup.rtcp, setup.signalled_from);
         self.rtcp_mux = setup.rtcp_mux;
         self.held = setup.held;
-        let clock = |p: &[PayloadType]| p.iter().find(|p| p.is_audio()).map(|p| p.clock_rate);
-        if clock(&setup.payloads) != clock(&self.payloads) {
-            self.receiver = Receiver::new(clock(&setup.payloads).unwrap_or(8000));
-        }
-        self.payloads = setup.payloads;
         self.described = true;
+    }
+
+    /// The payload types of offer and answer, the answer's first. A sender uses the numbers of the
+    /// side it sends to (RFC 3264 §5.1), so both sides' count for each leg.
+    pub fn set_payloads(&mut self, payloads: &[PayloadType]) {
+        let clock = |p: &[PayloadType]| p.iter().find(|p| p.is_audio()).map(|p| p.clock_rate);
+        if clock(payloads) != clock(&self.payloads) {
+            self.receiver = Receiver::new(clock(payloads).unwrap_or(8000));
+        }
+        self.payloads = payloads.to_vec();
     }
 
     /// Opens, checks and counts an RTP packet; its clear length, and whether it is the first.
@@ -285,7 +288,7 @@ impl Leg {
                 self.counters.dropped.malformed += 1;
                 None
             }
-            LiteEvent::Nominated(_) if before.is_some() => {
+            LiteEvent::Nominated(addr) if before.is_some_and(|b| b != addr) => {
                 self.counters.moves += 1;
                 Some(out)
             }

@@ -1,5 +1,6 @@
 //! How one leg's packets are protected.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use media::keying::SrtpKeys;
@@ -159,6 +160,7 @@ pub struct Handshake {
     certificate: Certificate,
     fingerprint: Option<Fingerprint>,
     pub(super) contexts: Option<Contexts>,
+    datagrams: VecDeque<Vec<u8>>,
     failed: bool,
 }
 
@@ -174,7 +176,14 @@ impl Handshake {
     ) -> Result<Self, media::keying::KeyingError> {
         let endpoint = DtlsEndpoint::new(certificate, role, now)?;
         let certificate = certificate.clone();
-        Ok(Self { endpoint, certificate, fingerprint: None, contexts: None, failed: false })
+        Ok(Self {
+            endpoint,
+            certificate,
+            fingerprint: None,
+            contexts: None,
+            datagrams: VecDeque::new(),
+            failed: false,
+        })
     }
 
     /// What the peer's SDP says. A changed fingerprint or role means a new association
@@ -189,6 +198,8 @@ impl Handshake {
         }
         self.fingerprint = Some(print.clone());
         self.failed |= self.endpoint.set_remote_fingerprint(print).is_err();
+        // The handshake may be over by now; the fingerprint was all that its keys waited for.
+        self.absorb();
     }
 
     /// Our role.
@@ -217,11 +228,15 @@ impl Handshake {
         self.endpoint.poll_timeout().filter(|_| !self.endpoint.is_connected())
     }
 
-    /// The next datagram to send; keys are taken in passing.
+    /// The next datagram to send.
     pub(super) fn poll_datagram(&mut self) -> Option<Vec<u8>> {
-        loop {
-            match self.endpoint.poll_output()? {
-                DtlsOutput::Transmit(bytes) => return Some(bytes),
+        self.datagrams.pop_front()
+    }
+
+    fn absorb(&mut self) {
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                DtlsOutput::Transmit(bytes) => self.datagrams.push_back(bytes),
                 DtlsOutput::Connected(keys) => match Contexts::new(&keys) {
                     Ok(contexts) => self.contexts = Some(contexts),
                     Err(_) => self.failed = true,
@@ -234,6 +249,7 @@ impl Handshake {
 
     /// True the first time only. A handshake that had given keys goes on with them.
     fn note_failure(&mut self, failed: bool) -> bool {
+        self.absorb();
         let first = failed && !self.failed;
         self.failed |= failed;
         first && self.contexts.is_none()

@@ -18,8 +18,9 @@ pub(super) struct Facts {
     pub protocol: Protocol,
     /// The transport as written.
     pub proto: String,
-    /// Path and payloads.
     pub setup: LegSetup,
+    /// In its order of preference.
+    pub payloads: Vec<PayloadType>,
     pub cryptos: Vec<Crypto>,
     pub fingerprint: Option<Fingerprint>,
     pub dtls_setup: Option<Setup>,
@@ -52,6 +53,7 @@ impl Facts {
             protocol,
             proto: media.proto().to_owned(),
             setup: path(session, index, protocol),
+            payloads: payloads(media),
             fingerprint,
             dtls_setup: session.setup_of(index),
             ice: ice.map(|(u, p)| (u.to_owned(), p.to_owned())),
@@ -84,18 +86,21 @@ fn path(session: &Session, index: usize, protocol: Protocol) -> LegSetup {
     let rtp = session.rtp_addr_of(index);
     let on_hold =
         rtp.is_some_and(|addr| addr.ip().is_unspecified()) && protocol != Protocol::WebRtc;
-    let payload = |number: u8| {
-        let map = media.rtpmap(number)?;
-        Some(PayloadType { number, encoding: map.encoding, clock_rate: map.clock_rate })
-    };
     LegSetup {
         rtp: rtp.filter(real),
         rtcp: session.rtcp_addr_of(index).filter(real),
         signalled_from: None,
         rtcp_mux: protocol == Protocol::WebRtc && media.rtcp_mux(),
         held: on_hold || session.direction_of(index) != sdp::Direction::SendRecv,
-        payloads: media.payload_types().filter_map(payload).take(PAYLOADS_MAX).collect(),
     }
+}
+
+fn payloads(media: &sdp::MediaLine) -> Vec<PayloadType> {
+    let payload = |number: u8| {
+        let map = media.rtpmap(number)?;
+        Some(PayloadType { number, encoding: map.encoding, clock_rate: map.clock_rate })
+    };
+    media.payload_types().filter_map(payload).take(PAYLOADS_MAX).collect()
 }
 
 /// SHA-256 where there is a choice, else the first.

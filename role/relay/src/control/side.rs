@@ -14,7 +14,7 @@ use super::facts::Facts;
 use super::writer::{DtlsFace, Face, Rejected, setup_for};
 use crate::RelayError;
 use crate::api::{LegStats, Protocol};
-use crate::bridge::{Bridge, Component, Leg, LegId, Security};
+use crate::bridge::{Bridge, Component, Leg, LegId, PayloadType, Security};
 
 /// RFC 8839 §5.4 asks for 24 bits and 128 bits; a character of a token is worth five.
 const UFRAG_LEN: usize = 8;
@@ -202,6 +202,18 @@ impl Side {
         self.describe(now, &facts, signalled_from, bridge)
     }
 
+    /// The answer's payload types, then those of this side's offer that it did not repeat.
+    pub(super) fn agreed_payloads(&self, answer: &Facts) -> Vec<PayloadType> {
+        let mut payloads = answer.payloads.clone();
+        let offered = self.pending.iter().flat_map(|(facts, _)| &facts.payloads);
+        for payload in offered {
+            if payloads.iter().all(|p| p.number != payload.number) {
+                payloads.push(payload.clone());
+            }
+        }
+        payloads
+    }
+
     /// What our offer to the peer says of us.
     pub(super) fn offer_face<'a>(&'a self, certificate: &'a Certificate) -> Face<'a> {
         let cryptos = match self.protocol {
@@ -309,9 +321,11 @@ impl Side {
         setup.signalled_from = signalled_from;
         leg.describe(setup);
         match (&facts.ice, &mut leg.ice) {
-            (Some((ufrag, pwd)), Some(agent)) => agent.set_remote(ufrag, pwd),
-            (None, agent) => *agent = None,
-            (Some(_), None) => {}
+            (Some((ufrag, pwd)), agent) if self.speaks_ice => {
+                let agent = agent.get_or_insert_with(|| Lite::new(&self.ufrag, &self.pwd));
+                agent.set_remote(ufrag, pwd);
+            }
+            (_, agent) => *agent = None,
         }
         if let (Some(handshake), Some(print)) = (leg.security.handshake_mut(), &facts.fingerprint) {
             handshake.set_remote(now, print.clone(), self.dtls_role);

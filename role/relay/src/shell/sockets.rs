@@ -9,7 +9,7 @@ use super::worker::{Worker, WorkerSession};
 use crate::Config;
 use crate::api::SessionId;
 use crate::bridge::{Component, Port};
-use crate::ports::{PairRange, PortOwner, Ports, SharedBridge};
+use crate::ports::{OpenError, PairRange, PortOwner, Ports, Probe, SharedBridge};
 
 /// The sockets of one session.
 pub(super) struct SessionIo {
@@ -83,13 +83,18 @@ impl SocketPorts {
 }
 
 impl Ports for SocketPorts {
-    fn open(&mut self, interface: usize, owner: &PortOwner) -> Option<u16> {
+    fn open(&mut self, interface: usize, owner: &PortOwner) -> Result<u16, OpenError> {
         let mut bound = None;
-        let port = self.ranges.get_mut(interface)?.take(|port| {
-            bound = bind_pair(owner.bind, port).ok();
-            bound.is_some()
+        let range = self.ranges.get_mut(interface).ok_or(OpenError::Exhausted)?;
+        let port = range.take(|port| match bind_pair(owner.bind, port) {
+            Ok(pair) => {
+                bound = Some(pair);
+                Probe::Opened
+            }
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse => Probe::Taken,
+            Err(e) => Probe::GiveUp(e.kind()),
         })?;
-        let (rtp, rtcp) = bound?;
+        let (rtp, rtcp) = bound.ok_or(OpenError::Exhausted)?;
         let (io, worker) = self.place(owner);
         let mut tokens = Vec::with_capacity(2);
         for (component, socket) in [(Component::Rtp, rtp), (Component::Rtcp, rtcp)] {
@@ -100,11 +105,11 @@ impl Ports for SocketPorts {
         let watched = tokens.len() == 2;
         self.open.insert((interface, port), Opened { owner: owner.clone(), tokens });
         if !watched {
-            // epoll is full (/proc/sys/fs/epoll/max_user_watches): as good as no port.
+            // /proc/sys/fs/epoll/max_user_watches is reached.
             self.close(interface, port);
-            return None;
+            return Err(OpenError::System(io::ErrorKind::OutOfMemory));
         }
-        Some(port)
+        Ok(port)
     }
 
     fn close(&mut self, interface: usize, rtp_port: u16) {

@@ -2,6 +2,7 @@
 //! same over real sockets.
 
 mod descriptions;
+mod openssl;
 mod peers;
 mod sockets;
 mod stories;

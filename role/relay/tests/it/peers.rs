@@ -13,10 +13,12 @@ use rtp::{Header, RtpPacket};
 use sansio::SeededEntropy;
 use sdp::{Crypto, Session};
 
+type Contexts = (SrtpContext, SrtpContext);
+
 /// How a test endpoint protects media.
 pub enum Keys {
     Plain,
-    Sdes { local: Box<LocalKeys>, contexts: Option<Box<(SrtpContext, SrtpContext)>> },
+    Sdes { local: Box<LocalKeys>, contexts: Option<Box<(SrtpKeys, Contexts)>> },
     Browser(Box<Browser>),
 }
 
@@ -36,9 +38,10 @@ pub struct Browser {
     ufrag: String,
     pwd: String,
     remote: Option<(String, String)>,
-    contexts: Option<(SrtpContext, SrtpContext)>,
+    contexts: Option<Contexts>,
     checks: u8,
     nominated: bool,
+    ice: bool,
 }
 
 impl Peer {
@@ -60,8 +63,21 @@ impl Peer {
 
     /// A browser: DTLS client when it answers, and when it offers actpass.
     pub fn browser(addr: &str, ssrc: u32, now: Instant) -> Self {
+        Self::dtls(addr, ssrc, now, DtlsRole::Client)
+    }
+
+    /// A SIP phone with DTLS-SRTP and without ICE.
+    pub fn dtls_phone(addr: &str, ssrc: u32, now: Instant, role: DtlsRole) -> Self {
+        let mut peer = Self::dtls(addr, ssrc, now, role);
+        if let Keys::Browser(browser) = &mut peer.keys {
+            (browser.ice, browser.nominated) = (false, true);
+        }
+        peer
+    }
+
+    fn dtls(addr: &str, ssrc: u32, now: Instant, role: DtlsRole) -> Self {
         let certificate = Certificate::generate().unwrap();
-        let endpoint = DtlsEndpoint::new(&certificate, DtlsRole::Client, now).unwrap();
+        let endpoint = DtlsEndpoint::new(&certificate, role, now).unwrap();
         let browser = Browser {
             certificate,
             endpoint,
@@ -71,6 +87,7 @@ impl Peer {
             contexts: None,
             checks: 0,
             nominated: false,
+            ice: true,
         };
         Self { keys: Keys::Browser(Box::new(browser)), ..Self::plain(addr, ssrc) }
     }
@@ -93,6 +110,18 @@ impl Peer {
                 };
                 let lines: String = lines.iter().map(|l| format!("a=crypto:{l}\r\n")).collect();
                 format!("{head}m=audio {port} RTP/SAVP 0 101\r\n{codecs}{lines}")
+            }
+            Keys::Browser(browser) if !browser.ice => {
+                let setup = match browser.endpoint.role() {
+                    DtlsRole::Client => "active",
+                    DtlsRole::Server => "passive",
+                };
+                let proto = if answer_to.is_some() { "SAVPF" } else { "SAVP" };
+                format!(
+                    "{head}m=audio {port} UDP/TLS/RTP/{proto} 0 101\r\n{codecs}a=setup:{setup}\r\n\
+                     a=fingerprint:{}\r\na=rtcp-mux\r\n",
+                    browser.certificate.fingerprint()
+                )
             }
             Keys::Browser(browser) => {
                 let setup = if answer_to.is_some() { "active" } else { "actpass" };
@@ -123,21 +152,29 @@ impl Peer {
         match &mut self.keys {
             Keys::Plain => assert_eq!(session.media()[0].proto(), "RTP/AVP"),
             Keys::Sdes { local, contexts } => {
-                assert_eq!(session.media()[0].proto(), "RTP/SAVP");
                 let lines: Vec<Crypto> = session.media()[0].cryptos().collect();
                 let keys = match is_answer {
                     true => local.accept(&lines[0]).unwrap(),
                     false => local.answer(lines).unwrap().0,
                 };
-                *contexts = Some(Box::new(contexts_of(&keys)));
+                // The same keys again go on with their counters.
+                if contexts.as_ref().is_none_or(|c| c.0 != keys) {
+                    let fresh = contexts_of(&keys);
+                    *contexts = Some(Box::new((keys, fresh)));
+                }
             }
             Keys::Browser(browser) => {
-                assert_eq!(session.media()[0].proto(), "UDP/TLS/RTP/SAVPF");
-                assert!(session.ice_lite() && session.media()[0].rtcp_mux());
-                let (ufrag, pwd) = session.ice_credentials_of(0).unwrap();
-                browser.remote = Some((ufrag.to_owned(), pwd.to_owned()));
+                assert!(session.media()[0].proto().starts_with("UDP/TLS/RTP/SAVP"));
+                assert!(session.media()[0].rtcp_mux());
                 let print = session.fingerprints_of(0).remove(0);
                 browser.endpoint.set_remote_fingerprint(print).unwrap();
+                self.remote_rtcp = self.remote;
+                if !browser.ice {
+                    return;
+                }
+                assert!(session.ice_lite());
+                let (ufrag, pwd) = session.ice_credentials_of(0).unwrap();
+                browser.remote = Some((ufrag.to_owned(), pwd.to_owned()));
                 self.remote = session.media()[0].candidates().next().unwrap().socket_addr();
                 self.remote_rtcp = self.remote;
             }
@@ -206,8 +243,8 @@ impl Peer {
     /// What a browser sends now on its own: checks until nominated, then DTLS.
     pub fn poll(&mut self, now: Instant) -> Vec<Vec<u8>> {
         let Keys::Browser(browser) = &mut self.keys else { return Vec::new() };
-        let Some((ufrag, pwd)) = browser.remote.clone() else { return Vec::new() };
         if !browser.nominated {
+            let Some((ufrag, pwd)) = browser.remote.clone() else { return Vec::new() };
             browser.checks += 1;
             let check = stun::Builder::request([browser.checks; 12])
                 .username(&format!("{ufrag}:{}", browser.ufrag))
@@ -255,10 +292,24 @@ impl Peer {
         }
     }
 
+    /// New ICE credentials, as after `restartIce()`.
+    pub fn restart_ice(&mut self) {
+        if let Keys::Browser(browser) = &mut self.keys {
+            browser.ufrag.push('r');
+            browser.nominated = false;
+        }
+    }
+
+    /// Writes SDES keys into `RTP/AVP`, as RFC 8643 has it.
+    pub fn describe_opportunistic(&self) -> Vec<u8> {
+        let text = String::from_utf8(self.describe(None)).unwrap();
+        text.replace("RTP/SAVP", "RTP/AVP").into_bytes()
+    }
+
     fn contexts(&mut self) -> Option<(&mut SrtpContext, &mut SrtpContext)> {
         match &mut self.keys {
             Keys::Plain => None,
-            Keys::Sdes { contexts, .. } => contexts.as_mut().map(|c| (&mut c.0, &mut c.1)),
+            Keys::Sdes { contexts, .. } => contexts.as_mut().map(|c| (&mut c.1.0, &mut c.1.1)),
             Keys::Browser(b) => b.contexts.as_mut().map(|c| (&mut c.0, &mut c.1)),
         }
     }

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use media::keying::dtls::DtlsRole;
+use proptest::prelude::*;
 use relay::bridge::{BridgeEvent, LegId};
 use relay::{Direction, Protocol};
 
@@ -324,6 +326,37 @@ fn statistics_count_what_passed() {
     assert_eq!((caller.branch, callee.branch), (None, Some(1)));
 }
 
+/// RFC 3264 §5.1: each side sends with the numbers of the other's description.
+#[test]
+fn the_codec_is_known_when_the_sides_number_it_differently() {
+    let mut world = world();
+    let sdp = |ip: &str, port: u16, number: u8, more: &str| {
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
+             m=audio {port} RTP/AVP {number}{more}\r\na=rtpmap:{number} opus/48000/2\r\n"
+        )
+    };
+    let offer = sdp("192.0.2.1", 4000, 111, " 8");
+    let d = description(Direction::FromCaller, 1, offer.as_bytes(), Protocol::Rtp);
+    let offered = world.offer(&d).unwrap();
+    let answer = sdp("192.0.2.2", 5000, 96, "");
+    let d = description(Direction::FromCallee, 1, answer.as_bytes(), Protocol::Rtp);
+    let answered = world.answer(&d).unwrap();
+    for (from, number, sdp) in
+        [("192.0.2.1:4000", 96, &answered), ("192.0.2.2:5000", 111, &offered)]
+    {
+        let port = sdp::Session::parse(sdp).unwrap().media()[0].port();
+        let header = rtp::Header { payload_type: number, ssrc: 1, ..Default::default() };
+        let mut buf = [0; 40];
+        let len = rtp::write_packet(&mut buf, &header, &[1; 20]).unwrap();
+        assert_eq!(world.send(addr(from), port, &buf[..len]).len(), 1);
+    }
+    let stats = world.control.query(world.now, SESSION).unwrap();
+    for (leg, number) in stats.legs.iter().zip([96, 111]) {
+        assert_eq!((leg.codec.as_deref(), leg.payload_type), (Some("opus"), Some(number)));
+    }
+}
+
 #[test]
 fn garbage_on_a_media_port_is_dropped() {
     let mut world = world();
@@ -333,7 +366,8 @@ fn garbage_on_a_media_port_is_dropped() {
     let ports = [a.remote.unwrap().port(), a.remote.unwrap().port() + 1, b.remote.unwrap().port()];
     for first in 0..=255_u8 {
         for len in [0, 1, 2, 7, 12, 13, 28, 100] {
-            let bytes: Vec<u8> = (0..len).map(|i| first.wrapping_add(i as u8 * 7)).collect();
+            let bytes: Vec<u8> =
+                (0..len).map(|i| first.wrapping_add((i as u8).wrapping_mul(7))).collect();
             for port in ports {
                 world.send(addr("198.51.100.1:1"), port, &bytes);
             }
@@ -343,4 +377,122 @@ fn garbage_on_a_media_port_is_dropped() {
     // The garbage that looked like RTP was learned from on the plain leg; the phone's own address,
     // named in its SDP, takes over.
     world.assert_talking(&mut a, &mut b);
+}
+
+/// R5.3: DTLS without ICE, in either role, offered and answered.
+#[test]
+fn dtls_phones_without_ice_talk_in_either_role() {
+    for role in [DtlsRole::Client, DtlsRole::Server] {
+        let mut world1 = world();
+        let mut a = Peer::plain("192.0.2.1:4000", 1);
+        let mut b = Peer::dtls_phone("192.0.2.2:5000", 2, world1.now, role);
+        world1.connect(&mut a, &mut b, Protocol::WebRtc);
+        world1.establish(&mut b);
+        world1.assert_talking(&mut a, &mut b);
+
+        let mut world2 = world();
+        let mut a = Peer::dtls_phone("192.0.2.1:4000", 1, world2.now, role);
+        let mut b = Peer::sdes("192.0.2.2:5000", 2);
+        world2.connect(&mut a, &mut b, Protocol::Srtp);
+        world2.establish(&mut a);
+        world2.assert_talking(&mut a, &mut b);
+    }
+}
+
+#[test]
+fn keys_beside_plain_rtp_are_taken_up() {
+    let mut world = world();
+    let (mut a, mut b) = (Peer::sdes("192.0.2.1:4000", 1), Peer::plain("192.0.2.2:5000", 2));
+    let offer = description(Direction::FromCaller, 1, &a.describe_opportunistic(), Protocol::Rtp);
+    b.take(&world.offer(&offer).unwrap(), false);
+    let answer = description(Direction::FromCallee, 1, &b.describe(None), Protocol::Rtp);
+    let answered = world.answer(&answer).unwrap();
+    assert!(String::from_utf8_lossy(&answered).contains(" RTP/AVP "));
+    a.take(&answered, true);
+    world.assert_talking(&mut a, &mut b);
+}
+
+#[test]
+fn an_ice_restart_gets_new_credentials_and_the_call_goes_on() {
+    let mut world = world();
+    let mut a = Peer::browser("192.0.2.1:4000", 1, world.now);
+    let mut b = Peer::plain("192.0.2.2:5000", 2);
+    world.connect(&mut a, &mut b, Protocol::Rtp);
+    world.establish(&mut a);
+    world.assert_talking(&mut a, &mut b);
+    world.advance(600 * MS);
+    a.addr = addr("198.51.100.9:6000");
+    a.restart_ice();
+    world.connect(&mut a, &mut b, Protocol::Rtp);
+    for check in a.poll(world.now) {
+        for sent in world.send(a.addr, a.remote.unwrap().port(), &check) {
+            a.handle(world.now, &sent.bytes);
+        }
+    }
+    world.assert_talking(&mut a, &mut b);
+}
+
+#[test]
+fn hold_passes_through_a_browser_call_and_back() {
+    let mut world = world();
+    let mut a = Peer::browser("192.0.2.1:4000", 1, world.now);
+    let mut b = Peer::sdes("192.0.2.2:5000", 2);
+    world.connect(&mut a, &mut b, Protocol::Srtp);
+    world.establish(&mut a);
+    let hold = String::from_utf8(a.describe(None)).unwrap().replace("a=sendrecv", "a=sendonly");
+    let d = description(Direction::FromCaller, 1, hold.as_bytes(), Protocol::Srtp);
+    let offered = world.offer(&d).unwrap();
+    let answer = [b.describe(Some(&offered)), b"a=recvonly\r\n".to_vec()].concat();
+    let d = description(Direction::FromCallee, 1, &answer, Protocol::Rtp);
+    let answered = String::from_utf8(world.answer(&d).unwrap()).unwrap();
+    assert!(answered.contains("a=recvonly") && answered.contains("a=setup:passive"));
+    assert!(world.control.query(world.now, SESSION).unwrap().legs[0].held);
+    world.connect(&mut a, &mut b, Protocol::Srtp);
+    world.assert_talking(&mut a, &mut b);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever arrives at whichever port, nothing panics and nothing foreign is passed on.
+    #[test]
+    fn any_packets_are_taken_without_panic(
+        packets in prop::collection::vec(
+            (0..4_usize, any::<bool>(), prop::collection::vec(any::<u8>(), 0..120)), 0..60),
+    ) {
+        let mut world = world();
+        let mut a = Peer::sdes("192.0.2.1:4000", 1);
+        let mut b = Peer::browser("192.0.2.2:5000", 2, world.now);
+        world.connect(&mut a, &mut b, Protocol::WebRtc);
+        let (a_port, b_port) = (a.remote.unwrap().port(), b.remote.unwrap().port());
+        for (port, rtp_like, mut bytes) in packets {
+            if let (true, Some(first)) = (rtp_like, bytes.first_mut()) {
+                *first = 0x80 | (*first & 0x3f);
+            }
+            let port = [a_port, a_port + 1, b_port, b_port + 1][port];
+            prop_assert!(world.send(addr("198.51.100.1:1"), port, &bytes).is_empty());
+        }
+        world.establish(&mut b);
+        world.assert_talking(&mut a, &mut b);
+    }
+
+    /// Any description is refused or rewritten, and every refusal leaves no port open.
+    #[test]
+    fn any_description_is_answered_or_refused(
+        lines in prop::collection::vec("[a-z]=[ -~]{0,40}", 0..12), tail in "[ -~]{0,60}",
+    ) {
+        let mut world = world();
+        let head = "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n";
+        let media = "m=audio 4000 RTP/SAVPF 0 96\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:";
+        let sdp = format!("{head}{}\r\n{media}{tail}\r\n", lines.join("\r\n"));
+        for sdp in [sdp.as_str(), &lines.join("\r\n")] {
+            let d = description(Direction::FromCaller, 1, sdp.as_bytes(), Protocol::WebRtc);
+            if world.offer(&d).is_err() {
+                prop_assert_eq!(world.control.ports().in_use(), 0);
+            }
+            let d = description(Direction::FromCallee, 1, sdp.as_bytes(), Protocol::WebRtc);
+            let _ = world.answer(&d);
+            world.control.delete(world.now, SESSION, None);
+        }
+    }
 }

@@ -22,6 +22,8 @@ pub struct World {
     pub now: Instant,
     pub control: Control<NumberedPorts>,
     pub events: Vec<BridgeEvent>,
+    /// What the relay sent of its own accord.
+    pub unasked: Vec<Sent>,
 }
 
 /// A packet the relay sent: from which of its ports, to whom.
@@ -57,7 +59,7 @@ impl World {
         let certificate = Certificate::generate().unwrap();
         let entropy = Box::new(SeededEntropy::new(1));
         let control = Control::new(config, ports, certificate, entropy);
-        Self { now: Instant::now(), control, events: Vec::new() }
+        Self { now: Instant::now(), control, events: Vec::new(), unasked: Vec::new() }
     }
 
     pub fn offer(&mut self, d: &Description) -> Result<Vec<u8>, RelayError> {
@@ -84,7 +86,7 @@ impl World {
         let Some(owner) = self.control.ports().owner(0, to_port).cloned() else {
             return Vec::new();
         };
-        let component = if to_port % 2 == 0 { Component::Rtp } else { Component::Rtcp };
+        let component = if to_port.is_multiple_of(2) { Component::Rtp } else { Component::Rtcp };
         let mut buf = bytes.to_vec();
         buf.resize(bytes.len() + 64, 0);
         let mut bridge = owner.bridge.lock().unwrap();
@@ -111,8 +113,17 @@ impl World {
         let Some(bridge) = self.control.bridge(SESSION) else { return };
         let mut bridge = bridge.lock().unwrap();
         bridge.handle_timeout(self.now);
+        let mut sent = Vec::new();
+        while let Some(t) = bridge.poll_transmit() {
+            sent.push((t.port, t.to, t.bytes));
+        }
         while let Some(event) = bridge.poll_event() {
             self.events.push(event);
+        }
+        drop(bridge);
+        for (port, to, bytes) in sent {
+            let from_port = self.number(port);
+            self.unasked.push(Sent { from_port, to, bytes });
         }
     }
 
@@ -123,6 +134,10 @@ impl World {
                 return;
             }
             let mut queue = peer.poll(self.now);
+            for sent in std::mem::take(&mut self.unasked) {
+                assert_eq!(sent.to, peer.addr);
+                queue.extend(peer.handle(self.now, &sent.bytes).unwrap());
+            }
             while let Some(bytes) = queue.pop() {
                 for sent in self.send(peer.addr, peer.remote.unwrap().port(), &bytes) {
                     assert_eq!(sent.to, peer.addr);

@@ -31,7 +31,13 @@ class App {
   async start() {
     whenSignedOut(() => this.#set(null));
     addEventListener('popstate', () => (this.path = location.pathname));
-    await this.refresh();
+    // A one-time link signs in by itself; an answer of before that must not sign out again.
+    if (!this.invitation) await this.refresh();
+  }
+
+  /** The token of the one-time link that was opened. */
+  get invitation(): string | null {
+    return /^\/welcome\/([^/]+)\/?$/.exec(this.path)?.[1] ?? null;
   }
 
   async refresh() {

@@ -20,7 +20,7 @@ export function callFailure({ cause, status, reason }: Failure, callee: string):
       return `The server does not let you call ${callee}.`;
     case 404:
     case 604:
-      return `There is no ${callee} here. Check the name or number.`;
+      return `Nobody here has the name or number “${callee}”.`;
     case 408:
       return `${callee} did not answer.`;
     case 410:

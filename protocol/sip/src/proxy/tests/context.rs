@@ -123,6 +123,9 @@ fn a_cancel_crossing_a_200_does_not_hide_it() {
     let mut fork = Fork::new(Method::INVITE, 1);
     fork.context.handle_cancel(None);
     assert_eq!(fork.actions(), ["cancel 1"]);
+    assert_eq!(fork.context.poll_timeout(), None, "Timer C has no more to do");
+    assert_eq!(fork.answer(1, 180), ["180 by 1"]);
+    assert_eq!(fork.context.poll_timeout(), None);
     assert_eq!(fork.answer(1, 200), ["200 by 1", "done"]);
 }
 

@@ -24,6 +24,7 @@ fn cancel_waits_for_a_provisional() {
     assert_eq!(cancel.header(HeaderName::TO), invite.header(HeaderName::TO));
     assert_eq!(cancel.header(HeaderName::ROUTE), invite.header(HeaderName::ROUTE));
     assert_eq!(cancel.header(HeaderName::CSEQ), Some(b"1 CANCEL".as_slice()));
+    assert_eq!(bench.layer.cancel(bench.now, &key, None), Cancelled::Already);
     bench.receive(&response(cancel, 200));
     bench.receive(&response(&invite, 487));
     assert_eq!(bench.drain(), [">ACK", "response 487"]);

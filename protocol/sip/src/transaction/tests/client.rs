@@ -153,6 +153,19 @@ fn a_broken_flow_fails_what_waits_on_it_and_only_that() {
 }
 
 #[test]
+fn a_slot_used_again_is_not_on_the_former_flow() {
+    let mut bench = Bench::new(Transport::Tcp);
+    let first = request("OPTIONS", "z9hG4bK1");
+    bench.send(&first);
+    bench.receive(&response(&first, 200));
+    let via = SendVia { flow: FlowId { id: 8, ..FLOW }, transport: Transport::Tcp };
+    bench.layer.send_request(bench.now, via, request("OPTIONS", "z9hG4bK2")).unwrap();
+    bench.drain();
+    bench.layer.handle_flow_failed(bench.now, FLOW);
+    assert_eq!(bench.drain(), [""; 0]);
+}
+
+#[test]
 fn what_starts_no_transaction_is_refused_by_name() {
     let limits = Limits { clients_max: 1, ..Limits::default() };
     let mut bench = Bench::with(Transport::Udp, Config { limits, ..Config::default() });

@@ -1,0 +1,104 @@
+//! The screen a new operator sees: what runs, who may sign in, what to do next.
+
+use crate::present::say;
+use qrcode::QrCode;
+use std::fmt::Write;
+use store::FirstRun;
+
+/// Where people reach a running server.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// `https://host:port`.
+    pub console: String,
+    /// `host:port` for SIP over UDP and TCP.
+    pub sip: String,
+    /// `host:port` for SIP over TLS.
+    pub sips: String,
+    /// The metrics URL.
+    pub metrics: String,
+    /// How the program was called, for the examples.
+    pub program: String,
+}
+
+/// Prints where the server runs, and on the first run how to make the first call.
+pub fn show(places: &Places, first: Option<&FirstRun>) {
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = writeln!(text, "\nWhimbrel is running.\n");
+    let _ = writeln!(text, "  Console and web phone  {}", places.console);
+    let _ = writeln!(text, "  SIP                    {} (UDP, TCP), {} (TLS)", places.sip, places.sips);
+    let _ = writeln!(text, "  Metrics and health     {}", places.metrics);
+    if let Some(first) = first {
+        text.push_str(&newcomer(places, first));
+    }
+    say(&text);
+}
+
+fn newcomer(places: &Places, first: &FirstRun) -> String {
+    let domain = &first.tenant.domain;
+    let mut text = String::new();
+    let _ = writeln!(text, "\nThis is the first start. Shown once, kept nowhere:\n");
+    let link = first.one_time_link.reveal();
+    let _ = writeln!(text, "  Administrator, one use within a day\n    {}/welcome/{link}\n", places.console);
+    let _ = writeln!(text, "  Two people to try it with");
+    for user in &first.users {
+        let _ = writeln!(text, "    {}@{domain}  password {}", user.name, user.password.reveal());
+    }
+    let _ = writeln!(text, "\nHear a call work, in another terminal:\n");
+    if let Some(user) = first.users.first() {
+        let password = user.password.reveal();
+        let name = &user.name;
+        let _ = writeln!(text, "    printf %s '{password}' > /tmp/{name}.pw");
+        let _ = writeln!(
+            text,
+            "    {} phone --account {name}@{domain} --password-file /tmp/{name}.pw --call echo",
+            places.program,
+        );
+    }
+    let _ = writeln!(text, "\nOr open the web phone on your mobile (same network):\n");
+    text.push_str(&qr(&format!("{}/phone", places.console)));
+    let _ = writeln!(text, "    {}/phone", places.console);
+    text
+}
+
+/// A QR code in half-block characters, dark on light whatever the terminal's colours.
+fn qr(content: &str) -> String {
+    let Ok(code) = QrCode::new(content) else { return String::new() };
+    let (width, colors) = (code.width(), code.to_colors());
+    let dark = |x: i64, y: i64| {
+        let inside = (0..width as i64).contains(&x) && (0..width as i64).contains(&y);
+        inside && colors[y as usize * width + x as usize] == qrcode::Color::Dark
+    };
+    let mut text = String::new();
+    let (from, to) = (-2, width as i64 + 2);
+    let mut y = from;
+    while y < to {
+        text.push_str("    ");
+        for x in from..to {
+            text.push(match (dark(x, y), dark(x, y + 1)) {
+                (true, true) => ' ',
+                (true, false) => '▄',
+                (false, true) => '▀',
+                (false, false) => '█',
+            });
+        }
+        text.push('\n');
+        y += 2;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_qr_code_is_square_and_framed_in_light() {
+        let text = qr("https://192.0.2.1:8443/phone");
+        let lines: Vec<&str> = text.lines().collect();
+        let width = lines[0].trim_start().chars().count();
+        assert!(lines.iter().all(|l| l.trim_start_matches(' ').chars().count() <= width));
+        assert_eq!(lines.len(), width.div_ceil(2));
+        assert!(lines[0].trim().chars().all(|c| c == '█'));
+    }
+}

@@ -1,0 +1,186 @@
+//! The families, encoded from one reading per scrape.
+
+use super::reading::Reading;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeMetric,
+};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Unit;
+use std::fmt;
+
+/// Of [`net::ShardStats`], the entries that go up and down.
+const NET_GAUGES: [&str; 2] = ["connections", "udp_flows"];
+
+/// Reads the server at each scrape.
+pub(super) struct Exposition {
+    read: Box<dyn Fn() -> Reading + Send + Sync>,
+}
+
+impl Exposition {
+    /// Exposes whatever `read` reads.
+    pub(super) fn new(read: impl Fn() -> Reading + Send + Sync + 'static) -> Self {
+        Self { read: Box::new(read) }
+    }
+}
+
+impl fmt::Debug for Exposition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exposition").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Exposition {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let reading = (self.read)();
+        let mut families = Families(encoder);
+        families.build()?;
+        signalling(&mut families, &reading)?;
+        media_and_events(&mut families, &reading)?;
+        for (entry, value) in reading.net.entries() {
+            families.net(entry, value)?;
+        }
+        process(&mut families, &reading)
+    }
+}
+
+fn signalling(families: &mut Families<'_>, reading: &Reading) -> fmt::Result {
+    families.gauge("whimbrel_calls", "Calls in progress", reading.calls)?;
+    families.counter("whimbrel_sip_requests", "SIP requests taken in", reading.sip_requests)?;
+    families.counter(
+        "whimbrel_sip_malformed",
+        "Messages that could not be read as SIP",
+        reading.sip_malformed,
+    )?;
+    families.counter(
+        "whimbrel_auth_failures",
+        "Requests refused for wrong or stale credentials",
+        reading.auth_failures,
+    )?;
+    families.counter(
+        "whimbrel_route_tokens_refused",
+        "Requests refused because their route token was forged or belongs to another call",
+        reading.route_tokens_refused,
+    )?;
+    families.counter(
+        "whimbrel_shard_handoffs",
+        "Messages handed to the shard that owns their call",
+        reading.shard_handoffs,
+    )?;
+    families.gauge("whimbrel_registrations", "Devices registered", reading.registrations)
+}
+
+fn media_and_events(families: &mut Families<'_>, reading: &Reading) -> fmt::Result {
+    families.gauge("whimbrel_relay_sessions", "Calls the relay carries", reading.relay_sessions)?;
+    families.gauge(
+        "whimbrel_relay_ports_in_use",
+        "UDP ports the relay has open",
+        reading.relay_ports_in_use,
+    )?;
+    families.counter(
+        "whimbrel_spine_events_dropped",
+        "Events a slow subscriber lost; records lose none",
+        reading.spine_events_dropped,
+    )?;
+    families.gauge(
+        "whimbrel_spine_last_seq",
+        "Number of the last event written to disk",
+        reading.spine_last_seq,
+    )?;
+    families.gauge_in(
+        "whimbrel_certificate_expiry_timestamp",
+        "When the server certificate ends, in Unix time",
+        Unit::Seconds,
+        reading.certificate_expiry_s,
+    )
+}
+
+fn process(families: &mut Families<'_>, reading: &Reading) -> fmt::Result {
+    let process = reading.process;
+    families.gauge_in(
+        "whimbrel_uptime",
+        "How long this process serves",
+        Unit::Seconds,
+        process.uptime_s,
+    )?;
+    if let Some(bytes) = process.resident_bytes {
+        let help = "Memory of this process that is in RAM";
+        families.gauge_in("process_resident_memory", help, Unit::Bytes, bytes)?;
+    }
+    if let Some(fds) = process.open_fds {
+        families.gauge("process_open_fds", "Files and sockets this process has open", fds)?;
+    }
+    Ok(())
+}
+
+/// Writes one family of one value each.
+struct Families<'a>(DescriptorEncoder<'a>);
+
+impl Families<'_> {
+    fn build(&mut self) -> fmt::Result {
+        let info = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        self.write("whimbrel_build", "The version that runs", None, &info)
+    }
+
+    fn gauge<N: EncodeGaugeValue>(&mut self, name: &str, help: &str, value: N) -> fmt::Result {
+        self.write(name, help, None, &ConstGauge::new(value))
+    }
+
+    /// The unit becomes the end of the name.
+    fn gauge_in<N: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Unit,
+        value: N,
+    ) -> fmt::Result {
+        self.write(name, help, Some(&unit), &ConstGauge::new(value))
+    }
+
+    /// `_total` becomes the end of the sample's name.
+    fn counter<N: EncodeCounterValue>(&mut self, name: &str, help: &str, value: N) -> fmt::Result {
+        self.write(name, help, None, &ConstCounter::new(value))
+    }
+
+    fn net(&mut self, entry: &str, value: u64) -> fmt::Result {
+        let name = format!("whimbrel_net_{entry}");
+        let help = net_help(entry);
+        match NET_GAUGES.contains(&entry) {
+            true => self.gauge(&name, help, value),
+            false => self.counter(&name, help, value),
+        }
+    }
+
+    fn write(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        metric: &impl EncodeMetric,
+    ) -> fmt::Result {
+        let encoder = self.0.encode_descriptor(name, help, unit, metric.metric_type())?;
+        metric.encode(encoder)
+    }
+}
+
+/// What an entry of [`net::ShardStats`] counts; its docs say more.
+fn net_help(entry: &str) -> &'static str {
+    match entry {
+        "received" => "SIP messages received, all transports",
+        "sent" => "SIP messages handed to the kernel or to a connection's queue",
+        "rerouted" => "Messages passed to the shard that owns their transaction",
+        "ignored" => "Datagrams that held no SIP message: keep-alives, STUN, noise",
+        "dropped_no_flow" => "Messages dropped because their flow was gone",
+        "dropped_mailbox" => "Messages and notes dropped because a shard's mailbox was full",
+        "dropped_udp" => "Datagrams the kernel would not take",
+        "refused" => "Connections refused by a limit",
+        "accepted" => "Connections accepted or adopted",
+        "handshakes_failed" => "TLS handshakes that failed",
+        "expelled" => "Connections closed for breaking framing or a limit",
+        "connections" => "Connections open now",
+        "udp_flows" => "UDP flows remembered now",
+        _ => "A count of the signalling shards",
+    }
+}

@@ -1,0 +1,142 @@
+//! `whimbrel phone`: a phone in the terminal, or headless for scripts.
+//!
+//! ```text
+//!   run ── setup: account, server, codecs ── instance ── link: connect
+//!    └── Driver (engine + sockets + clock + sound) ── screen | headless
+//! ```
+//!
+//! Start reading at [`run`], then `driver.rs`.
+
+mod card;
+mod driver;
+mod headless;
+mod instance;
+mod link;
+mod pace;
+mod report;
+mod screen;
+mod setup;
+mod signals;
+mod sound;
+
+use crate::accounts::read_password;
+use crate::cli::PhoneArgs;
+use ::phone::{Account, Config, Phone};
+use anyhow::{Result, bail};
+use driver::{Driver, Sound};
+use instance::Instance;
+use net::NetError;
+use net::client::{ClientTransport, Endpoint};
+use sansio::{Redacted, Transport};
+use setup::{Identity, Place};
+use sound::{Sink, Source};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Runs the phone to its end. False when what was asked for did not come about (exit code 1).
+///
+/// # Errors
+/// A field that makes no sense, a server that cannot be found, reached or trusted, an account it
+/// refuses: with the value and the remedy.
+pub async fn run(args: PhoneArgs) -> Result<bool> {
+    let started = Instant::now();
+    let headless =
+        args.call.is_some() || args.answer || args.json || args.seconds.is_some();
+    if !headless && !std::io::stdout().is_terminal() {
+        bail!("the phone's screen needs a terminal; without one give --call URI or --answer");
+    }
+    net::install_crypto();
+    let identity = Identity::parse(&args.account)?;
+    let password = read_password(&args.password_file)?;
+    let sound = Sound::new(Source::from_args(&args, headless)?, Sink::from_args(&args, headless)?);
+    let (endpoint, link) = connect(&args, &identity).await?;
+    let account = format!("{}@{}", identity.user, identity.domain);
+    // Kept to the end: it holds the lock on the instance.
+    let instance = Instance::of(&account);
+    let account = Account {
+        user: identity.user,
+        domain: identity.domain,
+        password: Redacted::new(password),
+        display_name: String::new(),
+        instance: instance.urn.clone(),
+    };
+    let server = format!("{} {}", endpoint.transport, endpoint.addr);
+    let config = Config { codecs: setup::codecs(args.codec), ..Config::default() };
+    let mut phone = Phone::new(account, config, Box::new(net::OsEntropy));
+    phone.register(started);
+    let driver = Driver::start(phone, endpoint, link, sound);
+    match headless {
+        true => headless::run(driver, &args, started).await,
+        false => screen::run(driver, server).await,
+    }
+}
+
+/// Connects to the first of the server's addresses that answers, and proves to be the server (or
+/// the domain) that was asked for.
+async fn connect(args: &PhoneArgs, who: &Identity) -> Result<(Endpoint, ClientTransport)> {
+    let transport = setup::transport(args.transport);
+    let (place, field) = match &args.server {
+        Some(server) => (Place::parse(server).map_err(|e| e.context("--server"))?, "--server"),
+        None => (Place::parse(&who.domain)?, "the domain of --account"),
+    };
+    let addresses = place.resolve(setup::default_port(transport), field).await?;
+    let tls = match transport.is_secure() {
+        true => Some(tls(args.ca.clone(), addresses[0].port())?),
+        false => None,
+    };
+    let endpoints = |name: &str| -> Vec<Endpoint> {
+        let endpoint = |addr| Endpoint {
+            name: name.trim_matches(['[', ']']).to_string(),
+            tls: tls.clone(),
+            ..Endpoint::new(transport, addr)
+        };
+        addresses.iter().copied().map(endpoint).collect()
+    };
+    match link::connect_any(&endpoints(&place.host)).await {
+        // The certificate of a server for many domains may prove the account's alone (RFC 5922 §4).
+        Err(error) if args.server.is_some() && proves_another_name(&error) => {
+            Ok(link::connect_any(&endpoints(&who.domain)).await.map_err(|_| explained(error))?)
+        }
+        connected => connected.map_err(explained),
+    }
+}
+
+/// Trusts the system's authorities, `--ca`, and a server of ours on this machine.
+fn tls(ca: Option<PathBuf>, port: u16) -> Result<Arc<rustls::ClientConfig>> {
+    let given: Vec<PathBuf> = ca.into_iter().collect();
+    if let Some(published) = net::published_ca(port) {
+        let all: Vec<PathBuf> = given.iter().cloned().chain([published]).collect();
+        match net::client_config(&all, true) {
+            Ok(config) => return Ok(config),
+            // What somebody else left there must not stop us.
+            Err(error) => tracing::info!(%error, "the published authority is left out"),
+        }
+    }
+    Ok(net::client_config(&given, true)?)
+}
+
+fn proves_another_name(error: &NetError) -> bool {
+    use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
+    let NetError::Untrusted { source: rustls::Error::InvalidCertificate(why), .. } = error else {
+        return false;
+    };
+    matches!(why, NotValidForName | NotValidForNameContext { .. })
+}
+
+/// What to do about a server that cannot be reached.
+fn explained(error: NetError) -> anyhow::Error {
+    let remedy = match &error {
+        NetError::Connect { transport: Transport::Udp | Transport::Tcp, .. } => {
+            "check that the server runs, and --server and --transport"
+        }
+        NetError::Connect { .. } => {
+            "check that the server runs and speaks TLS there, and --server and --transport"
+        }
+        NetError::Untrusted { .. } if !proves_another_name(&error) => return error.into(),
+        NetError::Untrusted { .. } => "name the server as its certificate does, with --server",
+        _ => return error.into(),
+    };
+    anyhow::anyhow!("{error}: {remedy}")
+}

@@ -1,0 +1,245 @@
+//! One signalling shard: the edge's core driven by `net`, its questions answered by the roles.
+
+use super::{events, relaying};
+use edge::{
+    Answer, AskId, ContactLine, EdgeCore, Inbound, Note, OutboundTo, Present, Question, Refusal,
+};
+use net::{CloseReason, FlowTarget, Received, ShardCore, ShardHandle, Transmit};
+use registrar::{LocationShard, Origin, RegisterRequest};
+use relay::Relay;
+use sansio::{FlowId, WallTime};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// The roles a shard asks.
+#[derive(Clone)]
+pub struct Roles {
+    pub relay: Relay,
+    pub spine: cluster::Spine,
+    pub gauges: Arc<Gauges>,
+}
+
+/// What a shard shows to metrics.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    pub calls: AtomicU64,
+    pub auth_failures: AtomicU64,
+    pub malformed: AtomicU64,
+    pub requests: AtomicU64,
+    pub handed_off: AtomicU64,
+    pub forged_tokens: AtomicU64,
+}
+
+/// The edge of one shard with everything it asks.
+pub struct EdgeShard {
+    core: EdgeCore,
+    location: LocationShard,
+    roles: Roles,
+    handle: ShardHandle<Note>,
+    /// The latest present seen, for calls that bring none.
+    present: Present,
+    counted: edge::Counters,
+    calls_counted: u64,
+}
+
+impl EdgeShard {
+    /// A shard around a core.
+    pub fn new(
+        core: EdgeCore,
+        location: LocationShard,
+        roles: Roles,
+        handle: ShardHandle<Note>,
+        present: Present,
+    ) -> Self {
+        Self {
+            core,
+            location,
+            roles,
+            handle,
+            present,
+            counted: edge::Counters::default(),
+            calls_counted: 0,
+        }
+    }
+
+    /// Answers every question and tells every event, until the core wants nothing.
+    fn run(&mut self) {
+        loop {
+            let mut idle = true;
+            while let Some((id, question)) = self.core.poll_ask() {
+                idle = false;
+                self.answer(id, question);
+            }
+            while let Some(event) = self.core.poll_event() {
+                let Roles { spine, relay, .. } = &self.roles;
+                events::tell(spine, relay, self.location.table(), self.present.wall, event);
+            }
+            if idle {
+                break;
+            }
+        }
+        self.count();
+    }
+
+    fn answer(&mut self, id: AskId, question: Question) {
+        match question {
+            Question::Register(ask) => self.register(id, &ask),
+            Question::Relay(ask) => {
+                let written = relaying::answer(&self.roles.relay, ask);
+                self.core.handle_answer(self.present, id, Answer::Relayed(written));
+            }
+            Question::OpenCall(opening) => {
+                let handle = self.handle.clone();
+                let at = opening.at;
+                let event = events::call_started(opening);
+                self.roles.spine.emit_durable(at, event, move |written| {
+                    let opened = written.map(drop).map_err(|error| {
+                        tracing::error!(%error, "no record, no call: repair the data folder");
+                        refusal(503, "Call Records Cannot Be Written")
+                    });
+                    notify(&handle, Note::Answer(id, Answer::Opened(opened)));
+                });
+            }
+        }
+    }
+
+    fn register(&mut self, id: AskId, ask: &edge::RegisterAsk) {
+        let origin = Origin {
+            flow: ask.flow,
+            transport: ask.transport,
+            local: ask.local,
+            source: ask.source,
+        };
+        let wall = self.present.wall;
+        let request = match RegisterRequest::read(&ask.aor, &ask.message, origin) {
+            Ok(request) => request,
+            Err(error) => {
+                let refused = Answer::Registered(Err(translate(&error)));
+                self.core.handle_answer(self.present, id, refused);
+                return;
+            }
+        };
+        let (handle, spine) = (self.handle.clone(), self.roles.spine.clone());
+        self.location.register(wall, &request, move |result| {
+            let answer = match result {
+                Ok(plan) => {
+                    for event in plan.events(wall) {
+                        spine.emit(wall, event);
+                    }
+                    Ok(plan.contact_lines(wall).into_iter().map(ContactLine).collect())
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "registration refused");
+                    Err(translate(&error))
+                }
+            };
+            notify(&handle, Note::Answer(id, Answer::Registered(answer)));
+        });
+    }
+
+    fn expire(&mut self) {
+        for binding in self.location.expire(self.present.wall) {
+            let event = cluster::Event::Unregistered {
+                aor: binding.aor().to_string(),
+                binding: binding.key.0,
+                contact: binding.contact().to_string(),
+                reason: cluster::UnregisterReason::Expired,
+            };
+            self.roles.spine.emit(self.present.wall, event);
+        }
+    }
+
+    /// Adds what this shard counted since the last time to what all shards show.
+    fn count(&mut self) {
+        let now = self.core.counters();
+        let gauges = &self.roles.gauges;
+        let add = |gauge: &AtomicU64, now: u64, before: u64| {
+            gauge.fetch_add(now - before, Ordering::Relaxed);
+        };
+        add(&gauges.auth_failures, now.auth_failures, self.counted.auth_failures);
+        add(&gauges.malformed, now.malformed, self.counted.malformed);
+        add(&gauges.requests, now.requests, self.counted.requests);
+        add(&gauges.handed_off, now.handed_off, self.counted.handed_off);
+        add(&gauges.forged_tokens, now.forged_tokens, self.counted.forged_tokens);
+        self.counted = now;
+        let calls = self.core.calls_open() as u64;
+        gauges.calls.fetch_add(calls.wrapping_sub(self.calls_counted), Ordering::Relaxed);
+        self.calls_counted = calls;
+    }
+}
+
+impl ShardCore for EdgeShard {
+    type Note = Note;
+
+    fn handle_received(&mut self, now: Instant, wall: WallTime, r: Received) {
+        self.present = Present { now, wall };
+        let Received { flow, transport, local, peer, message } = r;
+        let inbound = Inbound { flow, transport, local, peer, message };
+        self.core.handle_received(self.present, inbound);
+        self.run();
+    }
+
+    fn handle_flow_closed(&mut self, now: Instant, flow: FlowId, why: CloseReason) {
+        tracing::debug!(%flow, ?why, "flow closed");
+        self.present.now = now;
+        self.core.handle_flow_closed(self.present, flow);
+        self.run();
+    }
+
+    fn handle_note(&mut self, now: Instant, wall: WallTime, note: Note) {
+        self.present = Present { now, wall };
+        self.core.handle_note(self.present, note);
+        self.run();
+    }
+
+    fn handle_timeout(&mut self, now: Instant, wall: WallTime) {
+        self.present = Present { now, wall };
+        self.core.handle_timeout(self.present);
+        self.expire();
+        self.run();
+    }
+
+    fn handle_drain(&mut self, now: Instant, wall: WallTime) {
+        self.handle_note(now, wall, Note::Drain);
+    }
+
+    fn is_drained(&self) -> bool {
+        self.core.calls_open() == 0
+    }
+
+    fn poll_transmit(&mut self) -> Option<Transmit> {
+        let out = self.core.poll_transmit()?;
+        let to = match out.to {
+            OutboundTo::Flow(flow) => FlowTarget::Flow(flow),
+            OutboundTo::Udp { local, peer } => FlowTarget::Udp { local, peer },
+        };
+        Some(Transmit { to, message: out.message })
+    }
+
+    fn poll_note(&mut self) -> Option<(u16, Note)> {
+        self.core.poll_note()
+    }
+
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        let expiry = self.location.next_expiry().map(|at| {
+            // A second late is early enough for an expiry, and keeps the timer quiet.
+            self.present.now + at.since(self.present.wall) + Duration::from_secs(1)
+        });
+        [self.core.poll_timeout(), expiry].into_iter().flatten().min()
+    }
+}
+
+fn notify(handle: &ShardHandle<Note>, note: Note) {
+    if handle.notify(note).is_err() {
+        tracing::error!("an answer was lost: the shard's mailbox is full");
+    }
+}
+
+fn translate(error: &registrar::Refusal) -> Refusal {
+    Refusal { status: error.status(), reason: error.phrase(), headers: error.headers() }
+}
+
+fn refusal(status: u16, reason: &str) -> Refusal {
+    Refusal { status, reason: reason.into(), headers: Vec::new() }
+}

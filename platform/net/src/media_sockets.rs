@@ -1,0 +1,153 @@
+//! The two sockets of one call's media: an even port for RTP and the next for RTCP (RFC 3550 §11).
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use tokio::net::UdpSocket;
+
+use crate::error::NetError;
+
+/// Attempts to find an even port whose neighbour is free too.
+const ATTEMPTS_MAX: usize = 64;
+
+/// Longer datagrams are cut, as no RTP of ours is longer than a path's packet.
+const DATAGRAM_MAX: usize = 2048;
+
+/// RTP and RTCP of one call.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let sockets = net::MediaSockets::bind("127.0.0.1".parse()?)?;
+/// let (bytes, from) = sockets.recv().await;
+/// sockets.try_send(from, &bytes, false);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct MediaSockets {
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+    local: SocketAddr,
+}
+
+impl MediaSockets {
+    /// Binds a pair on `ip`, ports of the system's choice. Needs a tokio runtime around it.
+    ///
+    /// # Errors
+    /// No pair of ports is free, or the address is not ours.
+    pub fn bind(ip: IpAddr) -> Result<Self, NetError> {
+        let addr = SocketAddr::new(ip, 0);
+        let refused = |source| NetError::Listen { what: "media", addr, source };
+        for _ in 0..ATTEMPTS_MAX {
+            let rtp = bound(ip, 0).map_err(refused)?;
+            let local = rtp.local_addr().map_err(refused)?;
+            // The system gives odd ports and even ports alike: the odd one is let go.
+            if local.port() % 2 == 1 {
+                continue;
+            }
+            if let Ok(rtcp) = bound(ip, local.port() + 1) {
+                return Ok(Self { rtp, rtcp, local });
+            }
+        }
+        Err(refused(io::ErrorKind::AddrInUse.into()))
+    }
+
+    /// The RTP address; RTCP is one port up.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The next datagram of either socket, and where it came from. Safe to cancel, as a branch of
+    /// `select!`. What ICMP reports of earlier sends is passed over.
+    pub async fn recv(&self) -> (Bytes, SocketAddr) {
+        loop {
+            if let Some(received) = self.try_recv() {
+                return received;
+            }
+            // Readiness that came to nothing, or an error, is tried again.
+            let _ = tokio::select! {
+                ready = self.rtp.readable() => ready,
+                ready = self.rtcp.readable() => ready,
+            };
+        }
+    }
+
+    /// The next datagram that is there already; `None` when there is none.
+    pub fn try_recv(&self) -> Option<(Bytes, SocketAddr)> {
+        let mut buffer = [0; DATAGRAM_MAX];
+        let from = [&self.rtp, &self.rtcp].into_iter().find_map(|s| try_receive(s, &mut buffer));
+        from.map(|(len, from)| (Bytes::copy_from_slice(&buffer[..len]), from))
+    }
+
+    /// Sends at once or not at all: a full socket buffer loses a packet, as the network would.
+    /// True when the system took it.
+    pub fn try_send(&self, to: SocketAddr, bytes: &[u8], rtcp: bool) -> bool {
+        let socket = if rtcp { &self.rtcp } else { &self.rtp };
+        // The first try may report what became of an earlier packet; the second one sends.
+        let mut sent = socket.try_send_to(bytes, to);
+        if sent.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
+            sent = socket.try_send_to(bytes, to);
+        }
+        sent.is_ok()
+    }
+}
+
+fn bound(ip: IpAddr, port: u16) -> io::Result<UdpSocket> {
+    let socket = std::net::UdpSocket::bind((ip, port))?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
+}
+
+fn try_receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+    loop {
+        match socket.try_recv_from(buffer) {
+            Ok(received) => return Some(received),
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on_a_runtime<T>(story: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(story)
+    }
+
+    #[test]
+    fn a_pair_is_even_and_its_neighbour_and_both_are_heard() {
+        on_a_runtime(async {
+            let ip = "127.0.0.1".parse().unwrap();
+            let (a, b) = (MediaSockets::bind(ip).unwrap(), MediaSockets::bind(ip).unwrap());
+            assert_eq!(a.local_addr().port() % 2, 0);
+            let rtcp_of = |addr: SocketAddr| SocketAddr::new(ip, addr.port() + 1);
+
+            assert!(b.try_send(a.local_addr(), b"rtp", false));
+            let (bytes, from) = a.recv().await;
+            assert_eq!((&bytes[..], from), (&b"rtp"[..], b.local_addr()));
+
+            assert!(b.try_send(rtcp_of(a.local_addr()), b"rtcp", true));
+            let (bytes, from) = a.recv().await;
+            assert_eq!((&bytes[..], from), (&b"rtcp"[..], rtcp_of(b.local_addr())));
+            assert!(a.try_recv().is_none());
+        });
+    }
+
+    #[test]
+    fn a_closed_peer_does_not_stop_a_pair() {
+        on_a_runtime(async {
+            let ip = "127.0.0.1".parse().unwrap();
+            let (a, b) = (MediaSockets::bind(ip).unwrap(), MediaSockets::bind(ip).unwrap());
+            let gone = MediaSockets::bind(ip).unwrap().local_addr();
+            assert!(a.try_send(gone, b"nobody", false));
+            assert!(b.try_send(a.local_addr(), b"still here", false));
+            assert_eq!(&a.recv().await.0[..], b"still here");
+            assert!(a.try_send(gone, b"nobody", false));
+            assert!(a.try_send(b.local_addr(), b"and sending", false));
+        });
+    }
+}

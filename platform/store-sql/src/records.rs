@@ -1,0 +1,256 @@
+//! Call records, and how far the spine is folded into them.
+
+use sansio::WallTime;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+use store::{
+    Applied, CallClose, CallRecord, FoldPosition, MAX_PAGE, MediaStats, RecordFilter, RecordOp,
+    Records, Reply, SequencedOp, StoreError,
+};
+
+use crate::open::SqlStore;
+use crate::rows::{self, millis, signed, unsigned};
+
+const INSERT: &str = "INSERT OR IGNORE INTO records (call, session_id, call_id, tenant, from_uri,
+    to_uri, source, user_agent, started_at, ringing_at, answered_at, ended_at, cause, status, codecs,
+    caller_codec, caller_packets, caller_lost, caller_jitter_ms, caller_bytes,
+    callee_codec, callee_packets, callee_lost, callee_jitter_ms, callee_bytes,
+    opened_epoch, opened_seq)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+const CLOSE: &str = "UPDATE records SET ended_at = ?, cause = ?, status = ?,
+    codecs = CASE codecs WHEN '' THEN ? ELSE codecs END,
+    caller_codec = ?, caller_packets = ?, caller_lost = ?, caller_jitter_ms = ?, caller_bytes = ?,
+    callee_codec = ?, callee_packets = ?, callee_lost = ?, callee_jitter_ms = ?, callee_bytes = ?
+    WHERE ended_at IS NULL AND ";
+
+type Query<'q> = sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
+
+impl Records for SqlStore {
+    fn apply<'a>(
+        &'a self,
+        consumer: &'a str,
+        epoch: u64,
+        ops: &'a [SequencedOp],
+    ) -> Reply<'a, Applied> {
+        Box::pin(async move {
+            let mut tx = self.begin().await?;
+            let applied = apply(&mut tx, consumer, epoch, ops).await.map_err(|e| self.fail(e))?;
+            self.commit(tx).await?;
+            Ok(applied)
+        })
+    }
+
+    fn position<'a>(&'a self, consumer: &'a str) -> Reply<'a, FoldPosition> {
+        Box::pin(async move {
+            let mut reader = self.readers.acquire().await.map_err(|e| self.fail(e))?;
+            position(&mut reader, consumer).await.map_err(|e| self.fail(e))
+        })
+    }
+
+    fn close_abandoned<'a>(
+        &'a self,
+        epoch: u64,
+        first_seq: u64,
+        close: &'a CallClose,
+    ) -> Reply<'a, Vec<CallRecord>> {
+        Box::pin(async move {
+            let update = format!("{CLOSE} (opened_epoch <> ? OR opened_seq < ?) RETURNING *");
+            let query = bind_close(sqlx::query(sqlx::AssertSqlSafe(update)), close);
+            let query = query.bind(signed(epoch)).bind(signed(first_seq));
+            self.records_of(query.fetch_all(&self.writer).await)
+        })
+    }
+
+    fn list<'a>(
+        &'a self,
+        filter: &'a RecordFilter,
+        limit: u32,
+        before: Option<WallTime>,
+    ) -> Reply<'a, Vec<CallRecord>> {
+        Box::pin(async move {
+            let mut query = select(filter, before);
+            query.push(" ORDER BY started_at DESC, call LIMIT ").push_bind(limit.min(MAX_PAGE));
+            self.records_of(query.build().fetch_all(&self.readers).await)
+        })
+    }
+
+    fn record(&self, call: u64) -> Reply<'_, Option<CallRecord>> {
+        Box::pin(async move {
+            let query = sqlx::query("SELECT * FROM records WHERE call = ?").bind(signed(call));
+            self.records_of(query.fetch_all(&self.readers).await).map(|mut found| found.pop())
+        })
+    }
+
+    fn open_calls(&self) -> Reply<'_, Vec<CallRecord>> {
+        Box::pin(async move {
+            let select = "SELECT * FROM records WHERE ended_at IS NULL
+                          ORDER BY started_at DESC, call LIMIT ?";
+            let query = sqlx::query(select).bind(MAX_PAGE);
+            self.records_of(query.fetch_all(&self.readers).await)
+        })
+    }
+
+    fn open(&self, record: CallRecord) -> Reply<'_, bool> {
+        self.step(RecordOp::Open(Box::new(record)))
+    }
+
+    fn close(&self, call: u64, close: CallClose) -> Reply<'_, bool> {
+        self.step(RecordOp::Close { call, close: Box::new(close) })
+    }
+
+    fn step(&self, op: RecordOp) -> Reply<'_, bool> {
+        Box::pin(async move {
+            let mut tx = self.begin().await?;
+            let position = FoldPosition::default();
+            let changed = step(&mut tx, &op, position).await.map_err(|e| self.fail(e))?;
+            self.commit(tx).await?;
+            Ok(changed)
+        })
+    }
+}
+
+impl SqlStore {
+    fn records_of(
+        &self,
+        found: Result<Vec<SqliteRow>, sqlx::Error>,
+    ) -> Result<Vec<CallRecord>, StoreError> {
+        let rows = found.map_err(|e| self.fail(e))?;
+        rows.iter().map(rows::record).collect::<Result<_, _>>().map_err(|e| self.fail(e))
+    }
+}
+
+async fn apply(
+    tx: &mut SqliteConnection,
+    consumer: &str,
+    epoch: u64,
+    ops: &[SequencedOp],
+) -> Result<Applied, sqlx::Error> {
+    let mut at = position(tx, consumer).await?;
+    if at.epoch != epoch {
+        at = FoldPosition { epoch, seq: 0 };
+    }
+    let mut applied = Applied::default();
+    for SequencedOp { seq, op } in ops {
+        if *seq <= at.seq {
+            applied.replayed += 1;
+            continue;
+        }
+        at.seq = *seq;
+        let changed = step(tx, op, at).await?;
+        match op {
+            RecordOp::Open(_) => applied.opened += u64::from(changed),
+            RecordOp::Close { .. } => applied.closed += u64::from(changed),
+            _ => {}
+        }
+    }
+    sqlx::query("INSERT OR REPLACE INTO positions (consumer, epoch, seq) VALUES (?, ?, ?)")
+        .bind(consumer)
+        .bind(signed(at.epoch))
+        .bind(signed(at.seq))
+        .execute(tx)
+        .await?;
+    Ok(applied)
+}
+
+async fn position(
+    connection: &mut SqliteConnection,
+    consumer: &str,
+) -> Result<FoldPosition, sqlx::Error> {
+    let row = sqlx::query("SELECT epoch, seq FROM positions WHERE consumer = ?")
+        .bind(consumer)
+        .fetch_optional(connection)
+        .await?;
+    let Some(row) = row else { return Ok(FoldPosition::default()) };
+    Ok(FoldPosition { epoch: unsigned(row.try_get(0)?), seq: unsigned(row.try_get(1)?) })
+}
+
+/// True if the step changed something.
+async fn step(
+    tx: &mut SqliteConnection,
+    op: &RecordOp,
+    at: FoldPosition,
+) -> Result<bool, sqlx::Error> {
+    let query = match op {
+        RecordOp::Open(record) => bind_record(sqlx::query(INSERT), record, at),
+        RecordOp::Ringing { call, at } => sqlx::query(
+            "UPDATE records SET ringing_at = ?
+             WHERE call = ? AND ended_at IS NULL AND ringing_at IS NULL",
+        )
+        .bind(millis(*at))
+        .bind(signed(*call)),
+        RecordOp::Answered { call, at, codecs } => sqlx::query(
+            "UPDATE records SET answered_at = ?, codecs = ?
+             WHERE call = ? AND ended_at IS NULL AND answered_at IS NULL",
+        )
+        .bind(millis(*at))
+        .bind(codecs.join(","))
+        .bind(signed(*call)),
+        RecordOp::Close { call, close } => {
+            let update = sqlx::AssertSqlSafe(format!("{CLOSE} call = ?"));
+            bind_close(sqlx::query(update), close).bind(signed(*call))
+        }
+        // A step of a newer `store` than this crate knows cannot be stored; both are built together.
+        _ => return Ok(false),
+    };
+    Ok(query.execute(tx).await?.rows_affected() > 0)
+}
+
+fn bind_record<'q>(query: Query<'q>, r: &'q CallRecord, at: FoldPosition) -> Query<'q> {
+    let query = query
+        .bind(signed(r.call))
+        .bind(&r.session_id)
+        .bind(&r.call_id)
+        .bind(&r.tenant)
+        .bind(&r.from)
+        .bind(&r.to)
+        .bind(&r.source)
+        .bind(&r.user_agent)
+        .bind(millis(r.started_at))
+        .bind(r.ringing_at.map(millis))
+        .bind(r.answered_at.map(millis))
+        .bind(r.ended_at.map(millis))
+        .bind(&r.cause)
+        .bind(r.status)
+        .bind(r.codecs.join(","));
+    let query = bind_media(bind_media(query, &r.caller), &r.callee);
+    query.bind(signed(at.epoch)).bind(signed(at.seq))
+}
+
+fn bind_close<'q>(query: Query<'q>, close: &'q CallClose) -> Query<'q> {
+    let query = query.bind(millis(close.at)).bind(&close.cause).bind(close.status);
+    let query = query.bind(close.codecs().join(","));
+    bind_media(bind_media(query, &close.caller), &close.callee)
+}
+
+fn bind_media<'q>(query: Query<'q>, media: &'q MediaStats) -> Query<'q> {
+    // SQLite turns NaN into NULL, which the column refuses.
+    let jitter_ms = if media.jitter_ms.is_finite() { media.jitter_ms } else { 0.0 };
+    query
+        .bind(&media.codec)
+        .bind(signed(media.packets))
+        .bind(signed(media.lost))
+        .bind(jitter_ms)
+        .bind(signed(media.bytes))
+}
+
+fn select(filter: &RecordFilter, before: Option<WallTime>) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new("SELECT * FROM records WHERE 1");
+    if let Some(tenant) = &filter.tenant {
+        query.push(" AND tenant = ").push_bind(tenant.clone());
+    }
+    if let Some(party) = &filter.party {
+        query.push(" AND (from_uri = ").push_bind(party.clone());
+        query.push(" OR to_uri = ").push_bind(party.clone()).push(")");
+    }
+    if let Some(call_id) = &filter.call_id {
+        query.push(" AND call_id = ").push_bind(call_id.clone());
+    }
+    if let Some(since) = filter.since {
+        query.push(" AND started_at >= ").push_bind(millis(since));
+    }
+    if let Some(before) = before {
+        query.push(" AND started_at < ").push_bind(millis(before));
+    }
+    query
+}

@@ -1,0 +1,117 @@
+use super::*;
+use crate::plan::Service;
+use crate::policy::Directory;
+
+struct Users;
+
+impl Directory for Users {
+    fn has_user(&self, domain: &str, user: &str) -> bool {
+        domain == "example.com" && ["alice", "bob"].contains(&user)
+    }
+}
+
+struct Phones(Vec<Place>);
+
+impl Locations for Phones {
+    fn places(&self, aor: &str, _wall: WallTime) -> Vec<Place> {
+        if aor == "sip:bob@example.com" { self.0.clone() } else { Vec::new() }
+    }
+}
+
+fn place(binding: u64, transport: Transport) -> Place {
+    let contact = format!("sip:bob@192.0.2.{binding}");
+    Place { binding, contact, instance: None, q: 1000, transport, reachable: true }
+}
+
+fn plan(user: &str, domain: &str, phones: Vec<Place>) -> Plan {
+    let policy =
+        PolicySnapshot::new(["Example.com"], Users).with_alias("192.0.2.99", "example.com");
+    let facts = CallFacts { caller: "sip:alice@example.com", user, domain, method: "INVITE" };
+    decide(&policy, &Phones(phones), &facts, WallTime::from_secs(1))
+}
+
+fn call(user: &str, domain: &str, phones: Vec<Place>) -> (Outcome, Vec<String>) {
+    let plan = plan(user, domain, phones);
+    (plan.outcome, plan.steps.iter().map(Step::to_string).collect())
+}
+
+fn status(outcome: &Outcome) -> u16 {
+    match outcome {
+        Outcome::Refuse { status, .. } => *status,
+        _ => 0,
+    }
+}
+
+#[test]
+fn all_phones_ring_each_with_its_media() {
+    let phones = vec![place(1, Transport::Udp), place(2, Transport::Tls), place(3, Transport::Wss)];
+    let (outcome, steps) = call("bob", "EXAMPLE.com", phones);
+    let Outcome::Fork { targets } = outcome else { panic!("{outcome:?}") };
+    let media: Vec<_> = targets.iter().map(|t| (t.binding, t.media)).collect();
+    let (rtp, srtp, web) = (MediaProfile::Rtp, MediaProfile::Srtp, MediaProfile::WebRtc);
+    assert_eq!(media, [(1, rtp), (2, srtp), (3, web)]);
+    assert_eq!(
+        steps,
+        [
+            "example.com is served here",
+            "sip:bob@example.com is a user",
+            "ring sip:bob@192.0.2.1, registered by UDP, with plain RTP",
+            "ring sip:bob@192.0.2.2, registered by TLS, with SRTP keyed by SDES",
+            "ring sip:bob@192.0.2.3, registered by WSS, with WebRTC media",
+        ]
+    );
+}
+
+#[test]
+fn refusals_say_why() {
+    let (outcome, steps) = call("bob", "example.com", Vec::new());
+    assert_eq!(status(&outcome), 480);
+    assert_eq!(steps[2], "sip:bob@example.com has no phone that can be reached now: 480");
+    let (outcome, steps) = call("mallory", "example.com", Vec::new());
+    assert_eq!(status(&outcome), 404);
+    assert_eq!(steps[1], "sip:mallory@example.com is neither a user nor a service: 404");
+    let (outcome, steps) = call("bob", "elsewhere.example", vec![place(1, Transport::Udp)]);
+    assert_eq!((status(&outcome), steps.len()), (403, 1));
+}
+
+#[test]
+fn services_answer_in_every_tenant_and_aliases_lead_there() {
+    for (user, service) in
+        [("echo", Service::Echo), ("*43", Service::Echo), ("tone", Service::Tone)]
+    {
+        let (outcome, steps) = call(user, "192.0.2.99", Vec::new());
+        assert_eq!(outcome, Outcome::Service { service });
+        assert_eq!(steps[0], "192.0.2.99 stands for example.com");
+    }
+}
+
+#[test]
+fn one_phone_with_several_flows_rings_once_and_dead_flows_are_skipped() {
+    let named = |n, reachable| {
+        let instance = Some("<urn:uuid:1>".to_owned());
+        Place { instance, reachable, ..place(n, Transport::Tls) }
+    };
+    let phones = vec![named(1, false), named(2, true), named(3, true), place(4, Transport::Udp)];
+    let (outcome, steps) = call("bob", "example.com", phones);
+    let Outcome::Fork { targets } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(targets.iter().map(|t| t.binding).collect::<Vec<_>>(), [2, 4]);
+    assert_eq!(steps[2], "not sip:bob@192.0.2.1: its TLS connection is gone");
+    assert_eq!(steps[4], "not sip:bob@192.0.2.3: the same phone has a better registration");
+}
+
+#[test]
+fn a_call_rings_so_many_phones_and_no_more() {
+    let many = (0..25).map(|n| place(n, Transport::Udp)).collect();
+    let (outcome, steps) = call("bob", "example.com", many);
+    assert!(matches!(outcome, Outcome::Fork { targets } if targets.len() == TARGETS_MAX));
+    assert_eq!(steps.last().unwrap(), "5 more phones are left out: too many for one call");
+}
+
+#[test]
+fn plans_are_written_as_json() {
+    let json = serde_json::to_value(plan("bob", "example.com", vec![place(1, Transport::Udp)]));
+    let json = json.unwrap();
+    assert_eq!(json["outcome"]["action"], "fork");
+    assert_eq!(json["steps"][2]["step"], "phone-chosen");
+    assert_eq!(json["steps"][2]["media"], "rtp");
+}

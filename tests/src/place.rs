@@ -1,0 +1,143 @@
+//! Where a story runs: on loopback, or in a network namespace of its own for phones that refuse
+//! loopback. Each place has ports of its own, so that stories can run beside each other.
+
+use crate::process::Process;
+use crate::scratch::Scratch;
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::Command;
+use std::time::Duration;
+
+/// Places at a time on one machine.
+const SLOTS: u16 = 40;
+const SLOT_PORTS: u16 = 500;
+/// Below the ephemeral ports of Linux, which start at 32768.
+const FIRST_PORT: u16 = 12_000;
+
+/// Addresses and ports of a story.
+#[derive(Debug)]
+pub struct Place {
+    base: u16,
+    server_ip: IpAddr,
+    peer_ip: IpAddr,
+    namespace: Option<Process>,
+    /// Locked while the story runs.
+    _slot: File,
+}
+
+impl Place {
+    /// Server and peers on 127.0.0.1.
+    pub fn loopback() -> Self {
+        let (slot, base) = take_slot();
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self { base, server_ip: ip, peer_ip: ip, namespace: None, _slot: slot }
+    }
+
+    /// Server and peers at the two ends of a virtual cable, in a namespace that lives as long as
+    /// this value. Needs root, or a kernel that lets users make namespaces.
+    pub fn network(scratch: &Scratch) -> Self {
+        let mut place = Self::loopback();
+        place.server_ip = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1));
+        place.peer_ip = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 2));
+        let mut hold = Command::new("setpriv");
+        hold.args(["--pdeathsig", "KILL", "--", "unshare", "--net", "--mount"]);
+        if !is_root() {
+            hold.args(["--user", "--map-root-user"]);
+        }
+        hold.args(["sh", "-c", SET_UP]);
+        let mut holder = Process::start(scratch, "namespace", hold);
+        holder.wait_for("the network namespace", Duration::from_secs(10), |p| {
+            p.out().contains("ready").then_some(())
+        });
+        place.namespace = Some(holder);
+        place
+    }
+
+    /// Where the server listens.
+    pub fn server_ip(&self) -> IpAddr {
+        self.server_ip
+    }
+
+    /// Where peers listen.
+    pub fn peer_ip(&self) -> IpAddr {
+        self.peer_ip
+    }
+
+    /// SIP over UDP and TCP.
+    pub fn sip(&self) -> u16 {
+        self.base
+    }
+
+    /// SIP over TLS.
+    pub fn sips(&self) -> u16 {
+        self.base + 1
+    }
+
+    /// Console, API, SIP over WebSocket.
+    pub fn https(&self) -> u16 {
+        self.base + 2
+    }
+
+    /// Metrics and health.
+    pub fn metrics(&self) -> u16 {
+        self.base + 3
+    }
+
+    /// First and last port of the server's media.
+    pub fn rtp(&self) -> (u16, u16) {
+        (self.base + 20, self.base + 349)
+    }
+
+    /// A port for the story's own peers, `n` from 0 to 149.
+    pub fn peer_port(&self, n: u16) -> u16 {
+        assert!(n < SLOT_PORTS - 350, "a story has 150 ports for its peers");
+        self.base + 350 + n
+    }
+
+    /// A program that runs here and dies with the thread that starts it.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command;
+        match &self.namespace {
+            None => command = Command::new("setpriv"),
+            Some(holder) => {
+                command = Command::new("nsenter");
+                command.args(["--target", &holder.id().to_string(), "--net", "--mount"]);
+                if !is_root() {
+                    command.args(["--user", "--preserve-credentials"]);
+                }
+                command.args(["--", "setpriv"]);
+            }
+        }
+        command.args(["--pdeathsig", "KILL", "--", program]);
+        command
+    }
+}
+
+/// Runs in the new namespace: a cable with both ends here, then waits to be killed.
+const SET_UP: &str = "set -e
+ip link set lo up
+ip link add wire0 type veth peer name wire1
+ip addr add 10.77.0.1/24 dev wire0
+ip addr add 10.77.0.2/24 dev wire1
+ip link set wire0 up
+ip link set wire1 up
+echo ready
+exec sleep infinity";
+
+fn take_slot() -> (File, u16) {
+    let dir = std::env::temp_dir().join("whimbrel-test-ports");
+    std::fs::create_dir_all(&dir).expect("a folder for the port locks");
+    for slot in 0..SLOTS {
+        let path = dir.join(slot.to_string());
+        let Ok(file) = File::options().create(true).append(true).open(path) else { continue };
+        if file.try_lock().is_ok() {
+            return (file, FIRST_PORT + slot * SLOT_PORTS);
+        }
+    }
+    panic!("all {SLOTS} port ranges are taken: are other stories still running?");
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
+}

@@ -1,0 +1,98 @@
+//! Raw SIP over UDP: what a scanner, a fuzzer or a very small phone sends.
+
+use crate::story::{DOMAIN, Story};
+use bytes::Bytes;
+use sip::Message;
+use sip::digest::{self, Challenge};
+use std::net::UdpSocket;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A UDP socket that speaks to the story's server.
+#[derive(Debug)]
+pub struct Probe {
+    socket: UdpSocket,
+    number: u32,
+}
+
+impl Probe {
+    /// On loopback only: a test is not inside of its story's namespace.
+    pub fn new(story: &Story) -> Self {
+        let place = &story.place;
+        let socket = UdpSocket::bind((place.peer_ip(), 0)).expect("a port for the probe");
+        socket.connect((place.server_ip(), place.sip())).expect("loopback");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        Self { socket, number: 0 }
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&self, bytes: &[u8]) {
+        self.socket.send(bytes).expect("loopback takes a datagram");
+    }
+
+    /// The next message, if one comes in time.
+    pub fn receive(&self) -> Option<Message> {
+        let mut buffer = vec![0; 65_536];
+        loop {
+            let n = self.socket.recv(&mut buffer).ok()?;
+            let bytes = Bytes::copy_from_slice(&buffer[..n]);
+            if let Ok(message) = Message::parse(bytes) {
+                return Some(message);
+            }
+        }
+    }
+
+    /// Whether the server still answers OPTIONS.
+    pub fn is_answered(&mut self) -> bool {
+        let request = self.request("OPTIONS", "probe", "", 1, "");
+        self.send(request.as_bytes());
+        self.receive().is_some_and(|m| m.status().is_some())
+    }
+
+    /// REGISTER of `user` with `password`: both responses. The second one is none when the first
+    /// one was no challenge.
+    pub fn register(&mut self, user: &str, password: &str) -> (Message, Option<Message>) {
+        let contact = format!(
+            "Contact: <sip:{user}@{}>\r\nExpires: 300\r\n",
+            self.socket.local_addr().expect("bound")
+        );
+        let call = format!("{}-{}", std::process::id(), self.number);
+        let first = self.request("REGISTER", user, &contact, 1, &call);
+        self.send(first.as_bytes());
+        let challenged = self.receive().expect("an answer to REGISTER");
+        let value = challenged.header("WWW-Authenticate").map(<[u8]>::to_vec);
+        let Some(value) = value else { return (challenged, None) };
+        let challenge = Challenge::choose(digest::challenges(&value)).expect("a challenge we know");
+        let algorithm = challenge.algorithm().expect("an algorithm we know");
+        let realm = challenge.realm().into_owned();
+        let ha1 = digest::ha1(algorithm, user.as_bytes(), &realm, password.as_bytes());
+        let uri = format!("sip:{DOMAIN}");
+        let answer = digest::Answer {
+            username: user,
+            ha1: &ha1,
+            method: b"REGISTER",
+            uri: uri.as_bytes(),
+            cnonce: "0a4f113b",
+            nc: 1,
+        };
+        let credentials = digest::answer(&challenge, &answer).expect("credentials");
+        let lines = format!("{contact}Authorization: {credentials}\r\n");
+        let second = self.request("REGISTER", user, &lines, 2, &call);
+        self.send(second.as_bytes());
+        (challenged, self.receive())
+    }
+
+    fn request(&mut self, method: &str, user: &str, lines: &str, cseq: u32, call: &str) -> String {
+        self.number += 1;
+        let local = self.socket.local_addr().expect("bound");
+        format!(
+            "{method} sip:{DOMAIN} SIP/2.0\r\n\
+             Via: SIP/2.0/UDP {local};branch=z9hG4bKprobe{number};rport\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:{user}@{DOMAIN}>;tag=p{number}\r\n\
+             To: <sip:{user}@{DOMAIN}>\r\nCall-ID: probe-{call}\r\nCSeq: {cseq} {method}\r\n\
+             {lines}Content-Length: 0\r\n\r\n",
+            number = self.number,
+        )
+    }
+}

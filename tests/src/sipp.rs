@@ -1,0 +1,102 @@
+//! SIPp: many registrations and calls at once, by the scenarios in `tests/tests/sipp/`.
+
+use crate::process::{Process, tail};
+use crate::story::{DOMAIN, Story};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A running SIPp.
+#[derive(Debug)]
+pub struct Run {
+    process: Process,
+    name: String,
+    errors: PathBuf,
+    log: PathBuf,
+}
+
+/// How a SIPp is to be started.
+#[derive(Debug, Clone)]
+pub struct Setup<'a> {
+    /// The scenario's name, without `.xml`.
+    pub scenario: &'a str,
+    /// Its local port.
+    pub port: u16,
+    /// Its first media port.
+    pub media_port: u16,
+    /// Calls in all.
+    pub calls: usize,
+    /// New calls per second.
+    pub rate: u32,
+    /// More arguments.
+    pub more: Vec<String>,
+}
+
+impl Run {
+    /// Starts it; `users` has a line per call with `user;callee`.
+    pub fn start(story: &Story, name: &str, setup: &Setup<'_>, users: Option<&Path>) -> Self {
+        let place = &story.place;
+        let scenario = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(format!("tests/sipp/{}.xml", setup.scenario));
+        let errors = story.scratch.file(&format!("{name}.errors"));
+        let log = story.scratch.file(&format!("{name}.log"));
+        let mut command = place.command("sipp");
+        command.current_dir(story.scratch.path());
+        command.arg(format!("{}:{}", place.server_ip(), place.sip())).arg("-sf").arg(scenario);
+        command.args(["-i", &place.peer_ip().to_string(), "-p", &setup.port.to_string()]);
+        command.args(["-mp", &setup.media_port.to_string()]);
+        command.args(["-m", &setup.calls.to_string(), "-r", &setup.rate.to_string()]);
+        command.args(["-key", "domain", DOMAIN, "-nostdin", "-trace_err", "-error_file"]);
+        command.arg(&errors).args(["-trace_logs", "-log_file"]).arg(&log);
+        if let Some(users) = users {
+            command.arg("-inf").arg(users);
+        }
+        command.args(&setup.more);
+        let process = Process::start(&story.scratch, name, command);
+        Self { process, name: name.into(), errors, log }
+    }
+
+    /// Waits for its end and panics unless every call succeeded.
+    pub fn expect_none_failed(mut self, patience: Duration) {
+        let status = self.process.wait(patience);
+        assert!(
+            status.success(),
+            "{}: {status}\n{}\n--- errors\n{}",
+            self.name,
+            tail(&self.process.out()),
+            tail(&std::fs::read_to_string(&self.errors).unwrap_or_default()),
+        );
+    }
+
+    /// What the scenario's `<log>` actions wrote so far, whole lines only.
+    pub fn logged(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(String::from).collect()
+    }
+
+    /// Waits until so many lines were logged.
+    pub fn wait_logged(&mut self, lines: usize, patience: Duration) {
+        let log = self.log.clone();
+        self.process.wait_for(&format!("{lines} logged lines"), patience, |_| {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            (text.lines().count() >= lines).then_some(())
+        });
+    }
+
+    /// Ends it.
+    pub fn kill(mut self) {
+        self.process.kill();
+    }
+}
+
+/// A file of users for SIPp, one after the other: `user;callee;password`.
+pub fn users_file(story: &Story, name: &str, rows: &[(String, String)]) -> PathBuf {
+    let mut text = String::from("SEQUENTIAL\n");
+    for (user, callee) in rows {
+        let password = story.password(user);
+        text += &format!(
+            "{user};{callee};[authentication username={user} password={password}];\n"
+        );
+    }
+    story.scratch.write(name, text)
+}

@@ -1,0 +1,138 @@
+//! One story: a folder, a place, and the users it needs.
+
+use crate::place::Place;
+use crate::process::{Ended, Process};
+use crate::scratch::Scratch;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// The domain every story serves.
+pub const DOMAIN: &str = "call.example";
+/// How long a verb of the command line may take.
+const CLI_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A story under way.
+#[derive(Debug)]
+pub struct Story {
+    /// Where it runs. First, so that it ends before the folder goes.
+    pub place: Place,
+    /// Its folder.
+    pub scratch: Scratch,
+    binary: PathBuf,
+    verbs: AtomicU32,
+}
+
+impl Story {
+    /// A story on loopback.
+    pub fn on_loopback(name: &str) -> Self {
+        let scratch = Scratch::new(name);
+        Self::new(Place::loopback(), scratch)
+    }
+
+    /// A story in a network namespace of its own.
+    pub fn on_network(name: &str) -> Self {
+        let scratch = Scratch::new(name);
+        Self::new(Place::network(&scratch), scratch)
+    }
+
+    fn new(place: Place, scratch: Scratch) -> Self {
+        let run = scratch.file("run");
+        std::fs::create_dir_all(&run).expect("a folder for run files");
+        private(&run);
+        Self { place, scratch, binary: binary(), verbs: AtomicU32::new(0) }
+    }
+
+    /// The server's data folder.
+    pub fn data(&self) -> PathBuf {
+        self.scratch.file("data")
+    }
+
+    /// `user@domain`.
+    pub fn address(&self, user: &str) -> String {
+        format!("{user}@{DOMAIN}")
+    }
+
+    /// The password of a user added by [`Story::add_users`].
+    pub fn password(&self, user: &str) -> String {
+        format!("pw-{user}")
+    }
+
+    /// `whimbrel` in this place, with a run folder of the story's own.
+    pub fn whimbrel(&self) -> Command {
+        let mut command = self.place.command(&self.binary.to_string_lossy());
+        command.env("XDG_RUNTIME_DIR", self.scratch.file("run")).env("RUST_BACKTRACE", "1");
+        command
+    }
+
+    /// A verb of the command line on the story's data folder, and how it ended.
+    pub fn cli(&self, arguments: &[&str]) -> Ended {
+        let mut command = self.whimbrel();
+        command.arg("--data").arg(self.data()).args(arguments);
+        let number = self.verbs.fetch_add(1, Ordering::Relaxed);
+        let name = format!("cli-{number}-{}", arguments.first().copied().unwrap_or("none"));
+        Process::run(&self.scratch, &name, command, CLI_PATIENCE)
+    }
+
+    /// What a verb with `--json` prints.
+    pub fn cli_json(&self, arguments: &[&str]) -> serde_json::Value {
+        let ended = self.cli(arguments).expect_code(0);
+        serde_json::from_str(&ended.out)
+            .unwrap_or_else(|e| panic!("{arguments:?} printed no JSON: {e}\n{}", ended.out))
+    }
+
+    /// Adds the tenant and these users.
+    pub fn add_users(&self, users: &[&str]) {
+        self.cli(&["tenant", "add", DOMAIN]).expect_code(0);
+        for user in users {
+            let file = self.password_file(user);
+            let address = self.address(user);
+            let file = file.to_string_lossy();
+            self.cli(&["user", "add", &address, "--password-file", &file]).expect_code(0);
+        }
+    }
+
+    /// Adds the tenant and many users at once.
+    pub fn import_users(&self, users: &[String]) {
+        self.cli(&["tenant", "add", DOMAIN]).expect_code(0);
+        let mut text = String::from("user,password\n");
+        for user in users {
+            text += &format!("{},{}\n", self.address(user), self.password(user));
+        }
+        let file = self.scratch.write("users.csv", text);
+        self.cli(&["user", "import", &file.to_string_lossy()]).expect_code(0);
+    }
+
+    /// A file with a user's password.
+    pub fn password_file(&self, user: &str) -> PathBuf {
+        self.scratch.write(&format!("{user}.password"), format!("{}\n", self.password(user)))
+    }
+}
+
+/// The server's binary: `WHIMBREL_BIN`, or next to this test's own build; built when missing.
+fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("WHIMBREL_BIN") {
+        return path.into();
+    }
+    let own = std::env::current_exe().expect("the path of this test");
+    let folder = own.parent().and_then(Path::parent).expect("target/debug");
+    let path = folder.join("whimbrel");
+    if !path.exists() {
+        let target = folder.parent().expect("the target folder");
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+        let status = Command::new("cargo")
+            .args(["build", "--quiet", "--locked", "-p", "whimbrel", "--manifest-path"])
+            .arg(manifest)
+            .arg("--target-dir")
+            .arg(target)
+            .status();
+        assert!(status.is_ok_and(|s| s.success()), "cargo build -p whimbrel");
+    }
+    path
+}
+
+fn private(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).expect("0700");
+}

@@ -1,0 +1,11 @@
+//! The stories. One module per part of the house, one test per story; each starts its own server
+//! with an empty data folder and ends everything it started.
+
+mod browser;
+mod bulk;
+mod durability;
+mod foreign_phone;
+mod own_phones;
+mod refusals;
+mod shutdown;
+mod tmp;

@@ -1,0 +1,225 @@
+//! Bad input: each is refused by name and with a remedy, and nothing that was there is lost.
+
+use std::net::UdpSocket;
+use std::time::Duration;
+use tests::process::{Ended, Process};
+use tests::{Phone, Probe, Server, Story};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_wrong_password_and_an_unknown_user_get_the_same_answer() {
+    let story = Story::on_loopback("scanner");
+    story.add_users(&["alice"]);
+    let server = Server::start(&story);
+    let mut probe = Probe::new(&story);
+    let (challenged, refused) = probe.register("alice", "wrong");
+    let (challenged_stranger, refused_stranger) = probe.register("nobody", "wrong");
+    assert_eq!(challenged.status(), Some(401));
+    let (refused, refused_stranger) = (refused.expect("one"), refused_stranger.expect("two"));
+    assert_eq!(shape(&challenged), shape(&challenged_stranger));
+    assert_eq!(shape(&refused), shape(&refused_stranger));
+    assert!(matches!(refused.status(), Some(401 | 403)), "{refused:?}");
+    assert_eq!(server.registrations().len(), 0);
+
+    let (_, accepted) = probe.register("alice", &story.password("alice"));
+    assert_eq!(accepted.and_then(|m| m.status()), Some(200));
+    assert_eq!(server.registrations().len(), 1);
+}
+
+#[test]
+fn a_phone_with_a_wrong_password_says_so_and_exits_1() {
+    let story = Story::on_loopback("wrong-password");
+    story.add_users(&["alice"]);
+    let _server = Server::start(&story);
+    let wrong = story.scratch.write("wrong.password", "wrong\n");
+    let mut command = story.whimbrel();
+    command.args(["phone", "--account", &story.address("alice"), "--password-file"]).arg(wrong);
+    command.args(["--server", &format!("127.0.0.1:{}", story.place.sip()), "--transport", "udp"]);
+    command.args(["--answer", "--json", "--seconds", "10"]);
+    let ended = Process::run(&story.scratch, "phone", command, PATIENCE).expect_code(1);
+    assert!(ended.out.contains("registration-failed"), "{}", ended.out);
+}
+
+#[test]
+fn malformed_sip_is_answered_or_dropped_and_the_server_goes_on() {
+    let story = Story::on_loopback("malformed");
+    story.add_users(&["alice"]);
+    let mut server = Server::start(&story);
+    let mut probe = Probe::new(&story);
+    let (_, accepted) = probe.register("alice", &story.password("alice"));
+    assert_eq!(accepted.and_then(|m| m.status()), Some(200));
+    for bytes in malformed() {
+        Probe::new(&story).send(&bytes);
+    }
+    // RFC 3261 §8.1.1: a request without its mandatory headers is a bad request, where a Via says
+    // whom to tell.
+    let hurt = Probe::new(&story);
+    hurt.send(
+        b"OPTIONS sip:call.example SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bKhurt;rport\r\n\
+          From: <sip:a@call.example>;tag=1\r\nTo: <sip:a@call.example>\r\nCall-ID: hurt\r\n\
+          CSeq: many OPTIONS\r\nContent-Length: 0\r\n\r\n",
+    );
+    assert_eq!(hurt.receive().and_then(|m| m.status()), Some(400));
+    assert!(Probe::new(&story).is_answered(), "still answers OPTIONS");
+    assert!(server.process().is_running());
+    assert_eq!(server.registrations().len(), 1, "the registration stays");
+    assert!(!server.process().err().contains("panicked"), "{}", server.process().err());
+}
+
+#[test]
+fn an_occupied_port_is_named_and_serve_exits_1() {
+    let story = Story::on_loopback("occupied");
+    story.add_users(&["alice"]);
+    let taken = UdpSocket::bind((story.place.server_ip(), story.place.sip())).expect("free so far");
+    let ended = refuse(&story, "");
+    told(&ended, &[&story.place.sip().to_string(), "in use"]);
+    drop(taken);
+    let http = std::net::TcpListener::bind((story.place.server_ip(), story.place.https()));
+    let ended = refuse(&story, "");
+    told(&ended, &[&story.place.https().to_string(), "in use"]);
+    drop(http);
+    Server::start(&story);
+}
+
+#[test]
+fn a_missing_or_garbled_certificate_is_named_and_serve_exits_1() {
+    let story = Story::on_loopback("certificate");
+    story.add_users(&["alice"]);
+    let table = |cert: &str, key: &str| {
+        let path = |name: &str| story.scratch.file(name).display().to_string();
+        format!("[tls]\ncertificate = \"{}\"\nkey = \"{}\"\n", path(cert), path(key))
+    };
+    let ended = refuse(&story, &table("missing.pem", "missing.key"));
+    told(&ended, &["missing.pem"]);
+    story.scratch.write("garbled.pem", "-----BEGIN CERTIFICATE-----\nno\n");
+    story.scratch.write("garbled.key", "nothing like a key");
+    let ended = refuse(&story, &table("garbled.pem", "garbled.key"));
+    told(&ended, &["garbled.pem"]);
+
+    // The server's own good certificate with a garbled key.
+    drop(Server::start(&story));
+    let found = std::fs::read_dir(story.data().join("tls")).expect("its authority");
+    let own: Vec<_> = found.filter_map(|e| e.ok().map(|e| e.path())).collect();
+    let good = own.iter().find(|p| p.to_string_lossy().ends_with(".pem")).expect("a certificate");
+    std::fs::copy(good, story.scratch.file("good.pem")).expect("a copy");
+    let ended = refuse(&story, &table("good.pem", "garbled.key"));
+    told(&ended, &["garbled.key"]);
+    Server::start(&story);
+}
+
+#[test]
+fn a_broken_configuration_is_refused_with_line_column_and_the_nearest_name() {
+    let story = Story::on_loopback("config");
+    let ended = refuse(&story, "[edge]\nbranches_mx = 3\n");
+    told(&ended, &["whimbrel.toml:", ":1: unknown field `branches_mx`", "`branches_max`"]);
+    let ended = refuse(&story, "[media]\nsilence_s = \"long\"\n");
+    told(&ended, &["whimbrel.toml:", "silence_s", "invalid type"]);
+    let ended = refuse(&story, "[media\n");
+    told(&ended, &["whimbrel.toml:"]);
+    assert!(!story.data().join("whimbrel.sock").exists());
+}
+
+#[test]
+fn a_full_disk_is_named_and_loses_nothing_acknowledged() {
+    let story = Story::on_network("disk");
+    let disk = story.scratch.file("data");
+    std::fs::create_dir_all(&disk).expect("a folder to mount on");
+    let disk = disk.display().to_string();
+    let inside = |script: &str| {
+        let mut command = story.place.command("sh");
+        command.args(["-c", script]);
+        Process::run(&story.scratch, "shell", command, PATIENCE)
+    };
+    inside(&format!("mount -t tmpfs -o size=16m none {disk}")).expect_code(0);
+    story.add_users(&["alice", "bob"]);
+    let server = Server::start(&story);
+    let mut alice = Phone::of(&story, "alice", "udp", "pcmu").answer().seconds(60).start();
+    alice.wait_event("registered", PATIENCE);
+
+    let fill = format!("cat /dev/zero >{disk}/ballast 2>/dev/null; df {disk} | tail -n 1");
+    let full = inside(&fill);
+    assert!(full.out.contains("100%"), "{}", full.out);
+    // What cannot be kept is not acknowledged.
+    let bob = Phone::of(&story, "bob", "udp", "pcmu").answer().seconds(5).start();
+    let bob = bob.finish(PATIENCE);
+    assert_eq!(bob.result["registered"], false, "a binding was acknowledged: {:#?}", bob.events);
+    assert_eq!(server.registrations().len(), 1);
+    server.kill();
+
+    // No start on a full disk, and the reason.
+    let mut process = Server::spawn(&story, "");
+    let status = process.wait(PATIENCE);
+    let ended = Ended { code: status.code(), out: process.out(), err: process.err() };
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    told(&ended, &["No space left"]);
+
+    inside(&format!("rm {disk}/ballast")).expect_code(0);
+    let server = Server::start(&story);
+    assert_eq!(server.registrations().len(), 1, "the acknowledged binding is there");
+    let users = tests::server::rows(story.cli_json(&["user", "list", "--json"]));
+    assert_eq!(users.len(), 2);
+}
+
+/// Starts a server that must refuse to run.
+fn refuse(story: &Story, more: &str) -> Ended {
+    let mut process = Server::spawn(story, more);
+    let status = process.wait(PATIENCE);
+    let ended = Ended { code: status.code(), out: process.out(), err: process.err() };
+    assert_eq!(ended.code, Some(1), "out: {}\nerr: {}", ended.out, ended.err);
+    let names = [story.place.sip(), story.place.https(), story.place.metrics()];
+    for port in names {
+        let answered = std::net::TcpStream::connect((story.place.server_ip(), port));
+        assert!(answered.is_err() || ended.err.contains("in use"), "{port} is half open");
+    }
+    ended
+}
+
+/// Its complaint names these, and says what to do.
+fn told(ended: &Ended, words: &[&str]) {
+    let last = ended.err.lines().filter(|l| !l.trim().is_empty()).last().unwrap_or_default();
+    for word in words {
+        assert!(
+            ended.err.to_lowercase().contains(&word.to_lowercase()),
+            "`{word}` is missing in: {}",
+            ended.err
+        );
+    }
+    assert!(!ended.err.contains("panicked"), "{}", ended.err);
+    assert!(!last.is_empty());
+}
+
+/// Header names and those values that may tell one user from another.
+fn shape(message: &sip::Message) -> String {
+    let text = String::from_utf8_lossy(message.bytes()).replace("nobody", "alice");
+    let lines = text.lines().map(|line| match line.split_once(':') {
+        Some((name, _)) if ["Via", "To", "From", "Call-ID"].contains(&name) => name.to_string(),
+        // The nonce differs; all that stands beside it does not.
+        Some((name, value)) if name.ends_with("uthenticate") => {
+            let parts = value.split(',').filter(|p| !p.contains("nonce=") && !p.contains("opaque="));
+            format!("{name}:{}", parts.collect::<Vec<_>>().join(","))
+        }
+        _ => line.to_string(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn malformed() -> Vec<Vec<u8>> {
+    let long = format!("INVITE sip:{} SIP/2.0\r\n\r\n", "a".repeat(40_000));
+    let many = format!("OPTIONS sip:x SIP/2.0\r\n{}\r\n", "X: y\r\n".repeat(9_000));
+    vec![
+        b"".to_vec(),
+        b"\r\n".to_vec(),
+        b"\0\0\0\0".to_vec(),
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
+        b"INVITE".to_vec(),
+        b"INVITE sip:x SIP/2.0\r\n\r\n".to_vec(),
+        b"SIP/2.0 200 OK\r\n\r\n".to_vec(),
+        b"SIP/2.0 99999999999 OK\r\nVia: SIP/2.0/UDP x;branch=z9hG4bK\r\n\r\n".to_vec(),
+        b"INVITE sip:x SIP/2.0\r\nContent-Length: 99999999999999999999\r\n\r\n".to_vec(),
+        b"INVITE sip:x SIP/2.0\r\nVia: \r\nFrom: <\r\nTo: \"\r\nCSeq: -1 INVITE\r\n\r\n".to_vec(),
+        [0xff; 1_400].to_vec(),
+        long.into_bytes(),
+        many.into_bytes(),
+    ]
+}
