@@ -123,9 +123,8 @@ async fn import(store: &dyn Store, file: &Path) -> Result<()> {
         let (user, password) = csv_fields(&line).ok_or_else(|| {
             anyhow!("{}:{}: expected `user@domain,password`", file.display(), at + 2)
         })?;
-        let (name, tenant) = split(store, &user)
-            .await
-            .with_context(|| format!("{}:{}", file.display(), at + 2))?;
+        let (name, tenant) =
+            split(store, &user).await.with_context(|| format!("{}:{}", file.display(), at + 2))?;
         let ha1 = Ha1Set::from_password(&name, &tenant.domain, &password);
         batches.add(store, tenant, NewUser { name, ha1 }).await?;
         bar.inc(1);
@@ -218,7 +217,8 @@ fn tell_password(user: &str, password: &str, made: bool) {
 }
 
 fn reload(data: &Path) -> Result<()> {
-    control::ask(data, &Request::Reload).context("the running server did not take the change over")?;
+    control::ask(data, &Request::Reload)
+        .context("the running server did not take the change over")?;
     Ok(())
 }
 

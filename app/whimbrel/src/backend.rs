@@ -99,9 +99,8 @@ impl ServerBackend {
 
     async fn split(&self, account: &str) -> Result<(String, store::Tenant), BackendError> {
         let invalid = |reason: String| BackendError::Invalid { field: "account", reason };
-        let (name, domain) = account
-            .split_once('@')
-            .ok_or_else(|| invalid("write it as user@domain".into()))?;
+        let (name, domain) =
+            account.split_once('@').ok_or_else(|| invalid("write it as user@domain".into()))?;
         let tenant = self.shared.store.tenant(domain).await.map_err(failed)?;
         let tenant = tenant.ok_or_else(|| invalid(format!("{domain} is not served here")))?;
         Ok((name.into(), tenant))
@@ -346,28 +345,26 @@ async fn next_live(
     Some(match &envelope.event {
         Event::Registered { aor, binding, .. } => {
             let found = shared.location.by_key(registrar::BindingKey(*binding), at);
-            found.filter(|b| b.aor() == aor).map(|b| LiveEvent::Registered {
-                registration: registration(&b),
-            })
+            found
+                .filter(|b| b.aor() == aor)
+                .map(|b| LiveEvent::Registered { registration: registration(&b) })
         }
         Event::Unregistered { aor, binding, .. } => {
             Some(LiveEvent::Unregistered { id: binding.to_string(), aor: aor.clone() })
         }
-        Event::CallStarted { call, session_id, call_id, from, to, .. } => {
-            Some(LiveEvent::Call {
-                call: LiveCall {
-                    id: call.to_string(),
-                    session_id: session_id.clone(),
-                    call_id: call_id.clone(),
-                    from: from.clone(),
-                    to: to.clone(),
-                    state: CallState::Started,
-                    started_at_ms: at.as_millis(),
-                    answered_at_ms: None,
-                    codecs: Vec::new(),
-                },
-            })
-        }
+        Event::CallStarted { call, session_id, call_id, from, to, .. } => Some(LiveEvent::Call {
+            call: LiveCall {
+                id: call.to_string(),
+                session_id: session_id.clone(),
+                call_id: call_id.clone(),
+                from: from.clone(),
+                to: to.clone(),
+                state: CallState::Started,
+                started_at_ms: at.as_millis(),
+                answered_at_ms: None,
+                codecs: Vec::new(),
+            },
+        }),
         Event::CallRinging { call } => {
             changed(shared, *call, |c| c.state = CallState::Ringing).await
         }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// The whole configuration. An empty file is a working server.
-#[derive(Debug, Clone, Deserialize, Default)]
+#[derive(Debug, Clone, Deserialize, Default, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The first tenant's domain, used when the data folder is empty.
@@ -112,7 +112,7 @@ pub struct Registrar {
 #[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Media {
-    /// Packet threads. Default: one per two cores.
+    /// Packet threads. Default: one per core.
     pub threads: Option<usize>,
     /// Seconds without a packet from either side, not on hold, after which a call is ended.
     pub silence_s: u64,
@@ -229,7 +229,10 @@ impl Config {
         let ports = &self.ports;
         if ports.rtp_min >= ports.rtp_max || ports.rtp_max - ports.rtp_min < 3 {
             return Err((
-                format!("ports.rtp_min {} .. ports.rtp_max {} holds no call", ports.rtp_min, ports.rtp_max),
+                format!(
+                    "ports.rtp_min {} .. ports.rtp_max {} holds no call",
+                    ports.rtp_min, ports.rtp_max
+                ),
                 "give at least four ports".into(),
             ));
         }
@@ -262,9 +265,8 @@ fn nearest_field(message: &str) -> Option<String> {
     let rest = message.strip_prefix("unknown field ")?;
     let mut quoted = rest.split('`').skip(1).step_by(2);
     let wrong = quoted.next()?;
-    let best = quoted.max_by(|a, b| {
-        strsim::jaro_winkler(a, wrong).total_cmp(&strsim::jaro_winkler(b, wrong))
-    })?;
+    let best = quoted
+        .max_by(|a, b| strsim::jaro_winkler(a, wrong).total_cmp(&strsim::jaro_winkler(b, wrong)))?;
     Some(format!("did you mean `{best}`?"))
 }
 
@@ -299,6 +301,30 @@ mod tests {
         assert!(error("shards = 0").contains("1 to 64"));
         assert!(error("[tls]\nkey = \"k.pem\"").contains("only one of certificate and key"));
         assert!(error("[edge]\ndigest_algorithms = [\"MD4\"]").contains("MD4"));
+    }
+
+    /// A commented field or table without its comment sign; anything else as it is.
+    fn switched_on(line: &str) -> &str {
+        let bare = line.strip_prefix("# ").unwrap_or(line);
+        if bare.contains(" = ") || bare.starts_with('[') { bare } else { line }
+    }
+
+    #[test]
+    fn the_reference_page_holds_every_field_with_its_default() {
+        let page = include_str!("../../../docs/reference/config.md");
+        let block = page.split("```toml\n").nth(1).and_then(|p| p.split("```").next()).unwrap();
+        let written = Config::parse(block, Path::new("config.md")).unwrap();
+        assert_eq!(written, Config::default());
+        // With every commented field switched on it still parses: no name in it is wrong.
+        let (mut top, mut rest) = (String::new(), String::new());
+        for line in block.lines() {
+            let into = if line.starts_with('[') || !rest.is_empty() { &mut rest } else { &mut top };
+            into.push_str(switched_on(line));
+            into.push('\n');
+        }
+        let all = Config::parse(&format!("{top}{rest}"), Path::new("config.md")).unwrap();
+        assert_eq!(all.interface.len(), 1);
+        assert!(all.tls.key.is_some() && all.shards.is_some() && all.media.threads.is_some());
     }
 
     #[test]

@@ -26,7 +26,8 @@ pub fn show(places: &Places, first: Option<&FirstRun>) {
     // Writing to a String does not fail.
     let _ = writeln!(text, "\nWhimbrel is running.\n");
     let _ = writeln!(text, "  Console and web phone  {}", places.console);
-    let _ = writeln!(text, "  SIP                    {} (UDP, TCP), {} (TLS)", places.sip, places.sips);
+    let _ =
+        writeln!(text, "  SIP                    {} (UDP, TCP), {} (TLS)", places.sip, places.sips);
     let _ = writeln!(text, "  Metrics and health     {}", places.metrics);
     if let Some(first) = first {
         text.push_str(&newcomer(places, first));
@@ -39,7 +40,11 @@ fn newcomer(places: &Places, first: &FirstRun) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "\nThis is the first start. Shown once, kept nowhere:\n");
     let link = first.one_time_link.reveal();
-    let _ = writeln!(text, "  Administrator, one use within a day\n    {}/welcome/{link}\n", places.console);
+    let _ = writeln!(
+        text,
+        "  Administrator, one use within a day\n    {}/welcome/{link}\n",
+        places.console
+    );
     let _ = writeln!(text, "  Two people to try it with");
     for user in &first.users {
         let _ = writeln!(text, "    {}@{domain}  password {}", user.name, user.password.reveal());

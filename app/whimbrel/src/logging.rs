@@ -10,8 +10,7 @@ pub fn init(log: &Log) -> Result<()> {
     let level = std::env::var("WHIMBREL_LOG").unwrap_or_else(|_| log.level.clone());
     let filter = EnvFilter::try_new(&level)
         .map_err(|e| anyhow!("log.level '{level}': {e}; use error, warn, info, debug or trace"))?;
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match log.json {
         true => builder.json().finish().try_init(),
         false => builder.with_target(false).finish().try_init(),

@@ -124,10 +124,7 @@ async fn live() -> Response {
 async fn ready(State(observed): State<Observed>) -> Response {
     let reason = observed.unready().await;
     let (status, body) = match reason {
-        None => (
-            StatusCode::OK,
-            json!({ "ready": true, "version": env!("CARGO_PKG_VERSION") }),
-        ),
+        None => (StatusCode::OK, json!({ "ready": true, "version": env!("CARGO_PKG_VERSION") })),
         Some(reason) => {
             (StatusCode::SERVICE_UNAVAILABLE, json!({ "ready": false, "reason": reason }))
         }

@@ -42,8 +42,7 @@ use std::time::Instant;
 /// refuses: with the value and the remedy.
 pub async fn run(args: PhoneArgs) -> Result<bool> {
     let started = Instant::now();
-    let headless =
-        args.call.is_some() || args.answer || args.json || args.seconds.is_some();
+    let headless = args.call.is_some() || args.answer || args.json || args.seconds.is_some();
     if !headless && !std::io::stdout().is_terminal() {
         bail!("the phone's screen needs a terminal; without one give --call URI or --answer");
     }

@@ -2,32 +2,28 @@
 //! of them or none.
 
 use crate::addresses::{Addresses, host_port};
-use crate::backend::ServerBackend;
 use crate::cli::ServeArgs;
 use crate::config::Config;
-use crate::control::{self, Request};
+use crate::control;
 use crate::first_run::{self, Places};
 use crate::metrics::Observed;
 use crate::present;
-use crate::wiring::{
-    DirectorySnapshot, Domains, EdgeShard, Gauges, INTERNAL, LocationSnapshot, Roles,
-    RouterSnapshot, Services,
-};
+use crate::wiring::{Domains, Gauges, Roles, RouterSnapshot};
 use anyhow::{Context, Result, anyhow};
-use edge::{EdgeCore, Note, Place, Present, Snapshots};
-use net::http::{ClientAddr, HttpOptions, HttpServer};
-use net::{ServerTls, ShardContext, Shards, ShardsConfig, TlsConfig};
+use edge::Note;
+use net::http::{HttpOptions, HttpServer};
+use net::{ServerTls, Shards};
 use records::{OpenCalls, RecordKeeper};
-use registrar::{Location, LocationConfig};
-use relay::{Relay, RelayEvent};
-use sansio::Transport;
-use serde_json::{Value, json};
-use std::net::{IpAddr, Ipv4Addr};
+use relay::Relay;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 use store::{Credentials, FirstRun, Store};
 use store_sql::SqlStore;
+use tokio::task::JoinHandle;
+
+mod console;
+mod roles;
 
 /// How long calls may go on after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -46,7 +42,16 @@ pub struct Shared {
     pub router: RouterSnapshot,
     pub shards: Arc<Vec<net::ShardHandle<Note>>>,
     pub tls: ServerTls,
-    pub https_port: u16,
+}
+
+/// A server with every part running.
+struct Running {
+    shared: Shared,
+    shards: Shards<Note>,
+    pbx: pbx::Services,
+    keeping: JoinHandle<()>,
+    https: HttpServer,
+    metrics: HttpServer,
 }
 
 /// Runs the server until it is told to stop.
@@ -56,77 +61,19 @@ pub async fn run(data: &Path, args: &ServeArgs) -> Result<()> {
     net::install_crypto();
     make_private(data)?;
     let addresses = Addresses::new(&config, args);
+    let Running { shared, shards, pbx, keeping, https, metrics } =
+        start(data, &config, &addresses).await?;
+    // Only now, when nothing can fail any more: what is shown once must be shown.
     let domain = first_domain(&config, args, &addresses);
-    let (store, first) = open_store(data, &domain).await?;
-    let domains = Arc::new(Domains::new(addresses.ours()));
-    let credentials = Arc::new(Credentials::new());
-    take_over(&store, &domains, &credentials).await?;
-    let tls = open_tls(data, &config, &addresses, &domains)?;
-    let wall = present::wall();
-    let spine = cluster::Spine::open(&data.join("spine"), cluster::SpineConfig::default(), wall)?;
-    let keeper = RecordKeeper::open(&spine, Arc::new(store.clone()), wall).await?;
-    let calls = keeper.open_calls();
-    let keeping = tokio::spawn(keeper.run());
-    let shard_count = shard_count(&config);
-    let location = open_location(data, &config, shard_count, wall)?;
-    let notify: Arc<OnceLock<Arc<Vec<net::ShardHandle<Note>>>>> = Arc::default();
-    let relay = start_relay(&config, &addresses, &notify)?;
-    let services = Arc::new(Services::default());
-    let router = RouterSnapshot {
-        domains: Arc::clone(&domains),
-        credentials: Arc::clone(&credentials),
-        table: Arc::clone(location.table()),
-        services: Arc::clone(&services),
-    };
-    let gauges = Arc::new(Gauges::default());
-    let roles = Roles { relay: relay.clone(), spine: spine.clone(), gauges: Arc::clone(&gauges) };
-    let parts = CoreParts {
-        keys: crate::keys::load(data)?,
-        edge: config.edge.clone(),
-        addresses: addresses.clone(),
-        https_port: config.ports.https,
-        router: router.clone(),
-        location: Arc::new(location),
-        roles,
-    };
-    let table = Arc::clone(parts.location.table());
-    let shards = start_shards(&config, &addresses, shard_count, &tls, parts)?;
-    let handles = Arc::new(shards.handles().to_vec());
-    // The relay speaks only of sessions that shards made: this is set before the first one.
-    let _ = notify.set(Arc::clone(&handles));
-    let https = HttpServer::bind(
-        addresses.https(&config),
-        HttpOptions {
-            tls: Some(tls.https_config()),
-            websockets: Some(shards.websocket_door()),
-            ..HttpOptions::default()
-        },
-    )?;
-    let metrics = HttpServer::bind(config.ports.metrics, HttpOptions::default())?;
-    let pbx = start_services(&config, &addresses, &services)?;
-    let shared = Shared {
-        store,
-        domains,
-        credentials,
-        location: table,
-        spine,
-        calls,
-        relay,
-        gauges,
-        router,
-        shards: handles,
-        tls: tls.clone(),
-        https_port: https.local_addr().port(),
-    };
+    let first = bootstrap(&shared, &domain).await?;
     let places = places(&addresses, &config, &https, &metrics);
-    let console = tokio::spawn(serve_console(https, shared.clone()));
+    let console = tokio::spawn(console::serve(https, shared.clone()));
     let observed = Observed::new(shared.clone());
     let watching = tokio::spawn(crate::metrics::serve(metrics, observed.clone()));
-    let answering = shared.clone();
-    control::listen(data, move |request| handle_control(answering.clone(), request))?;
-    publish(&tls, &config);
-    tokio::spawn(tls.keep_fresh());
-    tokio::spawn(housekeeping(shared.clone()));
+    console::answer_commands(data, &shared)?;
+    publish(&shared.tls, &config);
+    tokio::spawn(shared.tls.clone().keep_fresh());
+    tokio::spawn(console::housekeeping(shared.clone()));
     first_run::show(&places, first.as_ref());
     tracing::info!(console = places.console, "serving");
     let outcome = tokio::select! {
@@ -151,6 +98,71 @@ pub async fn run(data: &Path, args: &ServeArgs) -> Result<()> {
     outcome
 }
 
+/// Starts the roles in the order they need each other. On an error nothing keeps running, and
+/// nothing was promised to anybody.
+async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Running> {
+    let store = SqlStore::open(data).await?;
+    let domains = Arc::new(Domains::new(addresses.ours()));
+    let credentials = Arc::new(Credentials::new());
+    take_over(&store, &domains, &credentials).await?;
+    let tls = roles::open_tls(data, config, addresses, &domains)?;
+    let wall = present::wall();
+    let spine = cluster::Spine::open(&data.join("spine"), cluster::SpineConfig::default(), wall)?;
+    let keeper = RecordKeeper::open(&spine, Arc::new(store.clone()), wall).await?;
+    let calls = keeper.open_calls();
+    let keeping = tokio::spawn(keeper.run());
+    let location = roles::open_location(data, config, wall)?;
+    let (relay, handles_of_relay) = roles::start_relay(config, addresses)?;
+    let router = RouterSnapshot {
+        domains: Arc::clone(&domains),
+        credentials: Arc::clone(&credentials),
+        table: Arc::clone(location.table()),
+        services: Arc::default(),
+    };
+    let gauges = Arc::new(Gauges::default());
+    let parts = roles::CoreParts {
+        keys: crate::keys::load(data)?,
+        edge: config.edge.clone(),
+        addresses: addresses.clone(),
+        https_port: config.ports.https,
+        router: router.clone(),
+        location: Arc::new(location),
+        roles: Roles { relay: relay.clone(), spine: spine.clone(), gauges: Arc::clone(&gauges) },
+    };
+    let shards = roles::start_shards(config, addresses, &tls, parts)?;
+    let handles = Arc::new(shards.handles().to_vec());
+    // The relay speaks only of sessions that shards made: this is set before the first one.
+    let _ = handles_of_relay.set(Arc::clone(&handles));
+    let https = roles::bind_https(config, addresses, &tls, &shards)?;
+    let metrics = HttpServer::bind(config.ports.metrics, HttpOptions::default())?;
+    let pbx = roles::start_services(config, addresses, &router.services)?;
+    let shared = Shared {
+        store,
+        domains,
+        credentials,
+        location: Arc::clone(&router.table),
+        spine,
+        calls,
+        relay,
+        gauges,
+        router,
+        shards: handles,
+        tls,
+    };
+    Ok(Running { shared, shards, pbx, keeping, https, metrics })
+}
+
+/// On the first start: a tenant, two people, an administrator's link.
+async fn bootstrap(shared: &Shared, domain: &str) -> Result<Option<FirstRun>> {
+    let wall = present::wall();
+    let first = store::bootstrap(&shared.store, &mut net::OsEntropy, wall, domain).await?;
+    if first.is_some() {
+        take_over(&shared.store, &shared.domains, &shared.credentials).await?;
+        shared.tls.set_names(shared.domains.tenants(), wall)?;
+    }
+    Ok(first)
+}
+
 /// The configuration of `--config`, or the defaults.
 pub fn load_config(args: &ServeArgs) -> Result<Config> {
     match &args.config {
@@ -173,13 +185,6 @@ fn first_domain(config: &Config, args: &ServeArgs, addresses: &Addresses) -> Str
     named.unwrap_or_else(|| addresses.advertised.to_string())
 }
 
-async fn open_store(data: &Path, domain: &str) -> Result<(SqlStore, Option<FirstRun>)> {
-    let store = SqlStore::open(data).await?;
-    let mut entropy = net::OsEntropy;
-    let first = store::bootstrap(&store, &mut entropy, present::wall(), domain).await?;
-    Ok((store, first))
-}
-
 /// Takes tenants and users over from the store.
 pub async fn take_over(
     store: &dyn Store,
@@ -190,208 +195,6 @@ pub async fn take_over(
     domains.set(tenants, credentials);
     credentials.reload(store).await?;
     Ok(())
-}
-
-fn open_tls(
-    data: &Path,
-    config: &Config,
-    addresses: &Addresses,
-    domains: &Domains,
-) -> Result<ServerTls> {
-    let files = config.tls.certificate.clone().zip(config.tls.key.clone());
-    let files = files.map(|(cert, key)| net::CertificateFiles { cert, key });
-    let mut addrs: Vec<IpAddr> = addresses.interfaces.iter().map(|i| i.bind).collect();
-    addrs.extend(addresses.ours());
-    let names = domains.tenants();
-    let tls = TlsConfig { dir: data.join("tls"), names, addrs, files };
-    Ok(ServerTls::open(tls, present::wall())?)
-}
-
-fn shard_count(config: &Config) -> u16 {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    config.shards.unwrap_or_else(|| u16::try_from(cores.clamp(1, 16)).unwrap_or(1))
-}
-
-fn open_location(
-    data: &Path,
-    config: &Config,
-    shards: u16,
-    wall: sansio::WallTime,
-) -> Result<Location> {
-    let settings = LocationConfig {
-        shards: usize::from(shards),
-        limits: config.registrar.limits(),
-        ..LocationConfig::default()
-    };
-    let location = Location::open(&data.join("location"), settings, wall)?;
-    tracing::info!(bindings = location.loaded(), "locations loaded");
-    Ok(location)
-}
-
-fn start_relay(
-    config: &Config,
-    addresses: &Addresses,
-    notify: &Arc<OnceLock<Arc<Vec<net::ShardHandle<Note>>>>>,
-) -> Result<Relay> {
-    let mut interfaces: Vec<relay::Interface> = addresses
-        .interfaces
-        .iter()
-        .map(|i| relay::Interface { name: i.name.clone(), bind: i.bind, advertise: i.advertise })
-        .collect();
-    let loopback = match interfaces[0].bind {
-        IpAddr::V6(v6) if !v6.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
-        _ => IpAddr::V4(Ipv4Addr::LOCALHOST),
-    };
-    interfaces.push(relay::Interface::new(INTERNAL, loopback));
-    let settings = relay::Config {
-        interfaces,
-        port_min: config.ports.rtp_min,
-        port_max: config.ports.rtp_max,
-        threads: config.media.threads.unwrap_or(0),
-        silence_s: config.media.silence_s,
-        ..relay::Config::default()
-    };
-    let shards = Arc::clone(notify);
-    let tell = move |event: RelayEvent| {
-        tracing::debug!(?event, "relay");
-        if let (RelayEvent::MediaSilent { session }, Some(shards)) = (event, shards.get()) {
-            // The session does not say which shard tracks it; the others know no such call.
-            for shard in shards.iter() {
-                // A shard too busy to hear it is told again at the next silence.
-                let _ = shard.notify(Note::MediaSilent(session.0));
-            }
-        }
-    };
-    Relay::start(settings, tell).context("the media relay cannot start")
-}
-
-/// What every shard's core is made from.
-struct CoreParts {
-    keys: edge::Keys,
-    edge: edge::Config,
-    addresses: Addresses,
-    https_port: u16,
-    router: RouterSnapshot,
-    location: Arc<Location>,
-    roles: Roles,
-}
-
-impl CoreParts {
-    fn core(&self, context: &ShardContext<Note>) -> Result<EdgeShard, edge::ConfigError> {
-        let mut listeners: Vec<edge::Listener> = context
-            .listeners
-            .iter()
-            .map(|l| edge::Listener {
-                transport: l.transport,
-                bind: l.bind,
-                advertise: host_port(self.addresses.advertise(&l.interface), l.bind.port()),
-            })
-            .collect();
-        for transport in [Transport::Wss, Transport::Ws] {
-            listeners.push(edge::Listener {
-                transport,
-                bind: (self.addresses.interfaces[0].bind, self.https_port).into(),
-                advertise: host_port(self.addresses.advertised, self.https_port),
-            });
-        }
-        let place = Place {
-            node: context.node,
-            shard: context.shard,
-            shards: context.shards,
-            listeners,
-        };
-        let directory = DirectorySnapshot {
-            domains: Arc::clone(&self.router.domains),
-            credentials: Arc::clone(&self.router.credentials),
-        };
-        let snapshots = Snapshots {
-            directory: Box::new(directory),
-            locations: Box::new(LocationSnapshot(Arc::clone(&self.router.table))),
-            router: Box::new(self.router.clone()),
-        };
-        let entropy = Box::new(net::OsEntropy);
-        let core = EdgeCore::new(place, self.edge.clone(), &self.keys, snapshots, entropy)?;
-        let present = Present { now: Instant::now(), wall: present::wall() };
-        let location = self.location.shard(usize::from(context.shard));
-        Ok(EdgeShard::new(core, location, self.roles.clone(), context.handle.clone(), present))
-    }
-}
-
-fn start_shards(
-    config: &Config,
-    addresses: &Addresses,
-    count: u16,
-    tls: &ServerTls,
-    parts: CoreParts,
-) -> Result<Shards<Note>> {
-    // Checked before, so that no shard can fail on it.
-    parts.edge.algorithms()?;
-    let mut settings = ShardsConfig::new();
-    settings.shards = count;
-    settings.tls = Some(tls.sip_config());
-    for (interface, transport, bind) in addresses.sip(config) {
-        settings = settings.listen(&interface, transport, bind);
-    }
-    let shards = Shards::start(settings, move |context| match parts.core(&context) {
-        Ok(core) => core,
-        Err(error) => unreachable!("the edge's configuration was checked: {error}"),
-    })?;
-    Ok(shards)
-}
-
-fn start_services(
-    config: &Config,
-    addresses: &Addresses,
-    services: &Services,
-) -> Result<pbx::Services> {
-    let server = addresses.local_udp(config);
-    let running = pbx::Services::start(pbx::Config::new(server, server.ip()))
-        .context("the echo and tone services cannot start")?;
-    let reach = edge::Reach {
-        transport: Transport::Udp,
-        flow: None,
-        local: (addresses.interfaces[0].bind, config.ports.sip).into(),
-        peer: running.addr,
-    };
-    services.set(reach);
-    Ok(running)
-}
-
-async fn serve_console(https: HttpServer, shared: Shared) {
-    let backend = Arc::new(ServerBackend::new(shared));
-    let pages: admin::Pages = Arc::new(|path| {
-        let asset = web::asset(path)?;
-        let web::Asset { bytes, mime, etag, immutable } = asset;
-        Some(admin::PageFile { bytes, mime, etag, immutable })
-    });
-    let options = admin::Options { pages: Some(pages), ..admin::Options::default() };
-    let router = admin::router(backend, options).layer(axum::middleware::map_request(name_source));
-    let service = hyper_util::service::TowerToHyperService::new(router);
-    if let Err(error) = https.serve(service, std::future::pending()).await {
-        tracing::error!(%error, "the console stopped");
-    }
-}
-
-/// Tells the API who asks, for its limits.
-async fn name_source(mut request: axum::extract::Request) -> axum::extract::Request {
-    if let Some(client) = request.extensions().get::<ClientAddr>().copied() {
-        request.extensions_mut().insert(admin::Source(client.peer.ip()));
-    }
-    request
-}
-
-async fn handle_control(shared: Shared, request: Request) -> Result<Value> {
-    match request {
-        Request::Ping => Ok(json!({ "version": env!("CARGO_PKG_VERSION") })),
-        Request::Reload => {
-            take_over(&shared.store, &shared.domains, &shared.credentials).await?;
-            shared.tls.set_names(shared.domains.tenants(), present::wall())?;
-            Ok(Value::Null)
-        }
-        Request::Registrations => Ok(crate::lists::registrations(&shared.location)),
-        Request::Calls => Ok(serde_json::to_value(shared.calls.list())?),
-        Request::Explain { from, to } => Ok(crate::lists::explain(&shared.router, &from, &to)),
-    }
 }
 
 fn places(
@@ -422,23 +225,6 @@ fn publish(tls: &ServerTls, config: &Config) {
     }
 }
 
-/// Once a minute: users changed by another process, links and sessions that are over.
-async fn housekeeping(shared: Shared) {
-    let mut minute = tokio::time::interval(Duration::from_secs(60));
-    loop {
-        minute.tick().await;
-        let wall = present::wall();
-        if let Err(error) = store::Admins::purge_expired(&shared.store, wall).await {
-            tracing::warn!(%error, "expired sessions stay for now");
-        }
-        if let Err(error) =
-            take_over(&shared.store, &shared.domains, &shared.credentials).await
-        {
-            tracing::warn!(%error, "users are as they were a minute ago");
-        }
-    }
-}
-
 async fn hang_up_all(shared: &Shared) {
     for call in shared.calls.list() {
         for shard in shared.shards.iter() {
@@ -465,4 +251,3 @@ async fn stop_signal() {
 pub fn database(data: &Path) -> PathBuf {
     data.join(store_sql::DATABASE_FILE)
 }
-

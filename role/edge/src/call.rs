@@ -40,6 +40,7 @@ impl EdgeCore {
         let Some(entry) = self.calls.get_mut(&call) else { return };
         if !std::mem::replace(&mut entry.ended, true) {
             let relay_session = entry.relay_session;
+            self.calls_live -= 1;
             let at = at.wall;
             self.emit(EdgeEvent::CallEnded { call, relay_session, cause, status, at });
         }

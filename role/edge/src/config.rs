@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// `[edge]`: what the edge admits and how it authenticates.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Digest algorithms offered, in this order (RFC 8760): `SHA-256`, `SHA-512-256`, `MD5`.

@@ -124,6 +124,8 @@ pub struct EdgeCore {
     pub(crate) branches: HashMap<ClientKey, (ServerKey, BranchId)>,
     pub(crate) passing: HashMap<ClientKey, Passing>,
     pub(crate) calls: BTreeMap<u64, Call>,
+    /// Calls whose end was not told.
+    pub(crate) calls_live: usize,
     pub(crate) draining: bool,
     pub(crate) loop_salt: u64,
     /// Our address the message under way came to.
@@ -215,6 +217,7 @@ impl EdgeCore {
             branches: HashMap::new(),
             passing: HashMap::new(),
             calls: BTreeMap::new(),
+            calls_live: 0,
             draining: false,
             loop_salt: u64::from_le_bytes(nonce_head(&keys.nonce)),
             arrived_at: SocketAddr::from(([0, 0, 0, 0], 0)),
@@ -329,8 +332,14 @@ impl EdgeCore {
         self.notes.pop_front()
     }
 
-    /// Calls this shard tracks.
+    /// Calls in progress on this shard. Ended ones are tracked a little longer, for what is still
+    /// under way in their dialogs, but count no more.
     pub fn calls_open(&self) -> usize {
+        self.calls_live
+    }
+
+    /// Calls tracked, ended ones included.
+    pub fn calls_tracked(&self) -> usize {
         self.calls.len()
     }
 

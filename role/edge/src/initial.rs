@@ -234,6 +234,7 @@ impl EdgeCore {
         let has_media = sdp_of(request).is_some() || request.body().is_empty();
         let relay_session = if has_media { call } else { 0 };
         self.counters.calls += 1;
+        self.calls_live += 1;
         self.calls.insert(
             call,
             Call {

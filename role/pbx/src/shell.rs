@@ -78,7 +78,7 @@ impl Services {
     /// # Errors
     /// No socket on the address, no thread.
     pub fn start(config: Config) -> Result<Self, PbxError> {
-        let (ready, is_ready) = std_mpsc::channel();
+        let (ready, is_ready) = std_mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("pbx".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -105,7 +105,7 @@ impl Drop for Services {
     }
 }
 
-type Ready = std_mpsc::Sender<Result<SocketAddr, PbxError>>;
+type Ready = std_mpsc::SyncSender<Result<SocketAddr, PbxError>>;
 
 async fn live(config: Config, ready: Ready, mut stop: oneshot::Receiver<()>) {
     let mut switch = match Switch::connect(&config).await {

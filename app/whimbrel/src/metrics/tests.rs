@@ -156,8 +156,7 @@ async fn the_reference_page_lists_exactly_what_is_exposed() {
 async fn the_listener_serves_metrics_and_health() {
     let place = Place::new("metrics-http").await;
     let observed = place.observed();
-    let server =
-        HttpServer::bind("127.0.0.1:0".parse().unwrap(), HttpOptions::default()).unwrap();
+    let server = HttpServer::bind("127.0.0.1:0".parse().unwrap(), HttpOptions::default()).unwrap();
     let addr = server.local_addr();
     let serving = tokio::spawn(serve(server, observed.clone()));
 

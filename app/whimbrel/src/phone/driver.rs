@@ -258,9 +258,8 @@ impl Driver {
         let ip = self.connected.as_ref().map(|(facts, _)| facts.local.ip());
         let ip: IpAddr = ip.ok_or_else(|| anyhow!("not connected to the server"))?;
         for _ in 0..PORT_ATTEMPTS {
-            let rtp = UdpSocket::bind((ip, 0))
-                .await
-                .with_context(|| format!("no media port on {ip}"))?;
+            let rtp =
+                UdpSocket::bind((ip, 0)).await.with_context(|| format!("no media port on {ip}"))?;
             let port = rtp.local_addr()?.port();
             if port % 2 == 0
                 && let Ok(rtcp) = UdpSocket::bind((ip, port + 1)).await

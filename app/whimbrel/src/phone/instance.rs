@@ -43,7 +43,9 @@ impl Instance {
             options.read(true).write(true).create(true).truncate(false).mode(0o600);
             let mut file = options.open(path)?;
             match file.try_lock() {
-                Ok(()) => return Ok(Self { urn: read_or_make(&mut file, entropy)?, _lock: Some(file) }),
+                Ok(()) => {
+                    return Ok(Self { urn: read_or_make(&mut file, entropy)?, _lock: Some(file) });
+                }
                 Err(fs::TryLockError::WouldBlock) => {}
                 Err(fs::TryLockError::Error(error)) => return Err(error),
             }
@@ -62,9 +64,8 @@ impl Instance {
 
 /// `${XDG_STATE_HOME:-~/.local/state}/whimbrel`; none without a home.
 pub fn state_dir() -> Option<PathBuf> {
-    let absolute = |name: &str| {
-        std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
-    };
+    let absolute =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = absolute("XDG_STATE_HOME");
     let state = state.or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
     state.map(|dir| dir.join("whimbrel"))

@@ -127,11 +127,8 @@ async fn run(endpoint: Endpoint, first: ClientTransport, tell: mpsc::Sender<Link
 
 /// Carries messages until the link breaks (why), or the driver is gone (nothing).
 async fn serve(mut link: ClientTransport, tell: &mpsc::Sender<LinkEvent>) -> Option<String> {
-    let facts = Link {
-        transport: link.transport(),
-        local: link.local_addr(),
-        server: link.peer_addr(),
-    };
+    let facts =
+        Link { transport: link.transport(), local: link.local_addr(), server: link.peer_addr() };
     let (send, mut to_send) = mpsc::channel(QUEUE);
     tell.send(LinkEvent::Up { facts, send }).await.ok()?;
     loop {

@@ -54,7 +54,11 @@ impl Outcome {
 
     /// Whether what was asked for came about: an answer for `--call`, a registration for the rest.
     pub fn is_success(&self, calling: bool) -> bool {
-        if calling { self.answered } else { self.registered && self.cause.is_none_or(|_| self.answered) }
+        if calling {
+            self.answered
+        } else {
+            self.registered && self.cause.is_none_or(|_| self.answered)
+        }
     }
 
     /// The last line.
@@ -223,7 +227,10 @@ mod tests {
         outcome.note(&ended(Cause::PeerHungUp, 200), true);
         assert!(outcome.is_success(true) && outcome.is_success(false));
         let line = outcome.line(true);
-        assert_eq!((line["result"].as_str(), line["codec"].as_str()), (Some("answered"), Some("opus")));
+        assert_eq!(
+            (line["result"].as_str(), line["codec"].as_str()),
+            (Some("answered"), Some("opus"))
+        );
         assert_eq!(line["cause"], "peer-hung-up");
     }
 

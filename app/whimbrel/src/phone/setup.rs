@@ -26,7 +26,9 @@ impl Identity {
     /// From `--account`.
     pub fn parse(account: &str) -> Result<Self> {
         let wrong = || {
-            anyhow!("--account '{account}' is not an account: write user@domain, as alice@example.org")
+            anyhow!(
+                "--account '{account}' is not an account: write user@domain, as alice@example.org"
+            )
         };
         let scheme = account.get(..4).filter(|s| s.eq_ignore_ascii_case("sip:"));
         let bare = scheme.map_or(account, |s| &account[s.len()..]).trim();

@@ -50,7 +50,8 @@ impl Source {
             let wav = Wav::parse(&bytes).map_err(|e| {
                 anyhow!("--play {}: {e}; give a 16-bit PCM WAV file", path.display())
             })?;
-            let samples = wav.to_mono(RATE).map_err(|e| anyhow!("--play {}: {e}", path.display()))?;
+            let samples =
+                wav.to_mono(RATE).map_err(|e| anyhow!("--play {}: {e}", path.display()))?;
             return Ok(Self::File { samples, at: 0 });
         }
         if let Some(hz) = args.tone {
@@ -120,8 +121,9 @@ impl Sink {
 
 impl Recorder {
     fn create(path: &Path) -> Result<Self> {
-        let file = File::create(path)
-            .with_context(|| format!("--record {}: the recording cannot be made", path.display()))?;
+        let file = File::create(path).with_context(|| {
+            format!("--record {}: the recording cannot be made", path.display())
+        })?;
         let mut file = BufWriter::new(file);
         file.write_all(&audio::wav::header(RATE, 1, 0))?;
         Ok(Self { file, path: path.into(), samples: 0 })
@@ -129,9 +131,9 @@ impl Recorder {
 
     fn write(&mut self, frame: &[i16; FRAME]) -> Result<()> {
         let bytes: Vec<u8> = frame.iter().flat_map(|s| s.to_le_bytes()).collect();
-        self.file.write_all(&bytes).with_context(|| {
-            format!("{}: the recording cannot be written", self.path.display())
-        })?;
+        self.file
+            .write_all(&bytes)
+            .with_context(|| format!("{}: the recording cannot be written", self.path.display()))?;
         self.samples += FRAME as u64;
         if self.samples.is_multiple_of(u64::from(RATE)) {
             self.fix_header()?;

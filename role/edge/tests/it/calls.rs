@@ -92,7 +92,7 @@ fn a_cancel_stops_the_ringing_and_ends_the_record_once() {
     assert_eq!(lab.next(1).status(), Some(487));
     lab.advance(Duration::from_secs(64));
     assert_eq!(lab.ended(), ["cancelled"]);
-    assert_eq!(lab.shards[0].calls_open(), 0);
+    assert_eq!(lab.shards[0].calls_tracked(), 0);
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn the_caller_hangs_up_and_the_record_ends_once() {
     assert_eq!((ok.status(), ok.vias().count()), (Some(200), 1));
     talk.lab.advance(Duration::from_secs(64));
     assert_eq!(talk.lab.ended(), ["bye"]);
-    assert_eq!(talk.lab.shards[0].calls_open(), 0);
+    assert_eq!(talk.lab.shards[0].calls_tracked(), 0);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_bye_whose_peer_is_gone_is_still_a_bye() {
     talk.lab.next(2);
     talk.lab.advance(Duration::from_secs(64));
     assert_eq!(talk.lab.ended(), ["bye"]);
-    assert_eq!(talk.lab.shards[0].calls_open(), 0);
+    assert_eq!(talk.lab.shards[0].calls_tracked(), 0);
     assert!(talk.lab.is_empty(1), "RFC 4320: its sender has timed out by itself");
 }
 

@@ -142,8 +142,7 @@ fn figures(stats: &MediaStats) -> String {
 }
 
 fn meter(label: &str, dbov: f32, area: Rect, buf: &mut Buffer) {
-    let [name, bar] =
-        Layout::horizontal([Constraint::Length(5), Constraint::Min(0)]).areas(area);
+    let [name, bar] = Layout::horizontal([Constraint::Length(5), Constraint::Min(0)]).areas(area);
     Paragraph::new(label.to_string()).render(name, buf);
     let ratio = f64::from(((dbov - METER_FLOOR) / -METER_FLOOR).clamp(0.0, 1.0));
     let label = if dbov <= METER_FLOOR { "silent".into() } else { format!("{dbov:.0} dBov") };

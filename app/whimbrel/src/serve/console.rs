@@ -1,0 +1,72 @@
+//! What people and programs ask the running server: console, API, control socket; and its
+//! housekeeping.
+
+use super::{Shared, take_over};
+use crate::backend::ServerBackend;
+use crate::control::{self, Request};
+use crate::present;
+use anyhow::Result;
+use net::http::{ClientAddr, HttpServer};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Serves console, API and web phone until the task is dropped.
+pub async fn serve(https: HttpServer, shared: Shared) {
+    let backend = Arc::new(ServerBackend::new(shared));
+    let pages: admin::Pages = Arc::new(|path| {
+        let asset = web::asset(path)?;
+        let web::Asset { bytes, mime, etag, immutable } = asset;
+        Some(admin::PageFile { bytes, mime, etag, immutable })
+    });
+    let options = admin::Options { pages: Some(pages), ..admin::Options::default() };
+    let router = admin::router(backend, options).layer(axum::middleware::map_request(name_source));
+    let service = hyper_util::service::TowerToHyperService::new(router);
+    if let Err(error) = https.serve(service, std::future::pending()).await {
+        tracing::error!(%error, "the console stopped");
+    }
+}
+
+/// Tells the API who asks, for its limits.
+async fn name_source(mut request: axum::extract::Request) -> axum::extract::Request {
+    if let Some(client) = request.extensions().get::<ClientAddr>().copied() {
+        request.extensions_mut().insert(admin::Source(client.peer.ip()));
+    }
+    request
+}
+
+/// Answers the command line on the control socket.
+pub fn answer_commands(data: &Path, shared: &Shared) -> Result<()> {
+    let shared = shared.clone();
+    control::listen(data, move |request| handle_control(shared.clone(), request))
+}
+
+async fn handle_control(shared: Shared, request: Request) -> Result<Value> {
+    match request {
+        Request::Ping => Ok(json!({ "version": env!("CARGO_PKG_VERSION") })),
+        Request::Reload => {
+            take_over(&shared.store, &shared.domains, &shared.credentials).await?;
+            shared.tls.set_names(shared.domains.tenants(), present::wall())?;
+            Ok(Value::Null)
+        }
+        Request::Registrations => Ok(crate::lists::registrations(&shared.location)),
+        Request::Calls => Ok(serde_json::to_value(shared.calls.list())?),
+        Request::Explain { from, to } => Ok(crate::lists::explain(&shared.router, &from, &to)),
+    }
+}
+
+/// Once a minute: users changed by another process, links and sessions that are over.
+pub async fn housekeeping(shared: Shared) {
+    let mut minute = tokio::time::interval(Duration::from_secs(60));
+    loop {
+        minute.tick().await;
+        let wall = present::wall();
+        if let Err(error) = store::Admins::purge_expired(&shared.store, wall).await {
+            tracing::warn!(%error, "expired sessions stay for now");
+        }
+        if let Err(error) = take_over(&shared.store, &shared.domains, &shared.credentials).await {
+            tracing::warn!(%error, "users are as they were a minute ago");
+        }
+    }
+}

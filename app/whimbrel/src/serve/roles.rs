@@ -1,0 +1,196 @@
+//! How each role is started from configuration and command line.
+
+use crate::addresses::{Addresses, host_port};
+use crate::config::Config;
+use crate::present;
+use crate::wiring::{
+    DirectorySnapshot, Domains, EdgeShard, INTERNAL, LocationSnapshot, Roles, RouterSnapshot,
+    Services,
+};
+use anyhow::{Context, Result};
+use edge::{EdgeCore, Note, Place, Present, Snapshots};
+use net::http::{HttpOptions, HttpServer};
+use net::{ServerTls, ShardContext, Shards, ShardsConfig, TlsConfig};
+use registrar::{Location, LocationConfig};
+use relay::{Relay, RelayEvent};
+use sansio::Transport;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+/// The certificate: the operator's, or the own authority's.
+pub fn open_tls(
+    data: &Path,
+    config: &Config,
+    addresses: &Addresses,
+    domains: &Domains,
+) -> Result<ServerTls> {
+    let files = config.tls.certificate.clone().zip(config.tls.key.clone());
+    let files = files.map(|(cert, key)| net::CertificateFiles { cert, key });
+    let mut addrs: Vec<IpAddr> = addresses.interfaces.iter().map(|i| i.bind).collect();
+    addrs.extend(addresses.ours());
+    let names = domains.tenants();
+    let tls = TlsConfig { dir: data.join("tls"), names, addrs, files };
+    Ok(ServerTls::open(tls, present::wall())?)
+}
+
+fn shard_count(config: &Config) -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    config.shards.unwrap_or_else(|| u16::try_from(cores.clamp(1, 16)).unwrap_or(1))
+}
+
+/// The bindings of earlier runs, and the journals.
+pub fn open_location(data: &Path, config: &Config, wall: sansio::WallTime) -> Result<Location> {
+    let settings = LocationConfig {
+        shards: usize::from(shard_count(config)),
+        limits: config.registrar.limits(),
+        ..LocationConfig::default()
+    };
+    let location = Location::open(&data.join("location"), settings, wall)?;
+    tracing::info!(bindings = location.loaded(), "locations loaded");
+    Ok(location)
+}
+
+/// The shards the relay tells its events to, once they run.
+pub type ToShards = Arc<OnceLock<Arc<Vec<net::ShardHandle<Note>>>>>;
+
+/// The relay, and where to put the shards it tells its events to.
+pub fn start_relay(config: &Config, addresses: &Addresses) -> Result<(Relay, ToShards)> {
+    let mut interfaces: Vec<relay::Interface> = addresses
+        .interfaces
+        .iter()
+        .map(|i| relay::Interface { name: i.name.clone(), bind: i.bind, advertise: i.advertise })
+        .collect();
+    let loopback = match interfaces[0].bind {
+        IpAddr::V6(v6) if !v6.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+        _ => IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
+    interfaces.push(relay::Interface::new(INTERNAL, loopback));
+    let settings = relay::Config {
+        interfaces,
+        port_min: config.ports.rtp_min,
+        port_max: config.ports.rtp_max,
+        threads: config.media.threads.unwrap_or(0),
+        silence_s: config.media.silence_s,
+        ..relay::Config::default()
+    };
+    let notify = ToShards::default();
+    let shards = Arc::clone(&notify);
+    let tell = move |event: RelayEvent| {
+        tracing::debug!(?event, "relay");
+        if let (RelayEvent::MediaSilent { session }, Some(shards)) = (event, shards.get()) {
+            // The session does not say which shard tracks it; the others know no such call.
+            for shard in shards.iter() {
+                // A shard too busy to hear it is told again at the next silence.
+                let _ = shard.notify(Note::MediaSilent(session.0));
+            }
+        }
+    };
+    let relay = Relay::start(settings, tell).context("the media relay cannot start")?;
+    Ok((relay, notify))
+}
+
+/// What every shard's core is made from.
+pub struct CoreParts {
+    pub keys: edge::Keys,
+    pub edge: edge::Config,
+    pub addresses: Addresses,
+    pub https_port: u16,
+    pub router: RouterSnapshot,
+    pub location: Arc<Location>,
+    pub roles: Roles,
+}
+
+impl CoreParts {
+    fn core(&self, context: &ShardContext<Note>) -> Result<EdgeShard, edge::ConfigError> {
+        let mut listeners: Vec<edge::Listener> = context
+            .listeners
+            .iter()
+            .map(|l| edge::Listener {
+                transport: l.transport,
+                bind: l.bind,
+                advertise: host_port(self.addresses.advertise(&l.interface), l.bind.port()),
+            })
+            .collect();
+        for transport in [Transport::Wss, Transport::Ws] {
+            listeners.push(edge::Listener {
+                transport,
+                bind: (self.addresses.interfaces[0].bind, self.https_port).into(),
+                advertise: host_port(self.addresses.advertised, self.https_port),
+            });
+        }
+        let place =
+            Place { node: context.node, shard: context.shard, shards: context.shards, listeners };
+        let directory = DirectorySnapshot {
+            domains: Arc::clone(&self.router.domains),
+            credentials: Arc::clone(&self.router.credentials),
+        };
+        let snapshots = Snapshots {
+            directory: Box::new(directory),
+            locations: Box::new(LocationSnapshot(Arc::clone(&self.router.table))),
+            router: Box::new(self.router.clone()),
+        };
+        let entropy = Box::new(net::OsEntropy);
+        let core = EdgeCore::new(place, self.edge.clone(), &self.keys, snapshots, entropy)?;
+        let present = Present { now: Instant::now(), wall: present::wall() };
+        let location = self.location.shard(usize::from(context.shard));
+        Ok(EdgeShard::new(core, location, self.roles.clone(), context.handle.clone(), present))
+    }
+}
+
+/// The signalling shards, all of them or none.
+pub fn start_shards(
+    config: &Config,
+    addresses: &Addresses,
+    tls: &ServerTls,
+    parts: CoreParts,
+) -> Result<Shards<Note>> {
+    // Checked before, so that no shard can fail on it.
+    parts.edge.algorithms()?;
+    let mut settings = ShardsConfig::new();
+    settings.shards = shard_count(config);
+    settings.tls = Some(tls.sip_config());
+    for (interface, transport, bind) in addresses.sip(config) {
+        settings = settings.listen(&interface, transport, bind);
+    }
+    let shards = Shards::start(settings, move |context| match parts.core(&context) {
+        Ok(core) => core,
+        Err(error) => unreachable!("the edge's configuration was checked: {error}"),
+    })?;
+    Ok(shards)
+}
+
+/// The console's listener, which hands SIP over WebSocket to the shards.
+pub fn bind_https(
+    config: &Config,
+    addresses: &Addresses,
+    tls: &ServerTls,
+    shards: &Shards<Note>,
+) -> Result<HttpServer> {
+    let options = HttpOptions {
+        tls: Some(tls.https_config()),
+        websockets: Some(shards.websocket_door()),
+        ..HttpOptions::default()
+    };
+    Ok(HttpServer::bind(addresses.https(config), options)?)
+}
+
+/// Echo and tone.
+pub fn start_services(
+    config: &Config,
+    addresses: &Addresses,
+    services: &Services,
+) -> Result<pbx::Services> {
+    let server = addresses.local_udp(config);
+    let running = pbx::Services::start(pbx::Config::new(server, server.ip()))
+        .context("the echo and tone services cannot start")?;
+    let reach = edge::Reach {
+        transport: Transport::Udp,
+        flow: None,
+        local: (addresses.interfaces[0].bind, config.ports.sip).into(),
+        peer: running.addr,
+    };
+    services.set(reach);
+    Ok(running)
+}
