@@ -101,14 +101,15 @@ pub fn at_rate(scratch: &Scratch, file: &Path, rate: u32) -> PathBuf {
 fn account(story: &Story, setup: &BaresipSetup<'_>) -> String {
     let BaresipSetup { user, transport, codec, .. } = setup;
     let place = &story.place;
-    
+    let port = if *transport == "tls" { place.sips() } else { place.sip() };
     let answer = if setup.answers { ";answermode=auto" } else { "" };
     let media = if *transport == "tls" { ";mediaenc=srtp-mand" } else { "" };
     format!(
         "<sip:{user}@{DOMAIN};transport={transport}>;auth_user={user};auth_pass={password};\
-         regint=0;\
+         outbound=\"sip:{server}:{port};transport={transport}\";regint=60;\
          audio_codecs={codec}{media}{answer}\n",
         password = story.password(user),
+        server = place.server_ip(),
     )
 }
 

@@ -5,6 +5,7 @@ use crate::process::Process;
 use crate::scratch::Scratch;
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub struct Place {
     base: u16,
     server_ip: IpAddr,
     peer_ip: IpAddr,
-    namespace: Option<Process>,
+    namespace: Option<Namespace>,
     /// Locked while the story runs.
     _slot: File,
 }
@@ -39,17 +40,17 @@ impl Place {
         let mut place = Self::loopback();
         place.server_ip = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1));
         place.peer_ip = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 2));
-        let mut hold = Command::new("setpriv");
-        hold.args(["--pdeathsig", "KILL", "--", "unshare", "--net", "--mount"]);
-        if !is_root() {
-            hold.args(["--user", "--map-root-user"]);
-        }
-        hold.args(["sh", "-c", SET_UP]);
-        let mut holder = Process::start(scratch, "namespace", hold);
-        holder.wait_for("the network namespace", Duration::from_secs(10), |p| {
-            p.out().contains("ready").then_some(())
-        });
-        place.namespace = Some(holder);
+        place.namespace = Some(Namespace::start(scratch, "--net", CABLE));
+        place
+    }
+
+    /// Server and peers on 127.0.0.1; the server's `folder` is a small disk of its own.
+    pub fn small_disk(scratch: &Scratch, folder: &Path, megabytes: u32) -> Self {
+        let mut place = Self::loopback();
+        let folder = folder.display();
+        let mount =
+            format!("mkdir -p {folder}\nmount -t tmpfs -o size={megabytes}m none {folder}");
+        place.namespace = Some(Namespace::start(scratch, "--mount", &mount));
         place
     }
 
@@ -99,9 +100,10 @@ impl Place {
         let mut command;
         match &self.namespace {
             None => command = Command::new("setpriv"),
-            Some(holder) => {
+            Some(namespace) => {
                 command = Command::new("nsenter");
-                command.args(["--target", &holder.id().to_string(), "--net", "--mount"]);
+                let target = namespace.holder.id().to_string();
+                command.args(["--target", &target, namespace.kind]);
                 if !is_root() {
                     command.args(["--user", "--preserve-credentials"]);
                 }
@@ -113,16 +115,37 @@ impl Place {
     }
 }
 
-/// Runs in the new namespace: a cable with both ends here, then waits to be killed.
-const SET_UP: &str = "set -e
-ip link set lo up
+/// A namespace, alive as long as the process that holds it.
+#[derive(Debug)]
+struct Namespace {
+    /// The argument of `unshare` and `nsenter`.
+    kind: &'static str,
+    holder: Process,
+}
+
+impl Namespace {
+    fn start(scratch: &Scratch, kind: &'static str, set_up: &str) -> Self {
+        let mut hold = Command::new("setpriv");
+        hold.args(["--pdeathsig", "KILL", "--", "unshare", kind]);
+        if !is_root() {
+            hold.args(["--user", "--map-root-user"]);
+        }
+        hold.args(["sh", "-c", &format!("set -e\n{set_up}\necho ready\nexec sleep infinity")]);
+        let mut holder = Process::start(scratch, "namespace", hold);
+        holder.wait_for("the namespace", Duration::from_secs(10), |p| {
+            p.out().contains("ready").then_some(())
+        });
+        Self { kind, holder }
+    }
+}
+
+/// A cable with both ends in the new namespace.
+const CABLE: &str = "ip link set lo up
 ip link add wire0 type veth peer name wire1
 ip addr add 10.77.0.1/24 dev wire0
 ip addr add 10.77.0.2/24 dev wire1
 ip link set wire0 up
-ip link set wire1 up
-echo ready
-exec sleep infinity";
+ip link set wire1 up";
 
 fn take_slot() -> (File, u16) {
     let dir = std::env::temp_dir().join("whimbrel-test-ports");

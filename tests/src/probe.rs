@@ -37,7 +37,9 @@ impl Probe {
         loop {
             let n = self.socket.recv(&mut buffer).ok()?;
             let bytes = Bytes::copy_from_slice(&buffer[..n]);
-            if let Ok(message) = Message::parse(bytes) {
+            // An answer to a broken request copies what was broken.
+            let parsed = Message::parse(bytes.clone()).ok();
+            if let Some(message) = parsed.or_else(|| Message::parse_lenient(bytes)) {
                 return Some(message);
             }
         }

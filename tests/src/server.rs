@@ -59,6 +59,11 @@ impl<'a> Server<'a> {
         &mut self.process
     }
 
+    /// What it logged and complained of.
+    pub fn complaints(&self) -> String {
+        self.process.out() + &self.process.err()
+    }
+
     /// `kill -9`: nothing is written any more.
     pub fn kill(mut self) {
         self.process.kill();

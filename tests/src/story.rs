@@ -37,6 +37,13 @@ impl Story {
         Self::new(Place::network(&scratch), scratch)
     }
 
+    /// A story on loopback whose data folder is a disk of so many megabytes.
+    pub fn on_small_disk(name: &str, megabytes: u32) -> Self {
+        let scratch = Scratch::new(name);
+        let place = Place::small_disk(&scratch, &scratch.file("data"), megabytes);
+        Self::new(place, scratch)
+    }
+
     fn new(place: Place, scratch: Scratch) -> Self {
         let run = scratch.file("run");
         std::fs::create_dir_all(&run).expect("a folder for run files");

@@ -265,8 +265,7 @@ fn nearest_field(message: &str) -> Option<String> {
     let rest = message.strip_prefix("unknown field ")?;
     let mut quoted = rest.split('`').skip(1).step_by(2);
     let wrong = quoted.next()?;
-    let best = quoted
-        .max_by(|a, b| strsim::jaro_winkler(a, wrong).total_cmp(&strsim::jaro_winkler(b, wrong)))?;
+    let best = quoted.min_by_key(|known| strsim::damerau_levenshtein(known, wrong))?;
     Some(format!("did you mean `{best}`?"))
 }
 

@@ -22,7 +22,7 @@ mod sound;
 use crate::accounts::read_password;
 use crate::cli::PhoneArgs;
 use ::phone::{Account, Config, Phone};
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use driver::{Driver, Sound};
 use instance::Instance;
 use net::NetError;
@@ -133,9 +133,9 @@ fn explained(error: NetError) -> anyhow::Error {
         NetError::Connect { .. } => {
             "check that the server runs and speaks TLS there, and --server and --transport"
         }
-        NetError::Untrusted { .. } if !proves_another_name(&error) => return error.into(),
-        NetError::Untrusted { .. } => "name the server as its certificate does, with --server",
-        _ => return error.into(),
+        NetError::Untrusted { .. } if proves_another_name(&error) => "name the server as its certificate does, with --server",
+        // Its text has the remedy; the cause is in it and need not be said twice.
+        _ => return anyhow!("{error}"),
     };
-    anyhow::anyhow!("{error}: {remedy}")
+    anyhow!("{error}: {remedy}")
 }

@@ -8,7 +8,8 @@
 
 use crate::acks::Acks;
 use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent};
-use crate::phone::{Phone, Purpose, Timer};
+use crate::phone::{Phone, Timer};
+use crate::requests::Purpose;
 use sip::dialog::{Answer, AnswerOutcome, Dialog, DialogSet};
 use sip::transaction::{ClientKey, ServerKey};
 use sip::{HeaderName, Message, Method};

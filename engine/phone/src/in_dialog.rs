@@ -2,7 +2,8 @@
 
 use crate::call::{State, sdp_of};
 use crate::event::{CallHandle, Cause, PhoneEvent};
-use crate::phone::{ALLOW, Phone, Purpose, Timer};
+use crate::phone::{ALLOW, Phone, Timer};
+use crate::requests::Purpose;
 use sip::dialog::{Answer, DialogId, Glare, Verdict, retry_after_491};
 use sip::transaction::ServerKey;
 use sip::{HeaderName, Message, Method, response_to};

@@ -173,7 +173,7 @@ impl Phone {
     /// The caller's RFC 7989 identifier, or one of ours.
     fn session_id_of(&mut self, request: &Message) -> String {
         let theirs = request.header_str(HeaderName::SESSION_ID);
-        let theirs = theirs.as_deref().and_then(|v| v.split(';').next()).map(str::trim);
+        let theirs = theirs.and_then(|v| v.split(';').next()).map(str::trim);
         match theirs {
             Some(id) if id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) => id.into(),
             _ => self.new_session_id(),

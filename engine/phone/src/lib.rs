@@ -12,6 +12,33 @@
 //! until [`Phone::poll_timeout`]. One account and one link each; the driver opens the link and the
 //! media sockets, and reopens the link when it breaks ([`Phone::handle_link_up`]).
 //!
+//! ```
+//! use phone::{Account, Config, Link, Phone, PhoneEvent, PhoneOutput};
+//! use sansio::{Redacted, SeededEntropy, Transport};
+//!
+//! let account = Account {
+//!     user: "alice".into(),
+//!     domain: "example.com".into(),
+//!     password: Redacted::new("secret".into()),
+//!     display_name: "Alice".into(),
+//!     instance: "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6".into(),
+//! };
+//! let now = sansio::testing::epoch();
+//! let mut phone = Phone::new(account, Config::default(), Box::new(SeededEntropy::new(1)));
+//! let link = Link {
+//!     transport: Transport::Tls,
+//!     local: "192.0.2.1:40000".parse()?,
+//!     server: "198.51.100.1:5061".parse()?,
+//! };
+//! phone.handle_link_up(now, link);
+//! phone.register(now);
+//! let Some(PhoneOutput::SendSip(register)) = phone.poll_output() else { panic!() };
+//! assert!(register.starts_with(b"REGISTER sip:example.com SIP/2.0"));
+//! let call = phone.call(now, "bob", "192.0.2.1:4000".parse()?)?;
+//! phone.hang_up(now, call)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! What it does not do: no sockets, no sound card, no clock, no name resolution, no contacts list.
 //!
 //! Start reading at [`Phone`], then `outgoing.rs` and `incoming.rs`.
@@ -26,6 +53,7 @@ mod incoming;
 mod outgoing;
 mod phone;
 mod registration;
+mod requests;
 
 pub use account::{Account, Config, Link};
 pub use event::{CallHandle, Cause, PhoneError, PhoneEvent, PhoneOutput};

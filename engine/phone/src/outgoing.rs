@@ -2,7 +2,8 @@
 
 use crate::call::{Call, State, codec_name, sdp_of};
 use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent};
-use crate::phone::{ALLOW, Phone, Purpose};
+use crate::phone::{ALLOW, Phone};
+use crate::requests::Purpose;
 use sip::dialog::{Change, DialogId, DialogSet};
 use sip::transaction::ClientKey;
 use sip::{HeaderName, Message, Method, RequestBuilder, SipUri};

@@ -11,7 +11,8 @@
 //! ```
 
 use crate::event::PhoneEvent;
-use crate::phone::{Phone, Purpose, Timer};
+use crate::phone::{Phone, Timer};
+use crate::requests::Purpose;
 use sip::transaction::ClientKey;
 use sip::{HeaderName, Message, Method, RequestBuilder};
 use std::time::{Duration, Instant};
@@ -148,14 +149,16 @@ impl Phone {
         match status {
             200..=299 if self.registration.state == State::Leaving => self.left(),
             200..=299 => self.registered(now, response),
-            423 if self.registration.state == State::Trying && self.take_minimum(sent, response) => {
+            423 if self.registration.state == State::Trying
+                && self.take_minimum(sent, response) =>
+            {
                 self.registration.state = State::Waiting;
                 self.resume_registration(now);
             }
             _ => {
                 let reason = String::from_utf8_lossy(response.reason()).into_owned();
                 let after = response.header_str(HeaderName::RETRY_AFTER);
-                let after = after.and_then(|v| seconds(&v)).map(|s| s.min(RETRY_MAX));
+                let after = after.and_then(seconds).map(|s| s.min(RETRY_MAX));
                 self.register_failed(now, status, &reason, after);
             }
         }
@@ -163,7 +166,7 @@ impl Phone {
 
     /// The registrar's minimum, unless we asked for as much already or it is absurd.
     fn take_minimum(&mut self, sent: &Message, response: &Message) -> bool {
-        let min = response.header_str(HeaderName::MIN_EXPIRES).and_then(|v| seconds(&v));
+        let min = response.header_str(HeaderName::MIN_EXPIRES).and_then(seconds);
         let asked = Duration::from_secs(sent.expires().unwrap_or_default().into());
         let Some(min) = min.filter(|min| *min > asked && *min <= EXPIRES_MAX) else { return false };
         self.registration.min_expires = min;

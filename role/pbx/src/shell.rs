@@ -52,9 +52,14 @@ impl Config {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PbxError {
-    /// No socket.
-    #[error("echo and tone cannot start: {0}")]
-    Net(#[from] NetError),
+    /// No SIP socket.
+    #[error("echo and tone cannot start on {bind_ip}: {source}")]
+    Link {
+        /// Our address.
+        bind_ip: IpAddr,
+        /// Why.
+        source: Box<NetError>,
+    },
     /// No thread, or no runtime on it.
     #[error("echo and tone cannot start: {0}")]
     Thread(#[from] std::io::Error),
@@ -110,7 +115,10 @@ type Ready = std_mpsc::SyncSender<Result<SocketAddr, PbxError>>;
 async fn live(config: Config, ready: Ready, mut stop: oneshot::Receiver<()>) {
     let mut switch = match Switch::connect(&config).await {
         Ok(switch) => switch,
-        Err(error) => return drop(ready.send(Err(error.into()))),
+        Err(source) => {
+            let bind_ip = config.bind_ip;
+            return drop(ready.send(Err(PbxError::Link { bind_ip, source: source.into() })));
+        }
     };
     if ready.send(Ok(switch.link.local_addr())).is_ok() {
         switch.run(&mut stop).await;

@@ -29,7 +29,7 @@ const UDP_PCMU: Terms = Terms {
 const UDP_OPUS: Terms = Terms {
     transport: "udp",
     codec: "opus",
-    foreign_codec: "opus/48000/2",
+    foreign_codec: "opus/48000/1",
     kind: CodecKind::Opus,
 };
 

@@ -8,4 +8,3 @@ mod foreign_phone;
 mod own_phones;
 mod refusals;
 mod shutdown;
-mod tmp;

@@ -28,7 +28,7 @@ fn sigterm_keeps_a_call_until_it_ends_and_exits_0() {
 
     let alice = alice.finish(Duration::from_secs(30)).expect_answered();
     let bob = bob.finish(Duration::from_secs(30)).expect_answered();
-    assert_eq!(bob.result["cause"], "remote", "{:#?}\n{:#?}", bob.events, alice.events);
+    assert_eq!(bob.result["cause"], "peer-hung-up", "{:#?}\n{:#?}", bob.events, alice.events);
     let status = server.process().wait(Duration::from_secs(20));
     assert_eq!(status.code(), Some(0), "{}", server.process().err());
     assert!(asked.elapsed() < Duration::from_secs(29), "it did not wait for the deadline");

@@ -4,21 +4,20 @@ use super::link::{LinkEvent, LinkTask};
 use super::pace::Pace;
 use super::sound::{FRAME, Sink, Source};
 use ::phone::{CallHandle, Link, Phone, PhoneEvent, PhoneOutput};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use audio::level::LevelMeter;
 use bytes::Bytes;
+use net::MediaSockets;
 use net::client::{ClientTransport, Endpoint};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
 /// Media packets that may wait for the engine.
 const MEDIA_QUEUE: usize = 256;
-const PORT_ATTEMPTS: usize = 50;
 
 /// A phone with everything it needs to work.
 pub struct Driver {
@@ -61,9 +60,8 @@ pub enum Happened {
 }
 
 struct Sockets {
-    rtp: Arc<UdpSocket>,
-    rtcp: Arc<UdpSocket>,
-    tasks: [tokio::task::JoinHandle<()>; 2],
+    pair: Arc<MediaSockets>,
+    task: tokio::task::JoinHandle<()>,
 }
 
 struct Packet {
@@ -93,10 +91,10 @@ impl Driver {
     ///
     /// # Errors
     /// Not connected, no free ports, or a target the engine refuses.
-    pub async fn call(&mut self, target: &str) -> Result<CallHandle> {
-        let (rtp, rtcp) = self.bind().await?;
-        let call = self.phone.call(Instant::now(), target, rtp.local_addr()?)?;
-        self.adopt(call, rtp, rtcp);
+    pub fn call(&mut self, target: &str) -> Result<CallHandle> {
+        let pair = self.bind()?;
+        let call = self.phone.call(Instant::now(), target, pair.local_addr())?;
+        self.adopt(call, pair);
         self.talking = Some(call);
         self.flush();
         Ok(call)
@@ -106,11 +104,11 @@ impl Driver {
     ///
     /// # Errors
     /// Not connected, no free ports, or no media both sides can use.
-    pub async fn answer(&mut self, call: CallHandle) -> Result<()> {
-        let (rtp, rtcp) = self.bind().await?;
-        let answered = self.phone.answer(Instant::now(), call, rtp.local_addr()?);
+    pub fn answer(&mut self, call: CallHandle) -> Result<()> {
+        let pair = self.bind()?;
+        let answered = self.phone.answer(Instant::now(), call, pair.local_addr());
         if answered.is_ok() {
-            self.adopt(call, rtp, rtcp);
+            self.adopt(call, pair);
             self.talking = Some(call);
         }
         self.flush();
@@ -168,9 +166,8 @@ impl Driver {
                 PhoneOutput::SendSip(bytes) => self.send_sip(bytes),
                 PhoneOutput::SendMedia { call, to, bytes, rtcp } => {
                     if let Some(sockets) = self.sockets.get(&call) {
-                        let socket = if rtcp { &sockets.rtcp } else { &sockets.rtp };
-                        // A full socket buffer loses a packet, as the network would.
-                        let _ = socket.try_send_to(&bytes, to);
+                        // One packet more or less: the far end conceals it.
+                        sockets.pair.try_send(to, &bytes, rtcp);
                     }
                 }
                 PhoneOutput::Event(event) => self.events.push_back(event),
@@ -253,28 +250,17 @@ impl Driver {
         Ok(())
     }
 
-    /// An even port for RTP and the next for RTCP, on the link's address.
-    async fn bind(&self) -> Result<(UdpSocket, UdpSocket)> {
-        let ip = self.connected.as_ref().map(|(facts, _)| facts.local.ip());
-        let ip: IpAddr = ip.ok_or_else(|| anyhow!("not connected to the server"))?;
-        for _ in 0..PORT_ATTEMPTS {
-            let rtp =
-                UdpSocket::bind((ip, 0)).await.with_context(|| format!("no media port on {ip}"))?;
-            let port = rtp.local_addr()?.port();
-            if port % 2 == 0
-                && let Ok(rtcp) = UdpSocket::bind((ip, port + 1)).await
-            {
-                return Ok((rtp, rtcp));
-            }
-        }
-        Err(anyhow!("no pair of free media ports on {ip}"))
+    /// Ports for a call's media, on the link's address.
+    fn bind(&self) -> Result<MediaSockets> {
+        let (facts, _) =
+            self.connected.as_ref().ok_or_else(|| anyhow!("not connected to the server"))?;
+        Ok(MediaSockets::bind(facts.local.ip())?)
     }
 
-    fn adopt(&mut self, call: CallHandle, rtp: UdpSocket, rtcp: UdpSocket) {
-        let (rtp, rtcp) = (Arc::new(rtp), Arc::new(rtcp));
-        let tasks = [&rtp, &rtcp]
-            .map(|socket| tokio::spawn(pump(Arc::clone(socket), call, self.media.0.clone())));
-        self.sockets.insert(call, Sockets { rtp, rtcp, tasks });
+    fn adopt(&mut self, call: CallHandle, pair: MediaSockets) {
+        let pair = Arc::new(pair);
+        let task = tokio::spawn(pump(Arc::clone(&pair), call, self.media.0.clone()));
+        self.sockets.insert(call, Sockets { pair, task });
     }
 }
 
@@ -287,16 +273,13 @@ impl Sound {
 
 impl Drop for Sockets {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        self.task.abort();
     }
 }
 
-async fn pump(socket: Arc<UdpSocket>, call: CallHandle, to: mpsc::Sender<Packet>) {
-    let mut buffer = vec![0; 2048];
+async fn pump(sockets: Arc<MediaSockets>, call: CallHandle, to: mpsc::Sender<Packet>) {
     loop {
-        // An ICMP error shows up here once; the socket goes on.
-        let Ok((len, from)) = socket.recv_from(&mut buffer).await else { continue };
-        let bytes = Bytes::copy_from_slice(&buffer[..len]);
+        let (bytes, from) = sockets.recv().await;
         if to.send(Packet { call, from, bytes }).await.is_err() {
             return;
         }

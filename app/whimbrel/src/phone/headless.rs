@@ -44,7 +44,7 @@ pub async fn run(driver: Driver, args: &PhoneArgs, started: Instant) -> Result<b
             happened = phone.driver.next() => happened?,
             () = signals.until(deadline) => break,
         };
-        if phone.handle(happened).await {
+        if phone.handle(happened) {
             break;
         }
     }
@@ -61,11 +61,11 @@ pub async fn run(driver: Driver, args: &PhoneArgs, started: Instant) -> Result<b
 
 impl Headless<'_> {
     /// True at the end.
-    async fn handle(&mut self, happened: Happened) -> bool {
+    fn handle(&mut self, happened: Happened) -> bool {
         match happened {
             Happened::Event(event) => {
                 self.tell(&event);
-                return self.react(event).await;
+                return self.react(event);
             }
             Happened::LinkDown(why) => {
                 report::tell(self.args.json, &json!({"event": "link-down", "reason": why}));
@@ -82,11 +82,11 @@ impl Headless<'_> {
         false
     }
 
-    async fn react(&mut self, event: PhoneEvent) -> bool {
+    fn react(&mut self, event: PhoneEvent) -> bool {
         match event {
             PhoneEvent::Registered { .. } => match (&self.args.call, self.call) {
                 (Some(target), None) => {
-                    let placed = self.driver.call(target).await;
+                    let placed = self.driver.call(target);
                     self.call = placed.as_ref().ok().copied();
                     placed.map_err(|error| self.outcome.failed(format!("{error:#}"))).is_err()
                 }
@@ -98,7 +98,7 @@ impl Headless<'_> {
                 self.call.is_none() && (retry.is_none() || lost)
             }
             PhoneEvent::Incoming { call, .. } => {
-                self.take(call).await;
+                self.take(call);
                 false
             }
             PhoneEvent::Answered { .. } => {
@@ -111,10 +111,10 @@ impl Headless<'_> {
     }
 
     /// Answers the first call; a second one is declined.
-    async fn take(&mut self, call: CallHandle) {
+    fn take(&mut self, call: CallHandle) {
         if self.args.answer && self.call.is_none() {
             self.call = Some(call);
-            if let Err(error) = self.driver.answer(call).await {
+            if let Err(error) = self.driver.answer(call) {
                 tracing::warn!("the call cannot be answered: {error:#}");
                 // When the engine refused, the call is over already and says so itself.
                 let _ = self.driver.phone.hang_up(Instant::now(), call);
@@ -132,10 +132,11 @@ impl Headless<'_> {
             // The call may be over already.
             let _ = self.driver.phone.hang_up(now, call);
         }
-        let registered = self.driver.phone.is_registered();
-        self.driver.phone.unregister(now);
+        let mut waits = self.driver.phone.is_registered();
+        if waits {
+            self.driver.phone.unregister(now);
+        }
         let end = Some(now + GOODBYE);
-        let mut waits = registered;
         loop {
             let happened = tokio::select! {
                 happened = self.driver.next() => happened?,

@@ -46,7 +46,7 @@ pub async fn run(driver: Driver, server: String) -> Result<bool> {
                     if matches!(command, Some(Command::Quit)) {
                         break;
                     }
-                    screen.obey(&mut state, command).await;
+                    screen.obey(&mut state, command);
                     true
                 }
                 Some(Input::Resized) => true,
@@ -97,13 +97,13 @@ impl Screen {
         true
     }
 
-    async fn obey(&mut self, state: &mut State, command: Option<Command>) {
+    fn obey(&mut self, state: &mut State, command: Option<Command>) {
         let Some(command) = command else { return };
         let done = match command {
-            Command::Call(target) => self.call(state, &target).await,
+            Command::Call(target) => self.call(state, &target),
             Command::Answer(call) => {
                 self.hold_focused(state);
-                let answered = self.driver.answer(call).await;
+                let answered = self.driver.answer(call);
                 if answered.is_ok() {
                     state.focus = Some(call);
                 }
@@ -125,9 +125,9 @@ impl Screen {
         self.driver.talking = state.focus;
     }
 
-    async fn call(&mut self, state: &mut State, target: &str) -> Result<()> {
+    fn call(&mut self, state: &mut State, target: &str) -> Result<()> {
         self.hold_focused(state);
-        let call = self.driver.call(target).await?;
+        let call = self.driver.call(target)?;
         state.add_outgoing(call, target);
         Ok(())
     }

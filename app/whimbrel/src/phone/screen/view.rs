@@ -208,7 +208,7 @@ fn help(state: &State) -> Line<'static> {
             _ => " x hang up  m mute  / dial  q quit",
         }
     } else {
-        " type an address + Enter to call (/ first for one with q)  Up earlier calls  q quit"
+        " address + Enter call (/ first if it begins with q)  Up earlier calls  q quit"
     };
     Line::raw(words).alignment(Alignment::Left)
 }

@@ -1,0 +1,176 @@
+//! Requests of ours: dressed with Via and credentials, sent, and what their responses mean.
+
+use crate::account::Link;
+use crate::auth::Tries;
+use crate::call::State;
+use crate::event::{CallHandle, Cause, PhoneError};
+use crate::phone::Phone;
+use sip::dialog::DialogId;
+use sip::transaction::{ClientKey, SendVia};
+use sip::{Edit, HeaderName, Message, Method, ViaBuilder};
+use std::time::Instant;
+
+/// A request of ours that waits for its final response.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub purpose: Purpose,
+    pub request: Message,
+    /// The challenges this request was sent again for.
+    tries: Tries,
+}
+
+/// Why we sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Register,
+    Invite(CallHandle),
+    Reinvite(CallHandle),
+    Bye(CallHandle),
+    /// Hangs up a second phone that answered; the call goes on without it.
+    StrayBye,
+}
+
+impl Phone {
+    /// Sends a request in a new client transaction: Via on top, known credentials in.
+    pub(crate) fn send(
+        &mut self,
+        now: Instant,
+        request: &Message,
+        purpose: Purpose,
+    ) -> Result<ClientKey, PhoneError> {
+        let link = self.link.ok_or(PhoneError::NotConnected)?;
+        let request = self.dress(&link, request);
+        let via = SendVia { flow: self.flow, transport: link.transport };
+        let sent = self.layer.send_request(now, via, request.clone());
+        let key = sent.map_err(|_| PhoneError::NotConnected)?;
+        self.requests.insert(key, Sent { purpose, request, tries: Tries::default() });
+        Ok(key)
+    }
+
+    /// Sends the ACK of a 2xx to `invite`, outside any transaction, with the INVITE's credentials
+    /// (RFC 3261 §13.2.2.4), and keeps it for when the 2xx comes again.
+    pub(crate) fn send_ack(&mut self, call: CallHandle, ack: &Message, invite: &Message) {
+        let Some(link) = self.link else { return };
+        let mut edit = Edit::new(ack).prepend(HeaderName::VIA, self.via(&link));
+        for name in [HeaderName::AUTHORIZATION, HeaderName::PROXY_AUTHORIZATION] {
+            for value in invite.headers(name) {
+                edit = edit.append(name, value);
+            }
+        }
+        let ack = edit.finish();
+        // The ACK has From and To as our requests have: it names the dialog as a response would.
+        if let (Ok(id), Some(entry)) = (DialogId::of_response(&ack), self.calls.get_mut(&call)) {
+            let number = ack.cseq().map_or(0, |c| c.number);
+            entry.acks.keep(id, number, ack.bytes().clone());
+        }
+        self.send_again(ack.bytes().clone());
+    }
+
+    /// A response to a request of ours.
+    pub(crate) fn handle_response(&mut self, now: Instant, key: ClientKey, response: &Message) {
+        let Some(sent) = self.requests.get(&key) else { return };
+        let (purpose, request, mut tries) = (sent.purpose, sent.request.clone(), sent.tries);
+        if purpose == Purpose::Register && !self.registration.is_pending(key) {
+            return;
+        }
+        if self.is_wanted(purpose) && self.auth.learn(response, &mut tries) {
+            self.send_with_credentials(now, purpose, &request, tries);
+            return;
+        }
+        let status = response.status().unwrap_or_default();
+        match purpose {
+            Purpose::Register => self.register_answered(now, &request, response),
+            Purpose::Invite(call) => self.invite_answered(now, call, &request, response),
+            Purpose::Reinvite(call) => self.reinvite_answered(now, call, &request, response),
+            Purpose::Bye(call) if status >= 200 => self.forget(call),
+            Purpose::Bye(_) | Purpose::StrayBye => {}
+        }
+    }
+
+    /// Whether a request is still worth being sent again with credentials.
+    fn is_wanted(&self, purpose: Purpose) -> bool {
+        let state = |call| self.calls.get(&call).map(|c| c.state);
+        match purpose {
+            Purpose::Invite(call) => matches!(state(call), Some(State::Calling | State::Early)),
+            Purpose::Reinvite(call) => state(call) == Some(State::Active),
+            Purpose::Register | Purpose::Bye(_) | Purpose::StrayBye => true,
+        }
+    }
+
+    /// The same request once more, one CSeq higher, with credentials (RFC 3261 §22.2).
+    fn send_with_credentials(
+        &mut self,
+        now: Instant,
+        purpose: Purpose,
+        request: &Message,
+        tries: Tries,
+    ) {
+        let Ok(cseq) = request.cseq() else { return };
+        let number = match purpose {
+            Purpose::Register => self.registration.next_cseq(),
+            Purpose::Reinvite(call) | Purpose::Bye(call) => self.dialog_cseq(call, cseq.number),
+            Purpose::Invite(_) | Purpose::StrayBye => cseq.number.saturating_add(1),
+        };
+        let value = format!("{number} {}", cseq.method);
+        let again = Edit::new(request).replace_first(HeaderName::CSEQ, value).finish();
+        let Ok(key) = self.send(now, &again, purpose) else {
+            return self.request_failed(now, purpose, 503);
+        };
+        if let Some(sent) = self.requests.get_mut(&key) {
+            sent.tries = tries;
+        }
+        match purpose {
+            Purpose::Register => self.registration.resent(key),
+            Purpose::Invite(call) => self.invite_resent(call, key),
+            Purpose::Reinvite(_) | Purpose::Bye(_) | Purpose::StrayBye => {}
+        }
+    }
+
+    /// No final response came: 408 for silence, 503 for a broken link.
+    pub(crate) fn handle_silence(&mut self, now: Instant, key: ClientKey, status: u16) {
+        let Some(sent) = self.requests.remove(&key) else { return };
+        if sent.purpose != Purpose::Register || self.registration.is_pending(key) {
+            self.request_failed(now, sent.purpose, status);
+        }
+    }
+
+    /// What a request without a final response means for what it was for.
+    fn request_failed(&mut self, now: Instant, purpose: Purpose, status: u16) {
+        let words = sip::reason_phrase(status);
+        match purpose {
+            Purpose::Register => self.register_failed(now, status, words, None),
+            Purpose::Invite(call) => self.invite_failed(now, call, status, words),
+            Purpose::Reinvite(call) if status == 408 => {
+                // Silence inside a dialog is its end (RFC 3261 §12.2.1.2).
+                self.send_bye(now, call);
+                self.end(now, call, Cause::Network, Some(status), words);
+            }
+            Purpose::Reinvite(call) => self.offer_failed(call),
+            Purpose::Bye(call) => self.forget(call),
+            Purpose::StrayBye => {}
+        }
+    }
+
+    fn dress(&mut self, link: &Link, request: &Message) -> Message {
+        let via = self.via(link);
+        let method = request.method().unwrap_or(Method::OPTIONS);
+        let uri = request.request_uri();
+        let credentials =
+            self.auth.credentials(&self.account, method.as_bytes(), uri, &mut *self.entropy);
+        let mut edit = Edit::new(request)
+            .remove_all(HeaderName::VIA)
+            .remove_all(HeaderName::AUTHORIZATION)
+            .remove_all(HeaderName::PROXY_AUTHORIZATION)
+            .prepend(HeaderName::VIA, via);
+        for (name, value) in credentials {
+            edit = edit.append(name, value);
+        }
+        edit.finish()
+    }
+
+    fn via(&mut self, link: &Link) -> String {
+        let branch = format!("z9hG4bK{}", self.entropy.token(16));
+        let sent_by = self.account.sent_by(link);
+        ViaBuilder::new(link.transport, sent_by).branch(&branch).rport().build()
+    }
+}

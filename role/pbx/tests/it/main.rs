@@ -1,0 +1,4 @@
+//! The services over loopback, in real time.
+
+mod caller;
+mod services;
