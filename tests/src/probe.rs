@@ -33,16 +33,15 @@ impl Probe {
 
     /// The next message, if one comes in time.
     pub fn receive(&self) -> Option<Message> {
+        Message::parse(self.receive_bytes()?).ok()
+    }
+
+    /// The next datagram, if one comes in time.
+    pub fn receive_bytes(&self) -> Option<Bytes> {
         let mut buffer = vec![0; 65_536];
-        loop {
-            let n = self.socket.recv(&mut buffer).ok()?;
-            let bytes = Bytes::copy_from_slice(&buffer[..n]);
-            // An answer to a broken request copies what was broken.
-            let parsed = Message::parse(bytes.clone()).ok();
-            if let Some(message) = parsed.or_else(|| Message::parse_lenient(bytes)) {
-                return Some(message);
-            }
-        }
+        let n = self.socket.recv(&mut buffer).ok()?;
+        buffer.truncate(n);
+        Some(buffer.into())
     }
 
     /// Whether the server still answers OPTIONS.

@@ -33,14 +33,13 @@ pub struct Ended {
 impl Process {
     /// Starts `command`; `name` names its logs. It dies with the thread that started it.
     pub fn start(scratch: &Scratch, name: &str, mut command: Command) -> Self {
+        let name = unused(scratch, name);
         let out = scratch.file(&format!("{name}.out"));
         let err = scratch.file(&format!("{name}.err"));
-        let open = |path| {
-            File::options().create(true).append(true).open(path).expect("a log in the folder")
-        };
+        let open = |path| File::create(path).expect("a log in the folder");
         command.stdin(Stdio::null()).stdout(open(&out)).stderr(open(&err));
         let child = command.spawn().unwrap_or_else(|e| panic!("{name} does not start: {e}"));
-        Self { name: name.into(), child, out, err }
+        Self { name, child, out, err }
     }
 
     /// Starts `command` and waits for its end.
@@ -155,6 +154,17 @@ impl Ended {
 pub fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(TAIL)..].join("\n")
+}
+
+/// `name`, or `name-2` and so on: a program may be started again.
+fn unused(scratch: &Scratch, name: &str) -> String {
+    let mut number = 1;
+    let mut free = name.to_string();
+    while scratch.file(&format!("{free}.out")).exists() {
+        number += 1;
+        free = format!("{name}-{number}");
+    }
+    free
 }
 
 fn text(path: &std::path::Path) -> String {

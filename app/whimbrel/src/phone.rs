@@ -50,6 +50,7 @@ pub async fn run(args: PhoneArgs) -> Result<bool> {
     let identity = Identity::parse(&args.account)?;
     let password = read_password(&args.password_file)?;
     let sound = Sound::new(Source::from_args(&args, headless)?, Sink::from_args(&args, headless)?);
+    let notice = no_card(&sound);
     let (endpoint, link) = connect(&args, &identity).await?;
     let account = format!("{}@{}", identity.user, identity.domain);
     // Kept to the end: it holds the lock on the instance.
@@ -68,8 +69,23 @@ pub async fn run(args: PhoneArgs) -> Result<bool> {
     let driver = Driver::start(phone, endpoint, link, sound);
     match headless {
         true => headless::run(driver, &args, started).await,
-        false => screen::run(driver, server).await,
+        false => screen::run(driver, server, notice).await,
     }
+}
+
+/// What the screen says where nothing can be said or heard.
+fn no_card(sound: &Sound) -> Option<String> {
+    let missing = match (&sound.source, &sound.sink) {
+        (Source::Silence, Sink::Nowhere) => "no sound card",
+        (Source::Silence, _) => "no microphone",
+        (_, Sink::Nowhere) => "no loudspeaker",
+        _ => return None,
+    };
+    let remedy = match cfg!(feature = "audio-device") {
+        true => "connect one, or use --play, --tone and --record",
+        false => "built without audio-device; use --play, --tone, --record",
+    };
+    Some(format!("{missing}: {remedy}"))
 }
 
 /// Connects to the first of the server's addresses that answers, and proves to be the server (or
@@ -133,7 +149,9 @@ fn explained(error: NetError) -> anyhow::Error {
         NetError::Connect { .. } => {
             "check that the server runs and speaks TLS there, and --server and --transport"
         }
-        NetError::Untrusted { .. } if proves_another_name(&error) => "name the server as its certificate does, with --server",
+        NetError::Untrusted { .. } if proves_another_name(&error) => {
+            "name the server as its certificate does, with --server"
+        }
         // Its text has the remedy; the cause is in it and need not be said twice.
         _ => return anyhow!("{error}"),
     };

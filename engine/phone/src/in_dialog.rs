@@ -156,10 +156,10 @@ impl Phone {
         if status < 300 {
             return self.reinvite_taken(now, call, request, response);
         }
-        let (id, role) = (dialog.id().clone(), dialog.role());
+        let role = dialog.role();
         dialog.handle_response(response);
         match status {
-            _ if entry.state != State::Active || DialogId::of_response(response) != Ok(id) => {}
+            _ if entry.state != State::Active => {}
             491 => {
                 entry.offering = None;
                 let wait = retry_after_491(role, &mut *self.entropy);

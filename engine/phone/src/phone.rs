@@ -264,7 +264,7 @@ impl Phone {
             Output::FlowFailed { key } => self.handle_silence(now, key, 503),
             Output::StrayResponse { message, .. } => self.handle_stray(&message),
             Output::Terminated { key: TransactionKey::Client(key), .. } => {
-                self.requests.remove(&key);
+                self.handle_terminated(now, key);
             }
             Output::Terminated { key: TransactionKey::Server(key), .. } => {
                 self.invites.remove(&key);

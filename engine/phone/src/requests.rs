@@ -134,6 +134,17 @@ impl Phone {
         }
     }
 
+    /// A transaction of ours is gone. A call whose INVITE brought nothing usable, such as a 2xx
+    /// that makes no dialog, goes with it.
+    pub(crate) fn handle_terminated(&mut self, now: Instant, key: ClientKey) {
+        let Some(Sent { purpose: Purpose::Invite(call), .. }) = self.requests.remove(&key) else {
+            return;
+        };
+        if self.calls.get(&call).is_some_and(|c| c.client == Some(key)) {
+            self.invite_failed(now, call, 502, "The answer could not be used");
+        }
+    }
+
     /// What a request without a final response means for what it was for.
     fn request_failed(&mut self, now: Instant, purpose: Purpose, status: u16) {
         let words = sip::reason_phrase(status);

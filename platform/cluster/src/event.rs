@@ -90,7 +90,7 @@ pub enum Event {
     CallEnded {
         /// The call's number.
         call: u64,
-        /// `bye`, `cancelled`, `busy`, `declined`, `not-found`, `media-silent` …
+        /// `bye`, `cancelled`, `busy`, `declined`, `not-found`, `media-silence` …
         cause: String,
         /// The final SIP status the caller got; 0 if none.
         status: u16,

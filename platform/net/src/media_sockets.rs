@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
+use socket2::SockRef;
 use tokio::net::UdpSocket;
 
 use crate::error::NetError;
@@ -73,7 +74,7 @@ impl MediaSockets {
         }
     }
 
-    /// The next datagram that is there already; `None` when there is none.
+    /// The next datagram the runtime knows of already; `None` when there is none.
     pub fn try_recv(&self) -> Option<(Bytes, SocketAddr)> {
         let mut buffer = [0; DATAGRAM_MAX];
         let from = [&self.rtp, &self.rtcp].into_iter().find_map(|s| try_receive(s, &mut buffer));
@@ -83,11 +84,13 @@ impl MediaSockets {
     /// Sends at once or not at all: a full socket buffer loses a packet, as the network would.
     /// True when the system took it.
     pub fn try_send(&self, to: SocketAddr, bytes: &[u8], rtcp: bool) -> bool {
-        let socket = if rtcp { &self.rtcp } else { &self.rtp };
+        let socket = SockRef::from(if rtcp { &self.rtcp } else { &self.rtp });
+        // Straight to the system: tokio's own `try_send_to` refuses until its loop has turned once.
+        let send = || socket.send_to(bytes, &to.into());
+        let mut sent = send();
         // The first try may report what became of an earlier packet; the second one sends.
-        let mut sent = socket.try_send_to(bytes, to);
         if sent.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
-            sent = socket.try_send_to(bytes, to);
+            sent = send();
         }
         sent.is_ok()
     }

@@ -36,7 +36,7 @@ pub struct CallRecord {
     /// When it ended; none while it lasts.
     #[serde(with = "crate::wall_millis::option")]
     pub ended_at: Option<WallTime>,
-    /// Why it ended, one word or hyphenated words: `bye`, `busy`, `media-silent`, `server-restart`.
+    /// Why it ended, one word or hyphenated words: `bye`, `busy`, `media-silence`, `server-restart`.
     pub cause: String,
     /// The final SIP status the caller got; 0 if none.
     pub status: u16,

@@ -60,7 +60,9 @@ fn malformed_sip_is_answered_or_dropped_and_the_server_goes_on() {
           From: <sip:a@call.example>;tag=1\r\nTo: <sip:a@call.example>\r\nCall-ID: hurt\r\n\
           CSeq: many OPTIONS\r\nContent-Length: 0\r\n\r\n",
     );
-    assert_eq!(hurt.receive().and_then(|m| m.status()), Some(400));
+    // The answer copies what was broken, so it is read as bytes.
+    let answer = hurt.receive_bytes().expect("an answer to a broken request");
+    assert!(answer.starts_with(b"SIP/2.0 400 "), "{}", String::from_utf8_lossy(&answer));
     assert!(Probe::new(&story).is_answered(), "still answers OPTIONS");
     assert!(server.process().is_running());
     assert_eq!(server.registrations().len(), 1, "the registration stays");
@@ -158,7 +160,7 @@ fn a_full_disk_is_named_and_loses_nothing_acknowledged() {
     }
     assert!(matches!(refused, Some(500 | 503)), "{refused:?} after {} were accepted", acknowledged.len());
     let complaint = server.complaints();
-    assert!(complaint.contains("No space left"), "{complaint}");
+    assert!(complaint.contains("no space left"), "{complaint}");
     server.kill();
 
     // No start on a full disk, and the reason.

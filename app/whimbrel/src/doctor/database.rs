@@ -5,6 +5,7 @@
 //! brought it there already, and a private copy otherwise.
 
 use super::report::Report;
+use sansio::Entropy;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use store::Tenants;
 use store_sql::{DATABASE_FILE, KEY_FILE, SqlStore};
 
 const NAME: &str = "store";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// More is not copied.
 const COPY_MAX: u64 = 2 << 30;
 
@@ -28,10 +30,9 @@ pub(super) async fn check(
         return None;
     }
     match running {
-        Some(version) if version == env!("CARGO_PKG_VERSION") => look(report, data, data).await,
+        Some(VERSION) => look(report, data, data).await,
         Some(version) => {
-            let ours = env!("CARGO_PKG_VERSION");
-            let detail = format!("not opened: the server is version {version}, this is {ours}");
+            let detail = format!("not opened: the server is version {version}, this is {VERSION}");
             report.warn(NAME, detail, "use that version's doctor, or start this version's server");
             None
         }
@@ -85,9 +86,7 @@ impl Copy {
         if std::fs::metadata(database)?.len() > COPY_MAX {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 2 GB"));
         }
-        let mut token = [0; 8];
-        sansio::Entropy::fill(&mut net::OsEntropy::new(), &mut token);
-        let name = format!("whimbrel-doctor-{:016x}", u64::from_be_bytes(token));
+        let name = format!("whimbrel-doctor-{}", net::OsEntropy.token(12));
         let dir = std::env::temp_dir().join(name);
         std::fs::DirBuilder::new().mode(0o700).create(&dir)?;
         let copy = Self(dir);

@@ -58,16 +58,21 @@ impl Report {
         self.checks.iter().all(|check| check.status != Status::Fail)
     }
 
+    #[cfg(test)]
+    pub(super) fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+
     /// Prints it on standard output.
     pub(super) fn print(&self, json: bool) {
         say(&if json { self.to_json() } else { self.to_text() });
     }
 
-    fn to_json(&self) -> String {
+    pub(super) fn to_json(&self) -> String {
         serde_json::json!({ "checks": self.checks, "ok": self.is_well() }).to_string()
     }
 
-    fn to_text(&self) -> String {
+    pub(super) fn to_text(&self) -> String {
         let width = self.checks.iter().map(|c| c.name.chars().count()).max().unwrap_or(0);
         let lines: Vec<String> = self.checks.iter().map(|check| check.line(width)).collect();
         lines.join("\n")

@@ -13,7 +13,7 @@ mod view;
 
 use super::driver::{Driver, Happened};
 use super::signals::Signals;
-use ::phone::PhoneEvent;
+use ::phone::{CallHandle, PhoneEvent};
 use anyhow::Result;
 use state::{Command, Registration, State};
 use std::time::{Duration, Instant};
@@ -29,11 +29,14 @@ const GOODBYE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// No terminal, or a recording that cannot be written.
-pub async fn run(driver: Driver, server: String) -> Result<bool> {
+pub async fn run(driver: Driver, server: String, notice: Option<String>) -> Result<bool> {
     let mut signals = Signals::listen()?;
     let account = driver.phone.account();
     let account = format!("{}@{}", account.user, account.domain);
     let mut state = State::new(account, server, Instant::now());
+    if let Some(notice) = notice {
+        state.tell(notice);
+    }
     let mut terminal = Terminal::take()?;
     let mut inputs = terminal::inputs();
     let mut screen = Screen { driver, registered: false, beats: 0 };
@@ -80,6 +83,7 @@ impl Screen {
                 self.registered |= matches!(event, PhoneEvent::Registered { .. });
                 state.handle_event(&event);
                 self.driver.talking = state.focus;
+                self.driver.sound().muted = state.muted;
             }
             Happened::LinkUp => state.registration = Registration::Trying,
             Happened::LinkDown(why) => state.registration = Registration::NotConnected(why),
@@ -102,7 +106,7 @@ impl Screen {
         let done = match command {
             Command::Call(target) => self.call(state, &target),
             Command::Answer(call) => {
-                self.hold_focused(state);
+                self.hold_others(state, call);
                 let answered = self.driver.answer(call);
                 if answered.is_ok() {
                     state.focus = Some(call);
@@ -111,7 +115,12 @@ impl Screen {
             }
             Command::Decline(call) => self.phone(|phone, now| phone.reject(now, call)),
             Command::HangUp(call) => self.phone(|phone, now| phone.hang_up(now, call)),
-            Command::Hold(call, held) => self.phone(|phone, now| phone.set_hold(now, call, held)),
+            Command::Hold(call, held) => {
+                if !held {
+                    self.hold_others(state, call);
+                }
+                self.phone(|phone, now| phone.set_hold(now, call, held))
+            }
             Command::Dtmf(call, digit) => self.phone(|phone, now| phone.dtmf(now, call, digit)),
             Command::Mute(muted) => {
                 self.driver.sound().muted = muted;
@@ -126,15 +135,16 @@ impl Screen {
     }
 
     fn call(&mut self, state: &mut State, target: &str) -> Result<()> {
-        self.hold_focused(state);
         let call = self.driver.call(target)?;
+        self.hold_others(state, call);
         state.add_outgoing(call, target);
         Ok(())
     }
 
-    /// One conversation at a time: the one in focus waits while another begins.
-    fn hold_focused(&mut self, state: &State) {
-        if let Some(view) = state.focused().filter(|view| view.since.is_some() && !view.held) {
+    /// One conversation at a time: the others wait while `call` goes on.
+    fn hold_others(&mut self, state: &State, call: CallHandle) {
+        let others = state.calls.iter().filter(|view| view.call != call);
+        for view in others.filter(|view| view.since.is_some() && !view.held) {
             // A call that ends in this moment needs no hold.
             let _ = self.driver.phone.set_hold(Instant::now(), view.call, true);
         }

@@ -1,6 +1,6 @@
 //! R2: calls begin and end.
 
-use crate::world::{World, millis, seconds};
+use crate::world::{Lose, World, millis, seconds};
 use phone::{Cause, Config, PhoneError, PhoneEvent};
 use sansio::Transport;
 use sip::{HeaderName, Method};
@@ -215,26 +215,36 @@ fn a_bye_nobody_answers_leaves_nothing_behind() {
 fn the_second_who_answers_is_acknowledged_and_hung_up() {
     for transport in [Transport::Tls, Transport::Udp] {
         let mut world = World::new(4, transport, &["alice", "bob", "bob"]);
-        let mut lost = 0;
-        // The second's first ACKs are lost: each of its answers needs its own ACK.
-        world.lose = Box::new(move |_, m| {
-            let second = m.request_uri().windows(10).any(|w| w == b"192.0.2.12");
-            let hit = m.method() == Some(Method::ACK) && second && lost < 2;
-            lost += usize::from(hit);
-            hit && transport == Transport::Udp
-        });
+        let acks = Rc::new(Cell::new(0));
+        if transport == Transport::Udp {
+            world.lose = lose_acks_to_the_second(Rc::clone(&acks));
+        }
         let caller = world.call(0, "bob");
         world.run(seconds(1));
         world.answer(1);
         world.answer(2);
-        world.run(seconds(10));
+        world.run(seconds(20));
         assert!(world.phones[0].is_talking(caller));
         assert_eq!(world.count(0, answered), 1);
         assert_eq!((world.ended(0), world.ended(1)), (vec![], vec![]));
         assert_eq!(world.ended(2), [Cause::PeerHungUp]);
+        assert!(transport.is_reliable() || acks.get() == 3);
         world.tell(0, |p, now| p.hang_up(now, caller)).unwrap();
         world.assert_clean();
     }
+}
+
+/// Two ACKs to the second bob are lost, and every BYE until a third comes: his repeated answers
+/// need an ACK of their own.
+fn lose_acks_to_the_second(acks: Rc<Cell<usize>>) -> Lose {
+    Box::new(move |_, m| {
+        if !m.is_request() || !m.request_uri().windows(10).any(|w| w == b"192.0.2.12") {
+            return false;
+        }
+        let is_ack = m.method() == Some(Method::ACK);
+        acks.set(acks.get() + usize::from(is_ack));
+        acks.get() < 3
+    })
 }
 
 #[test]
@@ -320,4 +330,22 @@ fn a_call_given_up_before_the_challenge_is_not_made() {
     assert_eq!(world.ended(0), [Cause::Cancelled]);
     assert_eq!(world.incoming(1), None);
     world.assert_clean();
+}
+
+#[test]
+fn a_call_that_rang_on_a_broken_link_is_answered_on_the_next() {
+    for transport in [Transport::Udp, Transport::Tls] {
+        let mut world = two(transport);
+        let caller = world.call(0, "bob");
+        world.run(seconds(1));
+        world.tell(1, |p, now| p.handle_link_down(now));
+        world.run(seconds(3));
+        let link = world.links[1];
+        world.tell(1, |p, now| p.handle_link_up(now, link));
+        let callee = world.answer(1);
+        world.run(seconds(40));
+        assert!(world.phones[0].is_talking(caller) && world.phones[1].is_talking(callee));
+        world.tell(1, |p, now| p.hang_up(now, callee)).unwrap();
+        world.assert_clean();
+    }
 }

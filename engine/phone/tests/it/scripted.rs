@@ -133,6 +133,18 @@ fn an_answer_that_makes_no_sense_is_acknowledged_and_hung_up() {
 }
 
 #[test]
+fn a_call_whose_answer_makes_no_dialog_does_not_hang_for_ever() {
+    let mut world = alone();
+    world.call(0, &format!("sip:eve@{SCRIPT}"));
+    world.run(millis(100));
+    let invite = world.script.remove(0);
+    world.inject(0, &response_to(&invite, 200, "").to_tag("no-contact").build());
+    world.run(seconds(40));
+    assert_eq!(world.ended(0), [Cause::Network]);
+    world.assert_clean();
+}
+
+#[test]
 fn a_bye_before_the_answer_ends_the_ringing() {
     let mut world = alone();
     let offer = session(&world).create_offer(world.now);

@@ -26,7 +26,7 @@ pub fn millis(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-type Lose = Box<dyn FnMut(usize, &Message) -> bool>;
+pub type Lose = Box<dyn FnMut(usize, &Message) -> bool>;
 
 pub struct World {
     pub now: Instant,
@@ -38,6 +38,8 @@ pub struct World {
     pub script: Vec<Message>,
     /// In percent, of datagrams: media, and SIP over UDP.
     pub loss: u64,
+    /// In percent, of SIP messages that get a few bytes changed on their way.
+    pub mangled: u64,
     /// Loses what a test wants lost: (sending phone, message).
     pub lose: Lose,
     /// What each phone says while `sound` is on, and what it heard.
@@ -89,6 +91,7 @@ impl World {
             registrar: Registrar::default(),
             script: Vec::new(),
             loss: 0,
+            mangled: 0,
             lose: Box::new(|_, _| false),
             voices: Vec::new(),
             heard: Vec::new(),
@@ -300,9 +303,29 @@ impl World {
         self.dice.next_u64() % 100 < self.loss
     }
 
-    fn put(&mut self, packet: Packet) {
+    fn put(&mut self, mut packet: Packet) {
+        if let Packet::Sip { bytes, .. } = &mut packet
+            && self.dice.next_u64() % 100 < self.mangled
+        {
+            *bytes = self.mangle(bytes);
+        }
         self.sent += 1;
         self.in_flight.insert((self.now + DELAY, self.sent), packet);
+    }
+
+    /// Changes, doubles or cuts a few bytes.
+    fn mangle(&mut self, bytes: &[u8]) -> Bytes {
+        let mut out = bytes.to_vec();
+        for _ in 0..=self.dice.next_u64() % 3 {
+            let at = (self.dice.next_u64() % out.len() as u64) as usize;
+            match self.dice.next_u64() % 4 {
+                0 => out[at] = self.dice.next_u64() as u8,
+                1 => out[at] = b"0;=<>\r\n:,\" "[at % 11],
+                2 => out.insert(at, out[at]),
+                _ => drop(out.remove(at)),
+            }
+        }
+        out.into()
     }
 
     /// The server: sends a message to every phone it is for.
@@ -328,7 +351,7 @@ impl World {
                 .header(HeaderName::PROXY_AUTHENTICATE, challenge.build());
             return self.reply(from, &answer.build());
         }
-        let (host, user) = address(&message);
+        let Some((host, user)) = address(&message) else { return };
         if host == SCRIPT {
             self.script.push(message);
             return;
@@ -356,19 +379,19 @@ impl World {
     }
 }
 
-/// Where a message goes: `host:port` and user.
-fn address(message: &Message) -> (String, String) {
+/// Where a message goes: `host:port` and user. `None` when it was mangled beyond that.
+fn address(message: &Message) -> Option<(String, String)> {
     if !message.is_request() {
-        let via = message.top_via().expect("a Via");
-        return (format!("{}:{}", via.host(), via.port().unwrap_or(5060)), String::new());
+        let via = message.top_via().ok()?;
+        return Some((format!("{}:{}", via.host(), via.port().unwrap_or(5060)), String::new()));
     }
-    let uri = SipUri::parse(message.request_uri()).expect("a Request-URI");
+    let uri = SipUri::parse(message.request_uri()).ok()?;
     let user = String::from_utf8_lossy(uri.user().unwrap_or_default()).into_owned();
     let host = match uri.port() {
         Some(port) => format!("{}:{port}", uri.host()),
         None => uri.host().to_string(),
     };
-    (host, user)
+    Some((host, user))
 }
 
 impl Registrar {

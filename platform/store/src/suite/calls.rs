@@ -66,7 +66,7 @@ pub async fn a_record_opens_and_closes_once(store: &dyn Store) {
     assert!(store.step(answered(number, 3)).await.unwrap());
     assert!(!store.step(answered(number, 4)).await.unwrap());
     assert!(store.close(number, close(63, "bye")).await.unwrap());
-    assert!(!store.close(number, close(99, "media-silent")).await.unwrap());
+    assert!(!store.close(number, close(99, "media-silence")).await.unwrap());
     assert!(!store.close(1234, close(99, "bye")).await.unwrap());
     assert!(store.open_calls().await.unwrap().is_empty());
     let record = store.record(number).await.unwrap().unwrap();

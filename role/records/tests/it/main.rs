@@ -81,7 +81,7 @@ async fn a_call_becomes_a_record_and_leaves_the_view() {
         tokio::task::yield_now().await;
     }
     write(&spine, 9, ended(1, "bye"));
-    write(&spine, 10, ended(1, "media-silent"));
+    write(&spine, 10, ended(1, "media-silence"));
     spine.stop();
     running.await.unwrap();
     assert!(view.is_empty());

@@ -333,6 +333,8 @@ impl State {
             self.stats = None;
             self.next_focus();
         }
+        // The next conversation does not begin muted.
+        self.muted &= !self.calls.is_empty();
         let how = match (reason.is_empty(), view.since) {
             (false, None) => format!("{cause} ({reason})"),
             _ => cause.to_string(),

@@ -83,7 +83,9 @@ fn in_a_call_letters_are_commands_and_digits_are_tones() {
     assert_eq!(type_text(&mut state, "h"), [Command::Hold(ONE, true)]);
     state.handle_event(&PhoneEvent::Held { call: ONE, held: true });
     assert_eq!(type_text(&mut state, "h"), [Command::Hold(ONE, false)]);
-    assert_eq!(type_text(&mut state, "x"), [Command::HangUp(ONE)]);
+    assert_eq!(type_text(&mut state, "mx"), [Command::Mute(true), Command::HangUp(ONE)]);
+    ended(&mut state, ONE, Cause::HungUp, "");
+    assert!(!state.muted, "the next call does not begin muted");
 }
 
 #[test]

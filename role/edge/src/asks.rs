@@ -1,0 +1,137 @@
+//! Open questions. Each has a deadline: a relay or journal that never answers refuses by name, so
+//! that no request waits for ever.
+
+use crate::branch::BranchId;
+use crate::core::{EdgeCore, Present};
+use crate::in_dialog::Held;
+use crate::ports::{Answer, AskId, Question, Refusal};
+use crate::register::PendingRegister;
+use sip::Message;
+use sip::transaction::{ClientKey, ServerKey};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// How long the relay may take to write a description.
+pub(crate) const RELAY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the journal may take to write a binding or a record down. Below Timer F, so that the
+/// client still hears the refusal.
+const JOURNAL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The open questions of one shard.
+#[derive(Debug, Default)]
+pub(crate) struct Asks {
+    next: u64,
+    pending: HashMap<AskId, (Instant, Pending)>,
+    deadlines: BTreeSet<(Instant, AskId)>,
+    pub(crate) leaving: VecDeque<(AskId, Question)>,
+}
+
+/// Who waits for an answer.
+#[derive(Debug)]
+pub(crate) enum Pending {
+    /// A REGISTER.
+    Register(Box<PendingRegister>),
+    /// A call whose record is being opened.
+    OpenCall(ServerKey),
+    /// A branch whose offer is being written.
+    BranchOffer(ServerKey, BranchId),
+    /// A branch whose response waits for its description.
+    BranchAnswer(ServerKey, BranchId),
+    /// A request in a dialog, waiting for its description.
+    PassRequest(Box<Held>),
+    /// A response in a dialog, waiting for its description.
+    PassResponse(ClientKey, Box<Message>),
+    /// The relay is told which of two answered branches is left; nobody waits.
+    Reselect,
+}
+
+impl Asks {
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    fn take(&mut self, id: AskId) -> Option<Pending> {
+        let (deadline, pending) = self.pending.remove(&id)?;
+        self.deadlines.remove(&(deadline, id));
+        Some(pending)
+    }
+
+    fn take_due(&mut self, now: Instant) -> Option<Pending> {
+        let (deadline, id) = *self.deadlines.first()?;
+        (deadline <= now).then(|| self.take(id)).flatten()
+    }
+}
+
+impl EdgeCore {
+    /// Asks, and remembers who waits.
+    pub(crate) fn ask(&mut self, at: Present, question: Question, pending: Pending) {
+        let patience = match question {
+            Question::Relay(_) => RELAY_PATIENCE,
+            Question::Register(_) | Question::OpenCall(_) => JOURNAL_PATIENCE,
+        };
+        self.asks.next += 1;
+        let (id, deadline) = (AskId(self.asks.next), at.now + patience);
+        self.asks.pending.insert(id, (deadline, pending));
+        self.asks.deadlines.insert((deadline, id));
+        self.asks.leaving.push_back((id, question));
+    }
+
+    /// The answer to a question came. One that comes too late is dropped.
+    pub fn handle_answer(&mut self, at: Present, id: AskId, answer: Answer) {
+        if let Some(pending) = self.asks.take(id) {
+            self.answered(at, pending, answer);
+        }
+        self.run_layer(at);
+    }
+
+    /// Questions nobody answered in time are refused.
+    pub(crate) fn asks_timeout(&mut self, at: Present) {
+        while let Some(pending) = self.asks.take_due(at.now) {
+            tracing::error!(?pending, "a question was never answered");
+            let refuse = |reason: &str| Refusal::new(503, reason);
+            let answer = match &pending {
+                Pending::Register(_) => {
+                    Answer::Registered(Err(refuse("Registrar Does Not Answer")))
+                }
+                Pending::OpenCall(_) => Answer::Opened(Err(refuse("Call Records Do Not Answer"))),
+                _ => Answer::Relayed(Err(refuse("Media Relay Does Not Answer"))),
+            };
+            self.answered(at, pending, answer);
+            self.run_layer(at);
+        }
+    }
+
+    fn answered(&mut self, at: Present, pending: Pending, answer: Answer) {
+        match (pending, answer) {
+            (Pending::Register(waiting), Answer::Registered(result)) => {
+                self.finish_register(at, *waiting, result);
+            }
+            (Pending::OpenCall(key), Answer::Opened(result)) => {
+                self.call_opened(at, key, result);
+            }
+            (Pending::BranchOffer(key, branch), Answer::Relayed(result)) => {
+                self.branch_offer_ready(at, key, branch, result);
+            }
+            (Pending::BranchAnswer(key, branch), Answer::Relayed(result)) => {
+                self.branch_answer_ready(at, key, branch, result);
+            }
+            (Pending::PassRequest(held), Answer::Relayed(result)) => {
+                self.pass_request_ready(at, *held, result);
+            }
+            (Pending::PassResponse(key, message), Answer::Relayed(result)) => {
+                self.pass_response_ready(at, &key, &message, result);
+            }
+            (Pending::Reselect, Answer::Relayed(result)) => {
+                tracing::debug!(ok = result.is_ok(), "media of the branch that is left");
+            }
+            (pending, answer) => {
+                debug_assert!(false, "{pending:?} was answered with {answer:?}");
+            }
+        }
+    }
+}

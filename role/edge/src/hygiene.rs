@@ -1,0 +1,53 @@
+//! What may not cross the edge: credentials meant for us, identities nobody proved, headers that
+//! cannot be read.
+
+use crate::core::EdgeCore;
+use sip::digest::Credentials;
+use sip::{Edit, HeaderName, Message, Method};
+
+/// Identity headers only a trusted neighbour may send (RFC 3325 §5); our users are none.
+const ASSERTED_IDENTITY: &str = "P-Asserted-Identity";
+
+impl EdgeCore {
+    /// Takes off what was meant for us or is not the sender's to say. Credentials for a realm of
+    /// the far end's own pass: they answer its challenge (RFC 3261 §22.3).
+    pub(crate) fn without_secrets<'m>(&self, mut edit: Edit<'m>, message: &'m Message) -> Edit<'m> {
+        for name in [HeaderName::AUTHORIZATION, HeaderName::PROXY_AUTHORIZATION] {
+            let all = message.headers(name).count();
+            let kept: Vec<&[u8]> = message.headers(name).filter(|v| !self.is_secret(v)).collect();
+            if kept.len() == all {
+                continue;
+            }
+            edit = edit.remove_all(name);
+            for value in kept {
+                edit = edit.append(name, value);
+            }
+        }
+        edit.remove_all(ASSERTED_IDENTITY)
+    }
+
+    /// Whether these credentials are for us: a bearer token, or a digest of a realm served here.
+    fn is_secret(&self, value: &[u8]) -> bool {
+        let Some(credentials) = Credentials::parse(value) else { return true };
+        if !credentials.is_digest() {
+            return true;
+        }
+        let realm = credentials.realm();
+        std::str::from_utf8(&realm).is_ok_and(|realm| self.directory.realm(realm).is_some())
+    }
+}
+
+/// Why a request's routing headers make it unusable, as a reason phrase for a 400.
+pub(crate) fn unreadable(request: &Message) -> Option<&'static str> {
+    if request.routes().any(|route| route.is_err()) {
+        return Some("Bad Route");
+    }
+    if request.record_routes().any(|route| route.is_err()) {
+        return Some("Bad Record-Route");
+    }
+    // RFC 3261 §8.1.1.8: an INVITE has exactly one Contact, and only a SIP URI can be called back.
+    let begins = request.method() == Some(Method::INVITE) && request.to_tag().is_none();
+    let contact = request.contacts().next();
+    let callable = contact.is_some_and(|c| c.is_ok_and(|c| c.sip_uri().is_ok()));
+    (begins && !callable).then_some("Bad Contact")
+}
