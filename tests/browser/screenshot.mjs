@@ -23,7 +23,7 @@ try {
   await dial(third, '*43');
   await phase(third, 'talking');
 
-  const admin = await freshPage(browser, { width: 1280, height: 760, deviceScaleFactor: 1.5 });
+  const admin = await freshPage(browser, { width: 1280, height: 630, deviceScaleFactor: 1.5 });
   await signInByLink(admin, base, link);
   await admin.waitForFunction(
     () => document.querySelectorAll('[data-testid=call][data-state=answered]').length === 2,

@@ -48,8 +48,7 @@ impl Place {
     pub fn small_disk(scratch: &Scratch, folder: &Path, megabytes: u32) -> Self {
         let mut place = Self::loopback();
         let folder = folder.display();
-        let mount =
-            format!("mkdir -p {folder}\nmount -t tmpfs -o size={megabytes}m none {folder}");
+        let mount = format!("mkdir -p {folder}\nmount -t tmpfs -o size={megabytes}m none {folder}");
         place.namespace = Some(Namespace::start(scratch, "--mount", &mount));
         place
     }

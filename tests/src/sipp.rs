@@ -94,9 +94,7 @@ pub fn users_file(story: &Story, name: &str, rows: &[(String, String)]) -> PathB
     let mut text = String::from("SEQUENTIAL\n");
     for (user, callee) in rows {
         let password = story.password(user);
-        text += &format!(
-            "{user};{callee};[authentication username={user} password={password}];\n"
-        );
+        text += &format!("{user};{callee};[authentication username={user} password={password}];\n");
     }
     story.scratch.write(name, text)
 }

@@ -2,6 +2,7 @@
 
 use crate::story::Story;
 use audio::{CodecKind, Resampler, Wav};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -66,7 +67,9 @@ pub fn expect_fidelity(story: &Story, said: &Path, codec: CodecKind, heard: &Pat
         Wav::mono(RATE, samples).to_bytes(),
     );
     let found = Fidelity { heard: pesq(said, heard), offline: pesq(said, &coded) };
-    eprintln!(
+    // Standard error is where a story's figures belong; that it is closed would be no failure.
+    let _ = writeln!(
+        std::io::stderr(),
         "{} {}: heard {:.3}, codec alone {:.3}",
         codec.encoding_name(),
         heard.display(),

@@ -3,6 +3,7 @@
 use crate::place::Place;
 use crate::process::{Ended, Process};
 use crate::scratch::Scratch;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,6 +22,8 @@ pub struct Story {
     /// Its folder.
     pub scratch: Scratch,
     binary: PathBuf,
+    /// Locked while the story runs: shared, or alone for those that measure sound.
+    machine: File,
     verbs: AtomicU32,
 }
 
@@ -44,11 +47,22 @@ impl Story {
         Self::new(place, scratch)
     }
 
+    /// Waits until no other story runs, and keeps them waiting: for those that measure sound in
+    /// real time.
+    pub fn alone(self) -> Self {
+        self.machine.unlock().expect("held since the start");
+        self.machine.lock().expect("the machine, alone");
+        self
+    }
+
     fn new(place: Place, scratch: Scratch) -> Self {
         let run = scratch.file("run");
         std::fs::create_dir_all(&run).expect("a folder for run files");
         private(&run);
-        Self { place, scratch, binary: binary(), verbs: AtomicU32::new(0) }
+        let machine = std::env::temp_dir().join("whimbrel-test-machine");
+        let machine = File::options().create(true).append(true).open(machine).expect("a lock file");
+        machine.lock_shared().expect("the machine, shared");
+        Self { place, scratch, binary: binary(), machine, verbs: AtomicU32::new(0) }
     }
 
     /// The server's data folder.

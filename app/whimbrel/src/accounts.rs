@@ -5,7 +5,7 @@ use crate::cli::{AdminVerb, TenantVerb, UserVerb};
 use crate::control::{self, Request};
 use crate::present;
 use anyhow::{Context, Result, anyhow, bail};
-use sansio::Entropy;
+use sansio::{Entropy, Redacted};
 use serde_json::json;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -74,16 +74,21 @@ pub async fn user(data: &Path, store: &dyn Store, verb: UserVerb) -> Result<()> 
 pub async fn admin(store: &dyn Store, verb: AdminVerb) -> Result<()> {
     match verb {
         AdminVerb::Link => {
-            let admins = store.admins().await?;
-            let admin = admins.first().ok_or_else(|| {
-                anyhow!("there is no administrator yet; start the server once with this --data")
-            })?;
-            let mut entropy = net::OsEntropy;
-            let token = store::issue_link(store, &mut entropy, admin, present::wall()).await?;
-            present::say(&format!("/welcome/{}", token.reveal()));
+            let link = admin_link(store).await?;
+            present::say(&format!("/welcome/{}", link.reveal()));
             Ok(())
         }
     }
+}
+
+/// The token of a new one-time link for the administrator, who is made if there is none.
+pub async fn admin_link(store: &dyn Store) -> Result<Redacted<String>> {
+    let wall = present::wall();
+    let admin = match store.admins().await?.into_iter().next() {
+        Some(admin) => admin,
+        None => store.add_admin("admin", wall).await?,
+    };
+    Ok(store::issue_link(store, &mut net::OsEntropy, &admin, wall).await?)
 }
 
 async fn list_users(store: &dyn Store, json: bool) -> Result<()> {

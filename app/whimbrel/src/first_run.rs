@@ -2,6 +2,7 @@
 
 use crate::present::say;
 use qrcode::QrCode;
+use sansio::Redacted;
 use std::fmt::Write;
 use store::FirstRun;
 
@@ -20,8 +21,18 @@ pub struct Places {
     pub program: String,
 }
 
+/// Whom the screen greets. What is secret in it is shown once and kept nowhere.
+pub enum Newcomer {
+    /// Everything is new: two people, an administrator's link.
+    FirstStart(FirstRun),
+    /// People are there, an administrator was not.
+    Administrator(Redacted<String>),
+    /// All know their way.
+    Nobody,
+}
+
 /// Prints where the server runs, and on the first run how to make the first call.
-pub fn show(places: &Places, first: Option<&FirstRun>) {
+pub fn show(places: &Places, newcomer: &Newcomer) {
     let mut text = String::new();
     // Writing to a String does not fail.
     let _ = writeln!(text, "\nWhimbrel is running.\n");
@@ -29,22 +40,24 @@ pub fn show(places: &Places, first: Option<&FirstRun>) {
     let _ =
         writeln!(text, "  SIP                    {} (UDP, TCP), {} (TLS)", places.sip, places.sips);
     let _ = writeln!(text, "  Metrics and health     {}", places.metrics);
-    if let Some(first) = first {
-        text.push_str(&newcomer(places, first));
+    match newcomer {
+        Newcomer::FirstStart(first) => text.push_str(&first_start(places, first)),
+        Newcomer::Administrator(link) => text.push_str(&administrator(places, link)),
+        Newcomer::Nobody => {}
     }
     say(&text);
 }
 
-fn newcomer(places: &Places, first: &FirstRun) -> String {
+fn administrator(places: &Places, link: &Redacted<String>) -> String {
+    let link = link.reveal();
+    format!("\n  Administrator, one use within a day\n    {}/welcome/{link}\n", places.console)
+}
+
+fn first_start(places: &Places, first: &FirstRun) -> String {
     let domain = &first.tenant.domain;
     let mut text = String::new();
-    let _ = writeln!(text, "\nThis is the first start. Shown once, kept nowhere:\n");
-    let link = first.one_time_link.reveal();
-    let _ = writeln!(
-        text,
-        "  Administrator, one use within a day\n    {}/welcome/{link}\n",
-        places.console
-    );
+    let _ = writeln!(text, "\nThis is the first start. Shown once, kept nowhere:");
+    let _ = writeln!(text, "{}", administrator(places, &first.one_time_link));
     let _ = writeln!(text, "  Two people to try it with");
     for user in &first.users {
         let _ = writeln!(text, "    {}@{domain}  password {}", user.name, user.password.reveal());

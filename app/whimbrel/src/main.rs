@@ -59,7 +59,10 @@ async fn perform(cli: Cli) -> Result<bool> {
     let data = cli.data.as_path();
     match cli.verb {
         Verb::Serve(args) => serve::run(data, &args).await?,
-        Verb::Phone(args) => return phone::run(*args).await,
+        Verb::Phone(args) => {
+            logging::init(&config::Log { level: "warn".into(), json: false })?;
+            return phone::run(*args).await;
+        }
         Verb::Doctor(args) => return doctor::run(data, &args).await,
         Verb::Registrations(verb) => lists::show_registrations(data, &verb)?,
         Verb::Calls(verb) => lists::show_calls(data, &verb)?,

@@ -1,11 +1,12 @@
 //! `whimbrel serve`: every role in one process, started in the order they need each other, and all
 //! of them or none.
 
+use crate::accounts;
 use crate::addresses::{Addresses, host_port};
 use crate::cli::ServeArgs;
 use crate::config::Config;
 use crate::control;
-use crate::first_run::{self, Places};
+use crate::first_run::{self, Newcomer, Places};
 use crate::metrics::Observed;
 use crate::present;
 use crate::wiring::{Domains, Gauges, Roles, RouterSnapshot};
@@ -18,7 +19,7 @@ use relay::Relay;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Credentials, FirstRun, Store};
+use store::{Credentials, Store};
 use store_sql::SqlStore;
 use tokio::task::JoinHandle;
 
@@ -65,7 +66,7 @@ pub async fn run(data: &Path, args: &ServeArgs) -> Result<()> {
         start(data, &config, &addresses).await?;
     // Only now, when nothing can fail any more: what is shown once must be shown.
     let domain = first_domain(&config, args, &addresses);
-    let first = bootstrap(&shared, &domain).await?;
+    let newcomer = bootstrap(&shared, &domain).await?;
     let places = places(&addresses, &config, &https, &metrics);
     let console = tokio::spawn(console::serve(https, shared.clone()));
     let observed = Observed::new(shared.clone());
@@ -74,7 +75,7 @@ pub async fn run(data: &Path, args: &ServeArgs) -> Result<()> {
     publish(&shared.tls, &config);
     tokio::spawn(shared.tls.clone().keep_fresh());
     tokio::spawn(console::housekeeping(shared.clone()));
-    first_run::show(&places, first.as_ref());
+    first_run::show(&places, &newcomer);
     tracing::info!(console = places.console, "serving");
     let outcome = tokio::select! {
         () = stop_signal() => Ok(()),
@@ -152,15 +153,20 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
     Ok(Running { shared, shards, pbx, keeping, https, metrics })
 }
 
-/// On the first start: a tenant, two people, an administrator's link.
-async fn bootstrap(shared: &Shared, domain: &str) -> Result<Option<FirstRun>> {
+/// On the first start: a tenant, two people, an administrator's link. Where tenants were added
+/// before it, the link alone.
+async fn bootstrap(shared: &Shared, domain: &str) -> Result<Newcomer> {
     let wall = present::wall();
     let first = store::bootstrap(&shared.store, &mut net::OsEntropy, wall, domain).await?;
-    if first.is_some() {
+    if let Some(first) = first {
         take_over(&shared.store, &shared.domains, &shared.credentials).await?;
         shared.tls.set_names(shared.domains.tenants(), wall)?;
+        return Ok(Newcomer::FirstStart(first));
     }
-    Ok(first)
+    if store::Admins::admins(&shared.store).await?.is_empty() {
+        return Ok(Newcomer::Administrator(accounts::admin_link(&shared.store).await?));
+    }
+    Ok(Newcomer::Nobody)
 }
 
 /// The configuration of `--config`, or the defaults.

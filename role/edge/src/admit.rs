@@ -1,6 +1,7 @@
 //! The door: what is not SIP, or not for us, goes no further.
 
 use crate::core::{EdgeCore, Inbound};
+use crate::dialog_track::Side;
 use crate::token::DialogToken;
 use sip::{HeaderName, Message, SipUri, response_to};
 
@@ -24,13 +25,15 @@ impl EdgeCore {
 
     /// The shard that tracks this request's dialog, if it is not this one.
     pub(crate) fn other_owner(&self, message: &Message) -> Option<u16> {
-        let token = self.dialog_token(message)?;
+        message.to_tag()?;
+        let (token, _) = self.dialog_token(message)?;
         let owner = u16::from(token.shard);
         (owner != self.place.shard && owner < self.place.shards).then_some(owner)
     }
 
-    /// The opened token of a request's top Route, if that is one of ours.
-    pub(crate) fn dialog_token(&self, message: &Message) -> Option<DialogToken> {
+    /// The opened token of a request's top Route, if that is one of ours, and who sent the request:
+    /// the tag of the one who began the dialog is in the seal.
+    pub(crate) fn dialog_token(&self, message: &Message) -> Option<(DialogToken, Side)> {
         if !message.is_request() {
             return None;
         }
@@ -38,8 +41,11 @@ impl EdgeCore {
         let uri = route.sip_uri().ok()?;
         let sealed = uri.user()?;
         let call_id = message.call_id()?;
-        let tags = [message.from_tag(), message.to_tag()];
-        tags.into_iter().flatten().find_map(|tag| self.tokens.open(sealed, call_id, tag).ok())
+        let tags = [(message.from_tag(), Side::Caller), (message.to_tag(), Side::Callee)];
+        tags.into_iter().find_map(|(tag, side)| {
+            let token = self.tokens.open(sealed, call_id, tag?).ok()?;
+            Some((token, side))
+        })
     }
 
     /// Whether a URI names this server: one of its advertised addresses, or a domain it serves.

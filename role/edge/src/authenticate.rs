@@ -10,7 +10,7 @@ use crate::ports::EdgeEvent;
 use sansio::Redacted;
 use sip::digest::{Algorithm, ChallengeBuilder, Credentials};
 use sip::transaction::{Arrival, ServerKey};
-use sip::{Aor, HeaderName, Message, response_to};
+use sip::{Aor, HeaderName, Message, SipUri, response_to};
 use std::time::Duration;
 
 /// The edge's means of authentication.
@@ -36,6 +36,8 @@ enum Proof {
     Missing,
     /// The nonce is spent: challenge with `stale`.
     Stale,
+    /// The credentials were made for another Request-URI (RFC 7616 §3.4.6).
+    Elsewhere,
     /// Wrong user or password, or not allowed to be who it says it is.
     Wrong,
 }
@@ -75,8 +77,7 @@ impl EdgeCore {
         claim: (&Aor, Face),
     ) -> Option<()> {
         let (aor, face) = claim;
-        if face == Face::Proxy && self.proven.get(&arrival.flow).is_some_and(|a| a == aor.as_str())
-        {
+        if face == Face::Proxy && self.flow_proves(arrival.flow, aor) {
             return Some(());
         }
         let Some(realm) = self.directory.realm(aor.host()) else {
@@ -85,6 +86,10 @@ impl EdgeCore {
         };
         match self.prove(at, request, &realm, face) {
             Proof::Is(proven) if proven == aor.as_str() => Some(()),
+            Proof::Elsewhere => {
+                self.reply(at, key, request, (400, "Digest URI Does Not Match"), &[]);
+                None
+            }
             Proof::Missing => {
                 self.challenge(at, key, request, &realm, (face, false));
                 None
@@ -145,18 +150,37 @@ impl EdgeCore {
         // "user" or "user@domain": both are in use.
         let username = credentials.username();
         let username = String::from_utf8_lossy(&username);
-        let user = username.split('@').next().unwrap_or_default().to_string();
-        let known = self.directory.ha1(realm, &user, algorithm);
+        let (user, domain) = username.split_once('@').unwrap_or((&username, realm));
+        let user = user.to_string();
+        let known = match self.directory.realm(domain).as_deref() == Some(realm) {
+            true => self.directory.ha1(realm, &user, algorithm),
+            false => None,
+        };
         // An unknown user costs the same work and gives the same answer.
         let ha1 = known.clone().unwrap_or_else(|| Redacted::new(String::from("0")));
         let method = request.method().map_or(b"".as_slice(), |m| m.as_bytes());
         let right = sip::digest::verify(credentials, method, ha1.reveal());
         if right && known.is_some() {
+            if !self.is_for(request, credentials.uri()) {
+                return Proof::Elsewhere;
+            }
             self.auth.nonces.spend(nonce, count, at.wall);
             Proof::Is(Aor::new(&user, realm).as_str().to_string())
         } else {
             Proof::Wrong
         }
+    }
+
+    /// Whether a digest's `uri` names what the request is for. Phones write its port and parameters
+    /// freely; user and domain must be the same, or a captured INVITE could be sent elsewhere.
+    fn is_for(&self, request: &Message, uri: &[u8]) -> bool {
+        let target = request.request_uri();
+        let (Ok(a), Ok(b)) = (SipUri::parse(target), SipUri::parse(uri)) else {
+            return target == uri;
+        };
+        let (a, b) = (Aor::from_uri(&a), Aor::from_uri(&b));
+        let realm = |host: &str| self.directory.realm(host).unwrap_or_else(|| host.to_string());
+        a.user() == b.user() && realm(a.host()) == realm(b.host())
     }
 
     fn challenge(
@@ -185,6 +209,11 @@ impl EdgeCore {
         }
         self.layer.respond(at.now, &key, builder.build());
     }
+}
+
+/// Whether a request shows a bearer token.
+pub(crate) fn shows_bearer(request: &Message) -> bool {
+    request.headers(HeaderName::AUTHORIZATION).any(|value| bearer(value).is_some())
 }
 
 fn bearer(value: &[u8]) -> Option<&str> {

@@ -8,24 +8,22 @@
 //! A branch is *promised* to the response context from the moment it is planned, so that a slow
 //! relay delays the final response and a CANCEL in between costs nothing.
 
+use crate::asks::{Pending, RELAY_PATIENCE};
 use crate::call::sdp_of;
-use crate::config::MediaEncryption;
-use crate::core::{EdgeCore, Failure, Pending, Present};
+use crate::call::session_id_value;
+use crate::core::{EdgeCore, Failure, Present};
 use crate::forward::{Branch, Forward};
-use crate::ports::{
-    EdgeEvent, EndCause, MediaProfile, Question, Refusal, RelayAsk, RelayDescription, Target,
-};
+use crate::ports::{Question, Refusal, RelayAsk, RelayDescription, Target};
 use crate::token::{DialogToken, FlowHint};
 use bytes::Bytes;
 use sansio::Transport;
-use sip::proxy::Action;
 use sip::transaction::ServerKey;
-use sip::{Edit, HeaderName, Message, Method, ViaBuilder};
+use sip::{Edit, HeaderName, Message, Method, ViaBuilder, response_to};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How long the relay may take to write an offer.
-const OFFER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a branch is waited for that is not sent: longer than its question to the relay.
+const OFFER_PATIENCE: Duration = RELAY_PATIENCE.saturating_add(Duration::from_secs(1));
 
 /// A branch of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,6 +47,9 @@ impl EdgeCore {
             waiting: VecDeque::new(),
             at_relay: None,
             retried: false,
+            unsent: None,
+            answer: None,
+            finals: Vec::new(),
         };
         forward.branches.insert(id, branch);
         self.schedule_context(key);
@@ -72,7 +73,7 @@ impl EdgeCore {
                     source: forward.caller_reach.peer.ip(),
                 };
                 let question = Question::Relay(RelayAsk::Offer(description));
-                self.ask(question, Pending::BranchOffer(key, id));
+                self.ask(at, question, Pending::BranchOffer(key, id));
             }
             None => self.send_branch(at, key, id, None),
         }
@@ -129,14 +130,18 @@ impl EdgeCore {
         self.schedule_context(key);
     }
 
-    /// A branch that could not even be sent. The only one decides the answer.
+    /// A branch that could not even be sent. When none could, the caller is told why.
     fn fail_unsent(&mut self, at: Present, key: ServerKey, id: BranchId, refusal: &Refusal) {
         let Some(forward) = self.forwards.get_mut(&key) else { return };
-        if forward.branches.len() == 1 {
-            self.refuse_forward(at, key, refusal.status, &refusal.reason);
+        if let Some(branch) = forward.branches.get_mut(&id) {
+            branch.unsent = Some(refusal.clone());
+        }
+        if forward.branches.values().all(|b| b.unsent.is_some()) {
+            self.refuse_forward(at, key, refusal);
             return;
         }
-        forward.context.abandon(&id);
+        let failure = local_failure(&forward.request, refusal.status);
+        forward.context.handle_response(at.now, &id, failure);
         self.run_context(at, key);
     }
 
@@ -160,12 +165,14 @@ impl EdgeCore {
         let request = forward.request.clone();
         let (uri, path) = (target.uri.clone(), target.path.clone());
         let token = self.callee_token(forward, target);
-        let mut edit = Edit::new(&request)
-            .replace_request_uri(&uri)
-            .remove_all(HeaderName::PROXY_AUTHORIZATION)
-            .remove_all(HeaderName::AUTHORIZATION)
+        let session_id = forward.added_session_id.as_deref().map(session_id_value);
+        let mut edit = self
+            .without_secrets(Edit::new(&request).replace_request_uri(&uri), &request)
             .remove_all(HeaderName::MAX_FORWARDS)
             .prepend(HeaderName::MAX_FORWARDS, hops.to_string());
+        if let Some(id) = session_id {
+            edit = edit.set(HeaderName::SESSION_ID, id);
+        }
         if request.method().is_some_and(Method::is_dialog_forming) {
             let route = self.route_uri(token, &request, transport, &own);
             edit = edit.prepend(HeaderName::RECORD_ROUTE, route);
@@ -177,7 +184,7 @@ impl EdgeCore {
         if let Some(sdp) = sdp {
             edit = edit.replace_body("application/sdp", &sdp);
         }
-        Some(edit.finish())
+        Some(edit.ensure_content_length().finish())
     }
 
     /// What the callee's Route will say: how to find the caller.
@@ -189,7 +196,7 @@ impl EdgeCore {
             own: target.binding,
             shard: u8::try_from(self.place.shard).unwrap_or(0),
             policy: DialogToken::MEDIA_ANCHORED,
-            flow_hint: forward.caller_reach.flow.map(FlowHint::from).unwrap_or_default(),
+            flow_hint: FlowHint::to(forward.caller_reach.flow),
         }
     }
 
@@ -210,225 +217,11 @@ impl EdgeCore {
     pub(crate) fn relay_session(&self, forward: &Forward) -> u64 {
         forward.call.and_then(|c| self.calls.get(&c)).map_or(0, |c| c.relay_session)
     }
+}
 
-    /// A response came by a branch. Descriptions in it cross the relay first, in order.
-    pub(crate) fn branch_response(
-        &mut self,
-        at: Present,
-        key: ServerKey,
-        id: BranchId,
-        response: Message,
-    ) {
-        let Some(branch) = self.forwards.get_mut(&key).and_then(|f| f.branches.get_mut(&id)) else {
-            return;
-        };
-        if branch.at_relay.is_some() {
-            branch.waiting.push_back(response);
-            return;
-        }
-        if self.retry_in_clear(at, key, id, &response) {
-            return;
-        }
-        let Some(forward) = self.forwards.get(&key) else { return };
-        let session = self.relay_session(forward);
-        let is_success = response.status().is_some_and(|s| (101..300).contains(&s));
-        match sdp_of(&response).filter(|_| is_success && session != 0) {
-            Some(sdp) => self.ask_branch_answer(key, id, response, sdp),
-            None => self.feed_context(at, key, id, response),
-        }
-    }
-
-    fn ask_branch_answer(&mut self, key: ServerKey, id: BranchId, response: Message, sdp: Bytes) {
-        let Some(forward) = self.forwards.get_mut(&key) else { return };
-        let delayed = sdp_of(&forward.request).is_none();
-        let Some(branch) = forward.branches.get_mut(&id) else { return };
-        branch.at_relay = Some(response);
-        let (from, toward) = (branch.media, forward.caller_media);
-        let source = branch.target.reach.peer.ip();
-        let Some(forward) = self.forwards.get(&key) else { return };
-        let description = RelayDescription {
-            session: self.relay_session(forward),
-            branch: id.0,
-            from_caller: false,
-            sdp,
-            from,
-            toward,
-            source,
-        };
-        // An INVITE without an offer gets it in the response (RFC 3261 §13.2.1).
-        let ask =
-            if delayed { RelayAsk::Offer(description) } else { RelayAsk::Answer(description) };
-        self.ask(Question::Relay(ask), Pending::BranchAnswer(key, id));
-    }
-
-    /// The relay wrote the description the caller gets, or could not.
-    pub(crate) fn branch_answer_ready(
-        &mut self,
-        at: Present,
-        key: ServerKey,
-        id: BranchId,
-        result: Result<Bytes, Refusal>,
-    ) {
-        let Some(branch) = self.forwards.get_mut(&key).and_then(|f| f.branches.get_mut(&id)) else {
-            return;
-        };
-        let Some(response) = branch.at_relay.take() else { return };
-        match result {
-            Ok(sdp) => {
-                let edited = Edit::new(&response).replace_body("application/sdp", &sdp).finish();
-                self.feed_context(at, key, id, edited);
-            }
-            Err(refusal) => self.answer_unusable(at, key, id, &response, &refusal),
-        }
-        let next = self
-            .forwards
-            .get_mut(&key)
-            .and_then(|f| f.branches.get_mut(&id))
-            .and_then(|b| b.waiting.pop_front());
-        if let Some(next) = next {
-            self.branch_response(at, key, id, next);
-        }
-    }
-
-    /// A 2xx whose description nobody can use ends that dialog; a provisional goes on without it.
-    fn answer_unusable(
-        &mut self,
-        at: Present,
-        key: ServerKey,
-        id: BranchId,
-        response: &Message,
-        refusal: &Refusal,
-    ) {
-        tracing::warn!(status = refusal.status, reason = %refusal.reason, "answer refused");
-        if response.status().is_some_and(|s| s < 200) {
-            let bare = Edit::new(response).replace_body("", b"").finish();
-            self.feed_context(at, key, id, bare);
-            return;
-        }
-        self.track_dialog(key, id, response);
-        let call = self.forwards.get(&key).and_then(|f| f.call);
-        self.refuse_forward(at, key, 488, "Not Acceptable Here");
-        if let Some(call) = call.and_then(|c| self.calls.get(&c)) {
-            for mut dialog in call.dialogs.clone() {
-                self.send_ack_and_bye(at, &mut dialog);
-            }
-        }
-    }
-
-    /// RTP/SAVP was refused: once more in clear, where policy allows it.
-    fn retry_in_clear(
-        &mut self,
-        at: Present,
-        key: ServerKey,
-        id: BranchId,
-        response: &Message,
-    ) -> bool {
-        let preferred = self.config.media_encryption == MediaEncryption::Preferred;
-        let refused = matches!(response.status(), Some(415 | 488 | 606));
-        let Some(branch) = self.forwards.get_mut(&key).and_then(|f| f.branches.get_mut(&id)) else {
-            return false;
-        };
-        let sdes = branch.media == MediaProfile::Sdes;
-        if !preferred || !refused || !sdes || std::mem::replace(&mut branch.retried, true) {
-            return false;
-        }
-        let mut target = branch.target.clone();
-        target.media = MediaProfile::Plain;
-        let Some(second) = self.promise_branch(at, key, target) else { return false };
-        self.feed_context(at, key, id, response.clone());
-        self.offer_branch(at, key, second);
-        true
-    }
-
-    /// A branch got no final response.
-    pub(crate) fn branch_failed(
-        &mut self,
-        at: Present,
-        key: ServerKey,
-        id: BranchId,
-        why: Failure,
-    ) {
-        let Some(forward) = self.forwards.get_mut(&key) else { return };
-        match why {
-            Failure::TimedOut => forward.context.handle_timed_out(&id),
-            Failure::FlowFailed => forward.context.handle_flow_failed(&id),
-        }
-        self.run_context(at, key);
-    }
-
-    fn feed_context(&mut self, at: Present, key: ServerKey, id: BranchId, response: Message) {
-        let dialog_making = response.status().is_some_and(|s| (101..300).contains(&s));
-        let response = if dialog_making {
-            self.track_dialog(key, id, &response);
-            self.rewrite_record_route(key, id, response)
-        } else {
-            response
-        };
-        let Some(forward) = self.forwards.get_mut(&key) else { return };
-        forward.context.handle_response(at.now, &id, response);
-        self.run_context(at, key);
-    }
-
-    /// Does what the response context decided.
-    pub(crate) fn run_context(&mut self, at: Present, key: ServerKey) {
-        while let Some(action) = self.forwards.get_mut(&key).and_then(|f| f.context.poll_action()) {
-            match action {
-                Action::Forward { branch, message } => {
-                    self.send_upstream(at, key, branch, message);
-                }
-                Action::Cancel { branch, reason } => {
-                    let client = self
-                        .forwards
-                        .get(&key)
-                        .and_then(|f| f.branches.get(&branch))
-                        .and_then(|b| b.client);
-                    if let Some(client) = client {
-                        self.layer.cancel(at.now, &client, reason.as_deref());
-                    }
-                }
-                Action::Abandoned { .. } | Action::Waiting | Action::Done => {}
-            }
-        }
-        self.schedule_context(key);
-    }
-
-    /// A response goes back to the caller.
-    fn send_upstream(
-        &mut self,
-        at: Present,
-        key: ServerKey,
-        branch: Option<BranchId>,
-        message: Message,
-    ) {
-        let status = message.status().unwrap_or(500);
-        if (180..200).contains(&status) {
-            self.tell_ringing(at, key);
-        }
-        let Some(forward) = self.forwards.get_mut(&key) else { return };
-        let decided = forward.answered && status >= 300;
-        if decided {
-            return;
-        }
-        forward.answered |= status >= 200;
-        let (call, cancelled) = (forward.call, forward.cancelled);
-        self.layer.respond(at.now, &key, message);
-        let Some(call) = call else { return };
-        if (200..300).contains(&status) {
-            self.call_answered(at, call, branch.unwrap_or(BranchId(0)));
-        } else if status >= 300 {
-            let cause = match status {
-                487 if cancelled => EndCause::Cancelled,
-                408 | 480 => EndCause::NoAnswer,
-                _ => EndCause::Failed,
-            };
-            self.end_call(at, call, cause, Some(status));
-        }
-    }
-
-    fn call_answered(&mut self, at: Present, call: u64, branch: BranchId) {
-        let Some(entry) = self.calls.get_mut(&call) else { return };
-        if !std::mem::replace(&mut entry.answered, true) {
-            self.emit(EdgeEvent::CallAnswered { call, branch: branch.0, at: at.wall });
-        }
-    }
+/// A final of our own in the name of a branch, as the response context takes it: with a Via to
+/// take off.
+pub(crate) fn local_failure(request: &Message, status: u16) -> Message {
+    let response = response_to(request, status, sip::reason_phrase(status)).to_tag("edge").build();
+    Edit::new(&response).prepend(HeaderName::VIA, "SIP/2.0/UDP whimbrel.invalid").finish()
 }

@@ -1,11 +1,15 @@
 //! A call that passes through the edge: its dialogs, and that it ends exactly once.
 
+use crate::asks::Pending;
 use crate::core::{EdgeCore, Present};
-use crate::dialog_track::{DialogTrack, Side};
+use crate::dialog_track::{DialogPhase, DialogTrack, Side};
 use crate::ports::{EdgeEvent, EndCause, Question, RelayAsk, RelayDescription};
 use bytes::Bytes;
 use sip::transaction::{SendVia, ServerKey};
 use sip::{HeaderName, Message, Method, RequestBuilder, ViaBuilder};
+
+/// Dialogs one INVITE may make. A device that answers with ever new tags makes no more.
+pub(crate) const DIALOGS_MAX: usize = 64;
 
 /// One call.
 #[derive(Debug)]
@@ -14,12 +18,18 @@ pub struct Call {
     pub(crate) invite: Option<ServerKey>,
     /// The relay session; 0 when no media passes through us.
     pub(crate) relay_session: u64,
+    /// RFC 7989: the caller's half of the Session-ID.
+    pub(crate) session_id: String,
     /// Its dialogs: one per answered or ringing branch.
     pub(crate) dialogs: Vec<DialogTrack>,
     /// Whether somebody answered.
     pub(crate) answered: bool,
     /// Whether its end was told.
     pub(crate) ended: bool,
+    /// Requests in its dialogs that wait for a final response.
+    pub(crate) under_way: u32,
+    /// What is logged of it belongs here.
+    pub(crate) span: tracing::Span,
 }
 
 impl Call {
@@ -40,6 +50,7 @@ impl EdgeCore {
         let Some(entry) = self.calls.get_mut(&call) else { return };
         if !std::mem::replace(&mut entry.ended, true) {
             let relay_session = entry.relay_session;
+            entry.span.in_scope(|| tracing::debug!(cause = cause.as_str(), ?status, "ended"));
             self.calls_live -= 1;
             let at = at.wall;
             self.emit(EdgeEvent::CallEnded { call, relay_session, cause, status, at });
@@ -50,10 +61,39 @@ impl EdgeCore {
     /// Drops an ended call whose INVITE and in-dialog requests are all done.
     pub(crate) fn forget_call(&mut self, call: u64) {
         let Some(entry) = self.calls.get(&call) else { return };
-        let busy = entry.invite.is_some_and(|key| self.forwards.contains_key(&key))
-            || self.passing.values().any(|p| p.call() == Some(call));
+        let busy =
+            entry.under_way > 0 || entry.invite.is_some_and(|key| self.forwards.contains_key(&key));
         if entry.ended && !busy {
             self.calls.remove(&call);
+        }
+    }
+
+    /// A dialog of a call ended by BYE. The call ends with its last dialog; until then a caller
+    /// that was answered twice keeps the other (RFC 3261 §13.2.2.4).
+    pub(crate) fn end_dialog(&mut self, at: Present, call: u64, callee_tag: &[u8]) {
+        let Some(entry) = self.calls.get_mut(&call) else { return };
+        let Some(dialog) = entry.dialog(callee_tag) else { return };
+        let was = std::mem::replace(&mut dialog.phase, DialogPhase::Over);
+        let branch = dialog.branch;
+        if was != DialogPhase::Confirmed {
+            return;
+        }
+        let (relay_session, answered) = (entry.relay_session, entry.answered);
+        let mut left = entry.dialogs.iter_mut().filter(|d| d.phase == DialogPhase::Confirmed);
+        let Some(survivor) = left.next() else {
+            if answered {
+                self.end_call(at, call, EndCause::Bye, Some(200));
+            }
+            return;
+        };
+        if survivor.branch != branch && left.all(|d| d.branch != branch) {
+            let answer = survivor.unselected.take();
+            let question =
+                answer.map(|sdp| Self::relay_question(survivor, Side::Callee, sdp, false));
+            self.emit(EdgeEvent::BranchEnded { relay_session, branch });
+            if let Some(question) = question {
+                self.ask(at, question, Pending::Reselect);
+            }
         }
     }
 
@@ -65,7 +105,8 @@ impl EdgeCore {
                 self.abort_forward(at, invite, 480);
             }
         } else if !entry.ended {
-            let dialogs = entry.dialogs.clone();
+            let confirmed = |d: &&DialogTrack| d.phase == DialogPhase::Confirmed;
+            let dialogs: Vec<_> = entry.dialogs.iter().filter(confirmed).cloned().collect();
             for mut dialog in dialogs {
                 self.send_bye(at, &mut dialog, Side::Caller, cause);
                 self.send_bye(at, &mut dialog, Side::Callee, cause);
@@ -74,66 +115,66 @@ impl EdgeCore {
         self.end_call(at, call, cause, None);
     }
 
+    pub(crate) fn is_answered(&self, call: u64) -> bool {
+        self.calls.get(&call).is_some_and(|c| c.answered)
+    }
+
+    /// The span what is logged of a call belongs to.
+    pub(crate) fn call_span(&self, call: Option<u64>) -> tracing::Span {
+        let call = call.and_then(|call| self.calls.get(&call));
+        call.map_or_else(tracing::Span::none, |call| call.span.clone())
+    }
+
     /// A BYE of ours to the party on `side`, in the name of the other.
     fn send_bye(&mut self, at: Present, dialog: &mut DialogTrack, side: Side, cause: EndCause) {
         let number = dialog.own_cseq(side.other());
-        let reason = cause.as_str();
-        if let Some((via, bye)) = self.own_request(at, dialog, side, (Method::BYE, number), reason)
-        {
+        if let Some((via, bye)) = self.own_bye(at, dialog, side, number, cause.as_str()) {
             // A full transaction table must not keep a call from ending: the peer will time out.
             let sent = self.layer.send_request(at.now, via, bye);
             tracing::debug!(?sent, "BYE of our own");
         }
     }
 
-    /// A request of ours to the party on `side`, in the name of the other, and the way it goes.
-    fn own_request(
+    /// A BYE of ours to the party on `side`, in the name of the other, and the way it goes.
+    fn own_bye(
         &mut self,
         at: Present,
         dialog: &DialogTrack,
         side: Side,
-        (method, number): (Method<'static>, u32),
+        number: u32,
         reason: &str,
     ) -> Option<(SendVia, Message)> {
         let (to, from) = (dialog.party(side), dialog.party(side.other()));
-        let mut reach = to.reach;
-        if let Some(current) = self.locations.reach(to.binding, at.wall) {
-            reach = current;
-        }
+        let reach = self.best_reach(at, to.binding, to.reach);
         let flow = self.flow_of(&reach)?;
-        let via = ViaBuilder::new(
-            reach.transport,
-            self.place.advertise(reach.transport, Some(reach.local)),
-        );
-        let via = via.branch(&self.new_branch()).rport().build();
-        let mut builder = RequestBuilder::new(method, &to.target)
+        let via = self.own_via(reach.transport, reach.local);
+        let mut builder = RequestBuilder::new(Method::BYE, &to.target)
             .header(HeaderName::VIA, via)
             .header(HeaderName::MAX_FORWARDS, "70");
         for route in &to.routes {
             builder = builder.header(HeaderName::ROUTE, route);
         }
-        builder = builder
+        let id = self.calls.get(&dialog.call).map(|c| c.session_id.as_str()).unwrap_or_default();
+        let bye = builder
             .header(HeaderName::FROM, format!("{};tag={}", from.name, from.tag))
             .header(HeaderName::TO, format!("{};tag={}", to.name, to.tag))
             .header(HeaderName::CALL_ID, &dialog.call_id)
-            .header(HeaderName::CSEQ, format!("{number} {}", method.as_str()));
-        if !reason.is_empty() {
-            let reason = format!("SIP;cause=200;text=\"{reason}\"");
-            builder = builder.header(HeaderName::REASON, reason);
-        }
-        Some((SendVia { flow, transport: reach.transport }, builder.build()))
+            .header(HeaderName::CSEQ, format!("{number} BYE"))
+            .header(HeaderName::SESSION_ID, session_id_value(id))
+            .header(HeaderName::REASON, format!("SIP;cause=200;text=\"{reason}\""))
+            .build();
+        Some((SendVia { flow, transport: reach.transport }, bye))
     }
 
-    /// Accepts and at once ends a dialog whose answer nobody can use (RFC 3261 §13.2.2.4).
-    pub(crate) fn send_ack_and_bye(&mut self, at: Present, dialog: &mut DialogTrack) {
-        let invite = dialog.caller.cseq.highest();
-        let Some((flow, ack)) =
-            self.own_request(at, dialog, Side::Callee, (Method::ACK, invite), "")
-        else {
-            return;
-        };
-        self.transmit(flow.flow, ack.bytes().clone());
-        self.send_bye(at, dialog, Side::Callee, EndCause::Failed);
+    /// A Via of ours with a branch of its own.
+    pub(crate) fn own_via(
+        &mut self,
+        transport: sansio::Transport,
+        local: std::net::SocketAddr,
+    ) -> String {
+        let branch = self.new_branch();
+        let own = self.place.advertise(transport, Some(local));
+        ViaBuilder::new(transport, own).branch(&branch).rport().build()
     }
 
     /// Asks the relay to carry a description across.
@@ -158,6 +199,11 @@ impl EdgeCore {
             RelayAsk::Answer(description)
         })
     }
+}
+
+/// A Session-ID whose other half is not known (RFC 7989 §5).
+pub(crate) fn session_id_value(id: &str) -> String {
+    format!("{id};remote=00000000000000000000000000000000")
 }
 
 /// The session description of a message, if that is what its body is.

@@ -7,25 +7,24 @@
 //!  handle_timeout                                                       └─► responses ─► their request
 //! ```
 
+use crate::asks::Asks;
 use crate::authenticate::Authenticator;
 use crate::branch::BranchId;
 use crate::call::Call;
 use crate::config::{Config, ConfigError, Place};
+use crate::dialled::Dialled;
 use crate::forward::Forward;
 use crate::in_dialog::Passing;
 use crate::ports::{Answer, AskId, Directory, EdgeEvent, Locations, Question, Reach, Router};
-use crate::register::PendingRegister;
+use crate::register::Proven;
 use crate::token::TokenKeys;
 use bytes::Bytes;
 use sansio::{Entropy, FlowId, Redacted, Transport, WallTime};
 use sip::Message;
-use sip::transaction::{ClientKey, Layer, Output, ServerKey, TransactionKey};
+use sip::transaction::{Arrival, ClientKey, Layer, Output, ServerKey, TransactionKey};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-
-/// Pseudo flows for UDP contacts whose flow is not known (after a restart) have this bit.
-const DIALLED: u64 = 1 << 63;
 
 /// The present, in both reckonings.
 #[derive(Debug, Clone, Copy)]
@@ -119,10 +118,14 @@ pub struct EdgeCore {
     pub(crate) entropy: Box<dyn Entropy + Send>,
     pub(crate) counters: Counters,
     /// Addresses of record proved on a stream flow; a datagram proves nothing about the next.
-    pub(crate) proven: HashMap<FlowId, String>,
+    pub(crate) proven: HashMap<FlowId, Vec<Proven>>,
     pub(crate) forwards: HashMap<ServerKey, Forward>,
     pub(crate) branches: HashMap<ClientKey, (ServerKey, BranchId)>,
     pub(crate) passing: HashMap<ClientKey, Passing>,
+    /// The other way round, for a CANCEL of a re-INVITE.
+    pub(crate) passing_of: HashMap<ServerKey, ClientKey>,
+    /// Requests in dialogs whose description is at the relay: whether they were cancelled.
+    pub(crate) held: HashMap<ServerKey, bool>,
     pub(crate) calls: BTreeMap<u64, Call>,
     /// Calls whose end was not told.
     pub(crate) calls_live: usize,
@@ -130,33 +133,15 @@ pub struct EdgeCore {
     pub(crate) loop_salt: u64,
     /// Our address the message under way came to.
     pub(crate) arrived_at: SocketAddr,
+    /// How the message under way came.
+    pub(crate) arrived_by: Option<Arrival>,
     /// When which response context wants its time-out.
     pub(crate) context_deadlines: BTreeSet<(Instant, ServerKey)>,
-    pending: HashMap<AskId, Pending>,
-    dialled: HashMap<(SocketAddr, SocketAddr), FlowId>,
-    dialled_by_flow: HashMap<FlowId, (SocketAddr, SocketAddr)>,
-    next_ask: u64,
+    pub(crate) asks: Asks,
+    dialled: Dialled,
     outbox: VecDeque<Outbound>,
-    asks: VecDeque<(AskId, Question)>,
     events: VecDeque<EdgeEvent>,
     notes: VecDeque<(u16, Note)>,
-}
-
-/// Who waits for an answer.
-#[derive(Debug)]
-pub(crate) enum Pending {
-    /// A REGISTER.
-    Register(Box<PendingRegister>),
-    /// A call whose record is being opened.
-    OpenCall(ServerKey),
-    /// A branch whose offer is being written.
-    BranchOffer(ServerKey, BranchId),
-    /// A branch whose response waits for its description.
-    BranchAnswer(ServerKey, BranchId),
-    /// A request in a dialog, waiting for its description.
-    PassRequest(Box<crate::in_dialog::Held>),
-    /// A response in a dialog, waiting for its description.
-    PassResponse(ClientKey, Box<Message>),
 }
 
 /// Why a request of ours got no final response.
@@ -201,6 +186,7 @@ impl EdgeCore {
     ) -> Result<Self, ConfigError> {
         let auth = Authenticator::new(&config, &keys.nonce)?;
         let layer = crate::forward::new_layer(entropy.next_u64());
+        let dialled = Dialled::new(place.node, place.shard);
         Ok(Self {
             place,
             auth,
@@ -216,18 +202,18 @@ impl EdgeCore {
             forwards: HashMap::new(),
             branches: HashMap::new(),
             passing: HashMap::new(),
+            passing_of: HashMap::new(),
+            held: HashMap::new(),
             calls: BTreeMap::new(),
             calls_live: 0,
             draining: false,
             loop_salt: u64::from_le_bytes(nonce_head(&keys.nonce)),
             arrived_at: SocketAddr::from(([0, 0, 0, 0], 0)),
+            arrived_by: None,
             context_deadlines: BTreeSet::new(),
-            pending: HashMap::new(),
-            dialled: HashMap::new(),
-            dialled_by_flow: HashMap::new(),
-            next_ask: 0,
+            asks: Asks::default(),
+            dialled,
             outbox: VecDeque::new(),
-            asks: VecDeque::new(),
             events: VecDeque::new(),
             notes: VecDeque::new(),
         })
@@ -254,44 +240,17 @@ impl EdgeCore {
             }
             Note::Answer(id, answer) => self.handle_answer(at, id, answer),
             Note::HangUp(call) => self.hang_up(at, call, crate::EndCause::HungUp),
+            // Early media may fall silent; what ends a ringing call is its caller or Timer C.
+            Note::MediaSilent(call) if !self.is_answered(call) => {}
             Note::MediaSilent(call) => self.hang_up(at, call, crate::EndCause::MediaSilence),
             Note::Drain => self.draining = true,
         }
         self.run_layer(at);
     }
 
-    /// The answer to a question came.
-    pub fn handle_answer(&mut self, at: Present, id: AskId, answer: Answer) {
-        let Some(pending) = self.pending.remove(&id) else { return };
-        match (pending, answer) {
-            (Pending::Register(waiting), Answer::Registered(result)) => {
-                self.finish_register(at, *waiting, result);
-            }
-            (Pending::OpenCall(key), Answer::Opened(result)) => {
-                self.call_opened(at, key, result);
-            }
-            (Pending::BranchOffer(key, branch), Answer::Relayed(result)) => {
-                self.branch_offer_ready(at, key, branch, result);
-            }
-            (Pending::BranchAnswer(key, branch), Answer::Relayed(result)) => {
-                self.branch_answer_ready(at, key, branch, result);
-            }
-            (Pending::PassRequest(held), Answer::Relayed(result)) => {
-                self.pass_request_ready(at, *held, result);
-            }
-            (Pending::PassResponse(key, message), Answer::Relayed(result)) => {
-                self.pass_response_ready(at, &key, &message, result);
-            }
-            (pending, answer) => {
-                debug_assert!(false, "{pending:?} was answered with {answer:?}");
-            }
-        }
-        self.run_layer(at);
-    }
-
     /// A flow closed.
     pub fn handle_flow_closed(&mut self, at: Present, flow: FlowId) {
-        if let Some(aor) = self.proven.remove(&flow) {
+        for Proven { aor, .. } in self.proven.remove(&flow).unwrap_or_default() {
             self.events.push_back(EdgeEvent::FlowClosed { flow, aor });
         }
         self.layer.handle_flow_failed(at.now, flow);
@@ -302,6 +261,7 @@ impl EdgeCore {
     pub fn handle_timeout(&mut self, at: Present) {
         self.layer.handle_timeout(at.now);
         self.run_layer(at);
+        self.asks_timeout(at);
         self.contexts_timeout(at);
         self.run_layer(at);
     }
@@ -309,7 +269,8 @@ impl EdgeCore {
     /// When to call [`Self::handle_timeout`] next.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
         let contexts = self.next_context_timeout();
-        [self.layer.poll_timeout(), contexts].into_iter().flatten().min()
+        let asks = self.asks.next_deadline();
+        [self.layer.poll_timeout(), contexts, asks].into_iter().flatten().min()
     }
 
     /// A message to send.
@@ -319,7 +280,7 @@ impl EdgeCore {
 
     /// A question to have answered.
     pub fn poll_ask(&mut self) -> Option<(AskId, Question)> {
-        self.asks.pop_front()
+        self.asks.leaving.pop_front()
     }
 
     /// Something that happened.
@@ -348,11 +309,12 @@ impl EdgeCore {
         self.counters
     }
 
-    pub(crate) fn ask(&mut self, question: Question, pending: Pending) {
-        self.next_ask += 1;
-        let id = AskId(self.next_ask);
-        self.pending.insert(id, pending);
-        self.asks.push_back((id, question));
+    /// What is remembered beside calls: requests under way, open questions, deadlines, proven
+    /// flows. Zero when nothing goes on, or something leaks.
+    pub fn under_way(&self) -> usize {
+        let maps = [self.forwards.len(), self.branches.len(), self.passing.len()];
+        let more = [self.passing_of.len(), self.held.len(), self.context_deadlines.len()];
+        maps.into_iter().chain(more).sum::<usize>() + self.asks.len() + self.layer.len()
     }
 
     pub(crate) fn emit(&mut self, event: EdgeEvent) {
@@ -367,20 +329,12 @@ impl EdgeCore {
         if reach.transport != Transport::Udp {
             return None;
         }
-        let pair = (reach.local, reach.peer);
-        let next = FlowId {
-            node: self.place.node,
-            shard: self.place.shard,
-            id: DIALLED | self.dialled.len() as u64,
-        };
-        let flow = *self.dialled.entry(pair).or_insert(next);
-        self.dialled_by_flow.insert(flow, pair);
-        Some(flow)
+        Some(self.dialled.flow((reach.local, reach.peer)))
     }
 
     pub(crate) fn transmit(&mut self, flow: FlowId, message: Bytes) {
-        let to = match self.dialled_by_flow.get(&flow) {
-            Some((local, peer)) => OutboundTo::Udp { local: *local, peer: *peer },
+        let to = match self.dialled.pair(flow) {
+            Some((local, peer)) => OutboundTo::Udp { local, peer },
             None => OutboundTo::Flow(flow),
         };
         self.outbox.push_back(Outbound { to, message });
@@ -403,7 +357,9 @@ impl EdgeCore {
     fn take(&mut self, at: Present, inbound: &Inbound, message: Message) {
         self.counters.requests += u64::from(message.is_request());
         self.arrived_at = inbound.local;
-        self.layer.handle_message(at.now, crate::forward::arrival(inbound), message);
+        let arrival = crate::forward::arrival(inbound);
+        self.arrived_by = Some(arrival);
+        self.layer.handle_message(at.now, arrival, message);
         self.run_layer(at);
     }
 
@@ -416,13 +372,18 @@ impl EdgeCore {
             Output::Request { key: None, arrival, message } => {
                 self.pass_ack(at, &arrival, &message);
             }
-            Output::Cancel { invite, .. } => self.handle_cancel(at, invite),
+            Output::Cancel { invite, message } => self.handle_cancel(at, invite, &message),
             Output::Response { key, message } => self.handle_response(at, &key, message),
             Output::TimedOut { key } => self.handle_failed(at, &key, Failure::TimedOut),
             Output::FlowFailed { key } => self.handle_failed(at, &key, Failure::FlowFailed),
             Output::Terminated { key: TransactionKey::Client(key), .. } => self.client_gone(key),
-            Output::Terminated { key: TransactionKey::Server(key), .. } => self.server_gone(key),
-            Output::Ack { .. } | Output::StrayResponse { .. } => {}
+            Output::Terminated { key: TransactionKey::Server(key), .. } => {
+                self.server_gone(at, key)
+            }
+            Output::StrayResponse { arrival, message } => {
+                self.handle_stray(at, &arrival, &message);
+            }
+            Output::Ack { .. } => {}
         }
     }
 

@@ -1,9 +1,9 @@
 //! Dialogs a branch's responses make: remembered, and given a Route of ours for each side.
 
 use crate::branch::BranchId;
-use crate::call::sdp_of;
+use crate::call::{DIALOGS_MAX, sdp_of};
 use crate::core::EdgeCore;
-use crate::dialog_track::{CSeqSpace, DialogTrack, Party, Side};
+use crate::dialog_track::{CSeqSpace, DialogPhase, DialogTrack, Party, Side};
 use crate::forward::Forward;
 use crate::ports::Reach;
 use crate::token::{DialogToken, FlowHint};
@@ -14,42 +14,30 @@ impl EdgeCore {
     /// Keeps the dialog a response makes or confirms.
     pub(crate) fn track_dialog(&mut self, key: ServerKey, id: BranchId, response: &Message) {
         let Some(forward) = self.forwards.get(&key) else { return };
-        let Some(call_key) = forward.call else { return };
-        let Some(branch) = forward.branches.get(&id) else { return };
-        let Some(tag) = response.to_tag().map(text) else { return };
-        let target = contact_uri(response).unwrap_or_else(|| branch.target.uri.clone());
-        let routes = foreign_routes(response, branch_route_count(&forward.request));
-        let Some(call) = self.calls.get(&call_key) else { return };
-        let relay_session = call.relay_session;
-        if call.dialogs.iter().any(|d| d.callee.tag == tag) {
-            if let Some(dialog) =
-                self.calls.get_mut(&call_key).and_then(|c| c.dialog(tag.as_bytes()))
-            {
-                dialog.callee.target = target;
+        let Some(call) = forward.call.and_then(|call| self.calls.get_mut(&call)) else { return };
+        let Some(tag) = response.to_tag() else { return };
+        let is_final = response.status().is_some_and(|s| s >= 200);
+        let offers = sdp_of(&forward.request).is_none() && sdp_of(response).is_some();
+        if call.dialog(tag).is_none() {
+            // Only a final may go beyond the limit: that dialog is real.
+            if call.dialogs.len() >= DIALOGS_MAX && !is_final {
+                tracing::warn!(limit = DIALOGS_MAX, "a device makes too many early dialogs");
+                return;
             }
-            return;
-        }
-        let delayed = sdp_of(&forward.request).is_none() && sdp_of(response).is_some();
-        let dialog = DialogTrack {
-            call: call_key,
-            call_id: text(forward.request.call_id().unwrap_or_default()),
-            branch: id.0,
-            relay_session,
-            caller: caller_party(forward),
-            callee: Party {
-                name: without_tag(&forward.request, HeaderName::TO),
-                tag,
-                target,
-                routes,
-                reach: branch.target.reach,
-                binding: branch.target.binding,
-                media: branch.media,
-                cseq: CSeqSpace::default(),
-            },
-            answer_due_from: delayed.then_some(Side::Caller),
-        };
-        if let Some(call) = self.calls.get_mut(&call_key) {
+            let Some(dialog) = new_dialog(forward, id, call.relay_session, response) else {
+                return;
+            };
             call.dialogs.push(dialog);
+        }
+        let Some(dialog) = call.dialog(tag) else { return };
+        if let Some(target) = contact_uri(response) {
+            dialog.callee.target = target;
+        }
+        if is_final && dialog.phase == DialogPhase::Early {
+            dialog.phase = DialogPhase::Confirmed;
+        }
+        if offers {
+            dialog.answer_due_from = Some(Side::Caller);
         }
     }
 
@@ -74,7 +62,7 @@ impl EdgeCore {
             own: forward.caller_binding,
             shard: u8::try_from(self.place.shard).unwrap_or(0),
             policy: DialogToken::MEDIA_ANCHORED,
-            flow_hint: branch.target.reach.flow.map(FlowHint::from).unwrap_or_default(),
+            flow_hint: FlowHint::to(branch.target.reach.flow),
         };
         let own = self.place.advertise(reach.transport, Some(reach.local)).to_string();
         let route = self.route_uri(token, &response, reach.transport, &own);
@@ -85,6 +73,35 @@ impl EdgeCore {
         }
         edit.finish()
     }
+}
+
+fn new_dialog(
+    forward: &Forward,
+    id: BranchId,
+    relay_session: u64,
+    response: &Message,
+) -> Option<DialogTrack> {
+    let branch = forward.branches.get(&id)?;
+    Some(DialogTrack {
+        call: forward.call?,
+        call_id: text(forward.request.call_id().unwrap_or_default()),
+        branch: id.0,
+        relay_session,
+        caller: caller_party(forward),
+        callee: Party {
+            name: without_tag(&forward.request, HeaderName::TO),
+            tag: response.to_tag().map(text)?,
+            target: branch.target.uri.clone(),
+            routes: foreign_routes(response, branch_route_count(&forward.request)),
+            reach: branch.target.reach,
+            binding: branch.target.binding,
+            media: branch.media,
+            cseq: CSeqSpace::default(),
+        },
+        phase: DialogPhase::Early,
+        answer_due_from: None,
+        unselected: None,
+    })
 }
 
 fn caller_party(forward: &Forward) -> Party {

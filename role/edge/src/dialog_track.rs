@@ -5,6 +5,7 @@
 //! keep both CSeq spaces right afterwards.
 
 use crate::ports::{MediaProfile, Reach};
+use bytes::Bytes;
 
 /// One dialog, seen from between its two parties.
 #[derive(Debug, Clone)]
@@ -21,8 +22,24 @@ pub struct DialogTrack {
     pub caller: Party,
     /// Who answered it.
     pub callee: Party,
+    /// How far it is.
+    pub phase: DialogPhase,
     /// Who owes an SDP answer, when an offer came in a response (delayed offer).
     pub answer_due_from: Option<Side>,
+    /// The callee's answer, when another branch's media was selected already: for the relay, should
+    /// that one end first.
+    pub unselected: Option<Bytes>,
+}
+
+/// How far a dialog is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DialogPhase {
+    /// Made by a 101-199; its INVITE has no final yet.
+    Early,
+    /// Confirmed by a 2xx.
+    Confirmed,
+    /// A BYE passed.
+    Over,
 }
 
 /// One of the two parties.

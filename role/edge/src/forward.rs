@@ -1,7 +1,9 @@
 //! An initial request on its way to its targets: the request, its response context, its branches.
 
 use crate::core::{EdgeCore, Inbound, Present};
-use crate::ports::{EdgeEvent, MediaProfile, Reach, Target};
+use crate::dialog_track::DialogPhase;
+use crate::ports::{EdgeEvent, EndCause, MediaProfile, Reach, Refusal, Target};
+use bytes::Bytes;
 use sansio::{FlowId, SeededEntropy, Transport};
 use sip::proxy::ResponseContext;
 use sip::transaction::{Arrival, ClientKey, Layer, SendVia, ServerKey};
@@ -32,14 +34,31 @@ pub(crate) struct Forward {
     pub call: Option<u64>,
     /// The caller's media profile, from its offer or its transport.
     pub caller_media: MediaProfile,
+    /// The Session-ID to send on, when the caller sent none (RFC 7989).
+    pub added_session_id: Option<String>,
     /// Whether ringing was told.
     pub rung: bool,
     /// The caller gave up.
     pub cancelled: bool,
-    /// The final response has gone back.
-    pub answered: bool,
+    /// What final response has gone back.
+    pub outcome: Outcome,
+    /// The branch whose answer the relay holds selected, and what the caller got for it.
+    pub selected: Option<(BranchId, Bytes)>,
     /// Targets of the plan that wait for the call's record to be open.
     pub planned: Vec<Target>,
+    /// When the response context wants its time-out, as noted in the core's deadlines.
+    pub scheduled: Option<Instant>,
+}
+
+/// What final response has gone back to the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// None yet.
+    Open,
+    /// A 2xx. More may follow.
+    Accepted,
+    /// 300-699.
+    Refused,
 }
 
 /// One branch.
@@ -54,6 +73,22 @@ pub(crate) struct Branch {
     pub at_relay: Option<Message>,
     /// RTP in clear was tried after RTP/SAVP was refused.
     pub retried: bool,
+    /// Why it could not even be sent.
+    pub unsent: Option<Refusal>,
+    /// The callee's last answer.
+    pub answer: Option<Bytes>,
+    /// Every 2xx that was dealt with, as it came and as it went: a retransmitted one is not worked
+    /// out again.
+    pub finals: Vec<(Bytes, Repeat)>,
+}
+
+/// What to do with a 2xx that comes again.
+#[derive(Debug, Clone)]
+pub(crate) enum Repeat {
+    /// Send this upstream again.
+    Upstream(Box<Message>),
+    /// Acknowledge it again: its dialog was ended by us.
+    Reaped,
 }
 
 impl EdgeCore {
@@ -66,8 +101,11 @@ impl EdgeCore {
         (status, reason): (u16, &str),
         headers: &[(&str, String)],
     ) {
-        let tag = self.entropy.token(10);
-        let mut builder = response_to(request, status, reason).to_tag(&tag);
+        let mut builder = response_to(request, status, reason);
+        // A 100 makes no dialog: the tag is for the final response.
+        if status > 100 {
+            builder = builder.to_tag(&self.entropy.token(10));
+        }
         for (name, value) in headers {
             builder = builder.header(HeaderName::from(*name), value);
         }
@@ -88,42 +126,61 @@ impl EdgeCore {
     /// Ends every branch of a forward and answers `status`.
     pub(crate) fn abort_forward(&mut self, at: Present, key: ServerKey, status: u16) {
         let Some(forward) = self.forwards.get_mut(&key) else { return };
-        if forward.answered {
+        if forward.outcome != Outcome::Open {
             return;
         }
-        forward.answered = true;
+        forward.outcome = Outcome::Refused;
+        forward.planned.clear();
         let request = forward.request.clone();
-        let live: Vec<ClientKey> = forward.branches.values().filter_map(|b| b.client).collect();
-        for client in live {
-            self.layer.cancel(at.now, &client, Some("SIP;cause=480;text=\"hung up\""));
-        }
         self.reply_status(at, key, &request, status);
+        if let Some(forward) = self.forwards.get_mut(&key) {
+            forward.context.handle_cancel(Some("SIP;cause=480;text=\"hung up\""));
+        }
+        self.run_context(at, key);
     }
 
     /// A server transaction is gone: so is what was kept for it.
-    pub(crate) fn server_gone(&mut self, key: ServerKey) {
+    pub(crate) fn server_gone(&mut self, at: Present, key: ServerKey) {
+        self.passing_of.remove(&key);
         let Some(forward) = self.forwards.remove(&key) else { return };
-        if let Some(call) = forward.call {
-            let relay_session = self.calls.get(&call).map_or(0, |c| c.relay_session);
-            let losers = self.losing_branches(call, &forward);
-            for branch in losers {
+        if let Some(due) = forward.scheduled {
+            self.context_deadlines.remove(&(due, key));
+        }
+        let Some(call) = forward.call else { return };
+        if !self.is_answered(call) {
+            // Told already, unless the transaction was given up without a final of ours.
+            self.end_call(at, call, EndCause::Failed, None);
+        }
+        let Some(entry) = self.calls.get(&call) else { return };
+        let relay_session = entry.relay_session;
+        if !entry.ended {
+            for branch in self.losing_branches(call, &forward) {
                 self.emit(EdgeEvent::BranchEnded { relay_session, branch: branch.0 });
             }
-            self.forget_call(call);
         }
+        if let Some(entry) = self.calls.get_mut(&call) {
+            entry.dialogs.retain(|d| d.phase != DialogPhase::Early);
+        }
+        self.forget_call(call);
     }
 
     /// A client transaction is gone.
     pub(crate) fn client_gone(&mut self, key: ClientKey) {
         self.branches.remove(&key);
-        if let Some(call) = self.passing.remove(&key).and_then(|p| p.call()) {
-            self.forget_call(call);
+        let Some(passing) = self.passing.remove(&key) else { return };
+        self.passing_of.remove(&passing.server());
+        let Some(call) = passing.call() else { return };
+        if let Some(entry) = self.calls.get_mut(&call) {
+            entry.under_way = entry.under_way.saturating_sub(1);
         }
+        self.forget_call(call);
     }
 
+    /// Branches nobody answered on.
     fn losing_branches(&self, call: u64, forward: &Forward) -> Vec<BranchId> {
         let won = |id: &BranchId| {
-            self.calls.get(&call).is_some_and(|c| c.dialogs.iter().any(|d| d.branch == id.0))
+            let mine = |d: &&crate::DialogTrack| d.branch == id.0 && d.phase != DialogPhase::Early;
+            self.calls.get(&call).is_some_and(|c| c.dialogs.iter().find(mine).is_some())
         };
         forward.branches.keys().filter(|id| !won(id)).copied().collect()
     }
@@ -158,15 +215,25 @@ impl EdgeCore {
             }
             self.context_deadlines.pop_first();
             if let Some(forward) = self.forwards.get_mut(&key) {
+                forward.scheduled = None;
                 forward.context.handle_timeout(at.now);
                 self.run_context(at, key);
             }
         }
     }
 
-    /// Notes when a context wants its time-out. An early entry is harmless.
+    /// Notes when a context wants its time-out: one entry for each.
     pub(crate) fn schedule_context(&mut self, key: ServerKey) {
-        if let Some(due) = self.forwards.get(&key).and_then(|f| f.context.poll_timeout()) {
+        let Some(forward) = self.forwards.get_mut(&key) else { return };
+        let due = forward.context.poll_timeout();
+        let was = std::mem::replace(&mut forward.scheduled, due);
+        if was == due {
+            return;
+        }
+        if let Some(was) = was {
+            self.context_deadlines.remove(&(was, key));
+        }
+        if let Some(due) = due {
             self.context_deadlines.insert((due, key));
         }
     }

@@ -1,26 +1,22 @@
 //! Requests inside a dialog: carried by the token in their Route, whatever is remembered here.
 
+use crate::asks::Pending;
 use crate::call::sdp_of;
-use crate::core::{EdgeCore, Failure, Pending, Present};
-use crate::dialog_track::{DialogTrack, Side};
-use crate::ports::{EndCause, Reach, Refusal};
-use crate::token::DialogToken;
+use crate::core::{EdgeCore, Present};
+use crate::onward::Onward;
+use crate::ports::{EndCause, Refusal};
 use bytes::Bytes;
-use sansio::FlowId;
 use sip::transaction::{Arrival, ClientKey, ServerKey};
-use sip::{CSeq, Edit, HeaderName, Message, Method, ViaBuilder};
+use sip::{CSeq, Edit, HeaderName, Message, Method};
 
 /// A request of a dialog on its way to the other side.
 #[derive(Debug)]
 pub(crate) struct Passing {
-    /// The transaction to answer; none for requests of our own.
-    server: Option<ServerKey>,
-    call: Option<u64>,
-    callee_tag: String,
-    from: Side,
-    had_offer: bool,
-    is_bye: bool,
-    request: Message,
+    /// The transaction to answer.
+    pub(crate) server: ServerKey,
+    pub(crate) route: Onward,
+    pub(crate) had_offer: bool,
+    pub(crate) request: Message,
 }
 
 /// A request whose description is at the relay.
@@ -29,20 +25,17 @@ pub(crate) struct Held {
     key: Option<ServerKey>,
     route: Onward,
     request: Message,
-}
-
-/// Where an in-dialog request goes.
-#[derive(Debug, Clone)]
-struct Onward {
-    call: Option<u64>,
-    callee_tag: String,
-    from: Side,
-    reach: Reach,
+    /// The description answers an offer that came in a response.
+    is_answer: bool,
 }
 
 impl Passing {
     pub(crate) fn call(&self) -> Option<u64> {
-        self.call
+        self.route.call
+    }
+
+    pub(crate) fn server(&self) -> ServerKey {
+        self.server
     }
 }
 
@@ -56,123 +49,151 @@ impl EdgeCore {
         request: Message,
     ) {
         let Some((route, request)) = self.onward(at, arrival, request.clone()) else {
-            self.counters.forged_tokens += 1;
             self.reply(at, key, &request, (481, "Call/Transaction Does Not Exist"), &[]);
             return;
         };
-        let answers = request.method() == Some(Method::PRACK) && self.answer_due(&route);
-        self.hold_or_send(at, Some(key), route, request, answers);
+        let _entered = self.call_span(route.call).entered();
+        let is_answer = request.method() == Some(Method::PRACK) && self.answer_due(&route);
+        if !is_answer
+            && let Some(sdp) = negotiable(&request)
+            && let Err(refusal) = self.check_offer(&sdp, arrival.transport)
+        {
+            let (status, reason) = (refusal.status, refusal.reason.as_str());
+            self.reply(at, key, &request, (status, reason), &refusal.headers);
+            return;
+        }
+        self.hold_or_send(at, Held { key: Some(key), route, request, is_answer });
     }
 
-    /// An ACK for a 2xx: it has no transaction, and no answer if it cannot be delivered.
+    /// An ACK for a 2xx: it has no transaction, and no answer if it cannot be delivered. What it
+    /// describes is always an answer (RFC 3261 §13.2.1).
     pub(crate) fn pass_ack(&mut self, at: Present, arrival: &Arrival, request: &Message) {
         if request.max_forwards() == Some(0) {
             return;
         }
         let Some((route, request)) = self.onward(at, arrival, request.clone()) else { return };
-        let answers = self.answer_due(&route);
-        self.hold_or_send(at, None, route, request, answers);
+        let _entered = self.call_span(route.call).entered();
+        self.hold_or_send(at, Held { key: None, route, request, is_answer: true });
     }
 
-    fn hold_or_send(
-        &mut self,
-        at: Present,
-        key: Option<ServerKey>,
-        route: Onward,
-        request: Message,
-        is_answer: bool,
-    ) {
-        let sdp = sdp_of(&request);
-        let dialog = self.dialog(&route).cloned();
+    fn hold_or_send(&mut self, at: Present, held: Held) {
+        let sdp = negotiable(&held.request);
+        let dialog = self.dialog(&held.route).cloned();
         if let (Some(sdp), Some(dialog)) = (sdp, dialog)
             && dialog.relay_session != 0
         {
-            if is_answer && let Some(d) = self.dialog(&route) {
-                d.answer_due_from = None;
+            let question = Self::relay_question(&dialog, held.route.from, sdp, !held.is_answer);
+            if let Some(key) = held.key {
+                self.held.insert(key, false);
             }
-            let question = Self::relay_question(&dialog, route.from, sdp, !is_answer);
-            let held = Box::new(Held { key, route, request });
-            self.ask(question, Pending::PassRequest(held));
+            self.ask(at, question, Pending::PassRequest(Box::new(held)));
             return;
         }
-        self.send_onward(at, key, route, request);
+        self.send_onward(at, held);
     }
 
     /// The relay wrote the description of a held request, or could not.
     pub(crate) fn pass_request_ready(
         &mut self,
         at: Present,
-        held: Held,
+        mut held: Held,
         result: Result<Bytes, Refusal>,
     ) {
-        let Held { key, route, request } = held;
-        match (result, key) {
-            (Ok(sdp), key) => {
-                let edited = Edit::new(&request).replace_body("application/sdp", &sdp).finish();
-                self.send_onward(at, key, route, edited);
+        let _entered = self.call_span(held.route.call).entered();
+        if let Some(key) = held.key
+            && self.held.remove(&key) == Some(true)
+        {
+            self.reply_status(at, key, &held.request, 487);
+            return;
+        }
+        let was_due = held.is_answer && self.answer_due(&held.route);
+        if was_due && let Some(dialog) = self.dialog(&held.route) {
+            dialog.answer_due_from = None;
+        }
+        match (result, held.key) {
+            (Ok(sdp), _) => {
+                held.request =
+                    Edit::new(&held.request).replace_body("application/sdp", &sdp).finish();
+                self.send_onward(at, held);
             }
             (Err(refusal), Some(key)) => {
-                self.reply(at, key, &request, (refusal.status, &refusal.reason), &[]);
+                let (status, reason) = (refusal.status, refusal.reason.as_str());
+                self.reply(at, key, &held.request, (status, reason), &refusal.headers);
             }
-            (Err(_), None) => self.send_onward(at, None, route, request),
+            (Err(refusal), None) => {
+                // The 2xx must be acknowledged, but there is no media to go with it.
+                tracing::warn!(reason = %refusal.reason, "answer in ACK refused");
+                held.request = Edit::new(&held.request).replace_body("", b"").finish();
+                let call = held.route.call;
+                self.send_onward(at, held);
+                if let (true, Some(call)) = (was_due, call) {
+                    self.hang_up(at, call, EndCause::Failed);
+                }
+            }
         }
     }
 
-    fn send_onward(
-        &mut self,
-        at: Present,
-        key: Option<ServerKey>,
-        route: Onward,
-        request: Message,
-    ) {
-        let Some(flow) = self.flow_of(&route.reach) else {
-            if let Some(key) = key {
-                self.reply(at, key, &request, (480, "Device Not Connected"), &[]);
-            }
-            return;
-        };
+    /// A CANCEL for a re-INVITE.
+    pub(crate) fn cancel_passing(&mut self, at: Present, key: ServerKey) {
+        if let Some(client) = self.passing_of.get(&key) {
+            self.layer.cancel(at.now, client, None);
+        } else if let Some(cancelled) = self.held.get_mut(&key) {
+            *cancelled = true;
+        }
+    }
+
+    fn send_onward(&mut self, at: Present, held: Held) {
+        let Held { key, route, request, is_answer } = held;
         let is_bye = request.method() == Some(Method::BYE);
-        let onward = self.onward_request(&route, &request);
-        let Some(key) = key else {
-            self.transmit(flow, onward.bytes().clone());
-            return;
-        };
-        let via = crate::forward::send_via(flow, route.reach.transport);
-        match self.layer.send_request(at.now, via, onward) {
-            Ok(client) => {
-                let passing = Passing {
-                    server: Some(key),
-                    call: route.call,
-                    callee_tag: route.callee_tag,
-                    from: route.from,
-                    had_offer: sdp_of(&request).is_some(),
-                    is_bye,
-                    request,
-                };
-                self.passing.insert(client, passing);
+        let flow = self.flow_of(&route.reach);
+        if let Some(flow) = flow {
+            let onward = self.onward_request(&route, &request);
+            match key {
+                None => self.transmit(flow, onward.bytes().clone()),
+                Some(key) => {
+                    let via = crate::forward::send_via(flow, route.reach.transport);
+                    match self.layer.send_request(at.now, via, onward) {
+                        Ok(client) => {
+                            let had_offer = negotiable(&request).is_some() && !is_answer;
+                            let route = route.clone();
+                            let passing = Passing { server: key, route, had_offer, request };
+                            self.keep_passing(client, passing);
+                        }
+                        Err(error) => {
+                            tracing::warn!(%error, "in-dialog request not sent");
+                            self.reply_status(at, key, &request, 503);
+                        }
+                    }
+                }
             }
-            Err(error) => {
-                tracing::warn!(%error, "in-dialog request not sent");
-                self.reply_status(at, key, &request, 503);
-            }
+        } else if let Some(key) = key {
+            // For whoever hangs up, a peer that is gone is success.
+            let answer = if is_bye { (200, "OK") } else { (480, "Device Not Connected") };
+            self.reply(at, key, &request, answer, &[]);
         }
         if is_bye && let Some(call) = route.call {
-            self.end_call(at, call, EndCause::Bye, Some(200));
+            self.end_dialog(at, call, route.callee_tag.as_bytes());
         }
+    }
+
+    fn keep_passing(&mut self, client: ClientKey, passing: Passing) {
+        if let Some(call) = passing.call().and_then(|c| self.calls.get_mut(&c)) {
+            call.under_way += 1;
+        }
+        self.passing_of.insert(passing.server, client);
+        self.passing.insert(client, passing);
     }
 
     /// The request as the other side gets it: our Via on top, one hop less, CSeq in its own space.
     fn onward_request(&mut self, route: &Onward, request: &Message) -> Message {
-        let branch = self.new_branch();
-        let transport = route.reach.transport;
-        let own = self.place.advertise(transport, Some(route.reach.local));
-        let via = ViaBuilder::new(transport, own).branch(&branch).rport().build();
+        let via = self.own_via(route.reach.transport, route.reach.local);
         let hops = request.max_forwards().unwrap_or(70).saturating_sub(1);
-        let mut edit = Edit::new(request)
+        let mut edit = self
+            .without_secrets(Edit::new(request), request)
             .remove_all(HeaderName::MAX_FORWARDS)
-            .remove_all(HeaderName::PROXY_AUTHORIZATION)
             .prepend(HeaderName::MAX_FORWARDS, hops.to_string())
-            .prepend(HeaderName::VIA, via);
+            .prepend(HeaderName::VIA, via)
+            .ensure_content_length();
         if let Ok(CSeq { number, method }) = request.cseq()
             && let Some(dialog) = self.dialog(route)
         {
@@ -183,214 +204,12 @@ impl EdgeCore {
         }
         edit.finish()
     }
+}
 
-    /// Opens the Route of an in-dialog request and finds the other side. `None` when the Route is
-    /// not ours, or was tampered with.
-    fn onward(
-        &mut self,
-        at: Present,
-        arrival: &Arrival,
-        request: Message,
-    ) -> Option<(Onward, Message)> {
-        let token = self.dialog_token(&request)?;
-        let from_tag = request.from_tag()?.to_vec();
-        let to_tag = request.to_tag()?.to_vec();
-        let request = self.without_our_routes(&request);
-        let call = self.calls.get(&token.call).map(|_| token.call);
-        let known = self.learn(&token, &from_tag, &to_tag, &request, arrival);
-        let (from, last) = match known {
-            Some((side, reach)) => (side, Some(reach)),
-            None => (self.side_by_token(&token, &request, &from_tag), None),
-        };
-        let callee_tag = if from == Side::Callee { from_tag } else { to_tag };
-        let reach = self.other_side(at, &token, last)?;
-        let callee_tag = String::from_utf8_lossy(&callee_tag).into_owned();
-        Some((Onward { call, callee_tag, from, reach }, request))
-    }
-
-    /// The current way to the other side: its binding's, else what the dialog knew, else the hint.
-    fn other_side(
-        &mut self,
-        at: Present,
-        token: &DialogToken,
-        last: Option<Reach>,
-    ) -> Option<Reach> {
-        if token.peer != 0
-            && let Some(reach) = self.locations.reach(token.peer, at.wall)
-        {
-            return Some(reach);
-        }
-        last.or_else(|| {
-            let flow: FlowId = token.flow_hint.flow(self.place.node)?;
-            self.reach_of_hint(flow)
-        })
-    }
-
-    /// Without any memory of the dialog the hint's flow is tried; what it is tells the transport of
-    /// a listener on that shard only roughly, so it is written as the arrival's own.
-    fn reach_of_hint(&self, flow: FlowId) -> Option<Reach> {
-        let listener = self.place.listeners.first()?;
-        Some(Reach {
-            transport: listener.transport,
-            flow: Some(flow),
-            local: listener.bind,
-            peer: listener.bind,
-        })
-    }
-
-    /// What the track knows, and what it learns from this request: a new remote target, and for a
-    /// side without a binding its new flow.
-    fn learn(
-        &mut self,
-        token: &DialogToken,
-        from_tag: &[u8],
-        to_tag: &[u8],
-        request: &Message,
-        arrival: &Arrival,
-    ) -> Option<(Side, Reach)> {
-        let local = self.local_of();
-        let call = self.calls.get_mut(&token.call)?;
-        let dialog = call.dialogs.iter_mut().find(|d| {
-            let (caller, callee) = (d.caller.tag.as_bytes(), d.callee.tag.as_bytes());
-            (caller, callee) == (from_tag, to_tag) || (callee, caller) == (from_tag, to_tag)
-        })?;
-        let side = dialog.side_of(from_tag)?;
-        let party = dialog.party_mut(side);
-        let refreshes = matches!(
-            request.method().map(|m| m.as_str()),
-            Some("INVITE" | "UPDATE" | "SUBSCRIBE" | "NOTIFY")
-        );
-        if refreshes && let Some(Ok(contact)) = request.contacts().next() {
-            party.target = String::from_utf8_lossy(contact.uri()).into_owned();
-        }
-        if party.binding == 0 {
-            party.reach = Reach {
-                transport: arrival.transport,
-                flow: Some(arrival.flow),
-                local,
-                peer: arrival.peer,
-            };
-        }
-        Some((side, dialog.party(side.other()).reach))
-    }
-
-    /// Who sent it, when only the token is left: the originator's tag is in the seal.
-    fn side_by_token(&self, _: &DialogToken, request: &Message, from_tag: &[u8]) -> Side {
-        let sealed = request.call_id().and_then(|call_id| {
-            let route = request.routes().next()?.ok()?;
-            let uri = route.sip_uri().ok()?;
-            self.tokens.open(uri.user()?, call_id, from_tag).ok()
-        });
-        if sealed.is_some() { Side::Caller } else { Side::Callee }
-    }
-
-    fn dialog(&mut self, route: &Onward) -> Option<&mut DialogTrack> {
-        self.calls.get_mut(&route.call?)?.dialog(route.callee_tag.as_bytes())
-    }
-
-    fn answer_due(&mut self, route: &Onward) -> bool {
-        let from = route.from;
-        self.dialog(route).is_some_and(|d| d.answer_due_from == Some(from))
-    }
-
-    /// A response to a request in a dialog.
-    pub(crate) fn pass_response(&mut self, at: Present, key: &ClientKey, response: Message) {
-        let Some(passing) = self.passing.get(key) else { return };
-        if response.status() == Some(100) || passing.server.is_none() {
-            return;
-        }
-        let route = self.route_of(passing);
-        let (from, had_offer) = (passing.from, passing.had_offer);
-        let is_success = response.status().is_some_and(|s| (101..300).contains(&s));
-        let dialog = self.dialog(&route).cloned();
-        if let (Some(sdp), Some(dialog), true) = (sdp_of(&response), dialog, is_success)
-            && dialog.relay_session != 0
-        {
-            if !had_offer && let Some(d) = self.dialog(&route) {
-                d.answer_due_from = Some(from);
-            }
-            let question = Self::relay_question(&dialog, from.other(), sdp, !had_offer);
-            self.ask(question, Pending::PassResponse(*key, Box::new(response)));
-            return;
-        }
-        self.send_back(at, key, &response);
-    }
-
-    /// The relay wrote the description of a response, or could not.
-    pub(crate) fn pass_response_ready(
-        &mut self,
-        at: Present,
-        key: &ClientKey,
-        response: &Message,
-        result: Result<Bytes, Refusal>,
-    ) {
-        match result {
-            Ok(sdp) => {
-                let edited = Edit::new(response).replace_body("application/sdp", &sdp).finish();
-                self.send_back(at, key, &edited);
-            }
-            Err(refusal) => {
-                tracing::warn!(reason = %refusal.reason, "answer in dialog refused");
-                self.send_back(at, key, response);
-            }
-        }
-    }
-
-    fn send_back(&mut self, at: Present, key: &ClientKey, response: &Message) {
-        let Some(passing) = self.passing.get(key) else { return };
-        let Some(server) = passing.server else { return };
-        let route = self.route_of(passing);
-        let mut edit = Edit::new(response).remove_first(HeaderName::VIA);
-        if let Ok(CSeq { number, method }) = response.cseq()
-            && let Some(dialog) = self.dialog(&route)
-        {
-            let theirs = dialog.restore_cseq(route.from, number);
-            if theirs != number {
-                edit =
-                    edit.replace_first(HeaderName::CSEQ, format!("{theirs} {}", method.as_str()));
-            }
-            if response.status().is_some_and(|s| (200..300).contains(&s))
-                && method == Method::INVITE
-                && let Some(Ok(contact)) = response.contacts().next()
-            {
-                let target = String::from_utf8_lossy(contact.uri()).into_owned();
-                dialog.party_mut(route.from.other()).target = target;
-            }
-        }
-        let message = edit.finish();
-        self.layer.respond(at.now, &server, message);
-    }
-
-    /// A request in a dialog got no final response.
-    pub(crate) fn pass_failed(&mut self, at: Present, key: &ClientKey, why: Failure) {
-        let Some(passing) = self.passing.get(key) else { return };
-        let Some(server) = passing.server else { return };
-        let request = passing.request.clone();
-        let is_invite = request.method() == Some(Method::INVITE);
-        let status = match why {
-            // The other side is gone: for whoever hangs up, that is success.
-            Failure::FlowFailed if passing.is_bye => 200,
-            Failure::FlowFailed => 480,
-            Failure::TimedOut if is_invite => 408,
-            // RFC 4320 §4.2: the sender of any other request has timed out by itself.
-            Failure::TimedOut => return,
-        };
-        self.reply_status(at, server, &request, status);
-    }
-
-    fn route_of(&self, passing: &Passing) -> Onward {
-        let unspecified = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
-        let nowhere = Reach {
-            transport: sansio::Transport::Udp,
-            flow: None,
-            local: unspecified,
-            peer: unspecified,
-        };
-        Onward {
-            call: passing.call,
-            callee_tag: passing.callee_tag.clone(),
-            from: passing.from,
-            reach: nowhere,
-        }
-    }
+/// The description of a request that takes part in offer and answer. OPTIONS may carry one that
+/// only tells capabilities.
+fn negotiable(request: &Message) -> Option<Bytes> {
+    let takes_part =
+        matches!(request.method().map(|m| m.as_str()), Some("INVITE" | "ACK" | "PRACK" | "UPDATE"));
+    sdp_of(request).filter(|_| takes_part)
 }

@@ -1,13 +1,15 @@
 //! A request that begins something: authenticated, planned, written down, forked.
 
+use crate::asks::Pending;
 use crate::authenticate::Face;
 use crate::branch::BranchId;
 use crate::call::{Call, sdp_of};
-use crate::core::{EdgeCore, Pending, Present, RETRY_AFTER};
-use crate::forward::Forward;
+use crate::core::{EdgeCore, Present, RETRY_AFTER};
+use crate::forward::{Forward, Outcome};
+use crate::hygiene::unreadable;
+use crate::media_policy::offered_profile;
 use crate::ports::{
-    CallFacts, CallOpening, EdgeEvent, EndCause, MediaProfile, Plan, Question, Reach, Refusal,
-    Target,
+    CallFacts, CallOpening, EndCause, MediaProfile, Plan, Question, Reach, Refusal, Target,
 };
 use sansio::Transport;
 use sip::proxy::ResponseContext;
@@ -38,15 +40,20 @@ impl EdgeCore {
             self.reply(at, key, &request, (420, "Bad Extension"), &[("Unsupported", unsupported)]);
             return;
         }
+        if let Some(reason) = unreadable(&request) {
+            self.reply(at, key, &request, (400, reason), &[]);
+            return;
+        }
         if method == Method::REGISTER {
             self.handle_register(at, key, arrival, request);
             return;
         }
-        if request.to().is_ok_and(|to| to.tag().is_some()) {
+        if request.to_tag().is_some() {
             self.pass_request(at, key, arrival, request);
             return;
         }
-        if self.layer.is_merged(&request) || self.is_loop(&request) {
+        // A spiral (the same call with another target) may pass, a loop may not.
+        if self.is_loop(&request) {
             self.reply(at, key, &request, (482, "Loop Detected"), &[]);
             return;
         }
@@ -54,11 +61,17 @@ impl EdgeCore {
     }
 
     /// A CANCEL for an INVITE that has no final yet.
-    pub(crate) fn handle_cancel(&mut self, at: Present, key: ServerKey) {
-        let Some(forward) = self.forwards.get_mut(&key) else { return };
+    pub(crate) fn handle_cancel(&mut self, at: Present, key: ServerKey, cancel: &Message) {
+        let Some(forward) = self.forwards.get_mut(&key) else {
+            self.cancel_passing(at, key);
+            return;
+        };
         forward.planned.clear();
         forward.cancelled = true;
-        forward.context.handle_cancel(Some("SIP;cause=487;text=\"caller gave up\""));
+        // RFC 3326: why the caller gave up, in its own words.
+        let reason = cancel.header_str(HeaderName::REASON).map(str::to_owned);
+        let reason = reason.as_deref().unwrap_or("SIP;cause=487;text=\"caller gave up\"");
+        forward.context.handle_cancel(Some(reason));
         self.run_context(at, key);
     }
 
@@ -67,26 +80,67 @@ impl EdgeCore {
             self.reply(at, key, &request, (416, "Unsupported URI Scheme"), &[]);
             return;
         };
-        let is_invite = request.method() == Some(Method::INVITE);
-        if request.method() == Some(Method::OPTIONS) && user.is_empty() {
-            self.answer_options(at, key, &request);
-            return;
-        }
-        if !is_invite && request.method() != Some(Method::MESSAGE) && user.is_empty() {
-            self.reply(at, key, &request, (405, "Method Not Allowed"), &[("Allow", ALLOW.into())]);
+        let method = request.method().unwrap_or(Method::OPTIONS);
+        let is_invite = method == Method::INVITE;
+        if user.is_empty() {
+            match method {
+                Method::OPTIONS => self.answer_options(at, key, &request),
+                Method::INVITE | Method::MESSAGE => self.reply_status(at, key, &request, 484),
+                _ => {
+                    let allow = [("Allow", ALLOW.to_string())];
+                    self.reply(at, key, &request, (405, "Method Not Allowed"), &allow);
+                }
+            }
             return;
         }
         if is_invite && (self.draining || self.calls.len() >= self.config.calls_max) {
+            let reason = if self.draining { "Server Is Stopping" } else { "Too Many Calls" };
             let retry = [("Retry-After", RETRY_AFTER.as_secs().to_string())];
-            self.reply(at, key, &request, (503, "Service Unavailable"), &retry);
+            self.reply(at, key, &request, (503, reason), &retry);
             return;
         }
         let Some(caller) = self.caller(at, key, arrival, &request) else { return };
-        let method = request.method().map_or("", |m| m.as_str());
+        let method = method.as_str();
         let facts = CallFacts { caller: caller.as_str(), user: &user, domain: &domain, method };
         let plan = self.router.plan(&facts, at.wall);
+        let plan = self.within_policy(&request, arrival.transport, plan);
         let to = format!("sip:{user}@{domain}");
         self.begin(at, key, arrival, request, (caller, to, plan));
+    }
+
+    /// The plan as far as policy allows it: no media in clear where it must be encrypted, `sips:`
+    /// only over TLS (RFC 5630 §5.3), no more branches than the limit.
+    fn within_policy(
+        &self,
+        request: &Message,
+        transport: Transport,
+        plan: Plan,
+    ) -> Result<Vec<Target>, Refusal> {
+        let mut targets = match plan {
+            Plan::Fork(targets) => targets,
+            Plan::Refuse { status, reason } => return Err(Refusal::new(status, reason)),
+        };
+        if let (Some(Method::INVITE), Some(sdp)) = (request.method(), sdp_of(request)) {
+            self.check_offer(&sdp, transport)?;
+        }
+        if SipUri::parse(request.request_uri()).is_ok_and(|uri| uri.is_sips()) {
+            let secure = |t: &Target| {
+                let tls = matches!(t.reach.transport, Transport::Tls | Transport::Wss);
+                tls || t.media == MediaProfile::Internal
+            };
+            targets.retain(secure);
+            if targets.is_empty() {
+                let warning = ("Warning", "380 whimbrel \"SIPS Not Allowed\"".to_string());
+                let refusal = Refusal::new(480, "No Device On TLS");
+                return Err(Refusal { headers: vec![warning], ..refusal });
+            }
+        }
+        if targets.len() > self.config.branches_max {
+            let (planned, limit) = (targets.len(), self.config.branches_max);
+            tracing::warn!(planned, limit, "edge.branches_max: some devices do not ring");
+            targets.truncate(limit);
+        }
+        if targets.is_empty() { Err(Refusal::new(480, "No Device Connected")) } else { Ok(targets) }
     }
 
     /// Who calls, proven; `None` after a challenge or refusal.
@@ -110,9 +164,16 @@ impl EdgeCore {
         Some(claimed)
     }
 
-    /// User and domain of the Request-URI; `None` for a scheme we do not route.
+    /// User and domain of the Request-URI; `None` for a scheme we do not route. A `tel:` number is
+    /// a user of the caller's domain (RFC 3966).
     fn destination(&self, request: &Message) -> Option<(String, String)> {
-        let uri = SipUri::parse(request.request_uri()).ok()?;
+        let target = request.request_uri();
+        if target.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"tel:")) {
+            let from = request.from_().ok()?;
+            let domain = self.directory.realm(from.sip_uri().ok()?.host())?;
+            return Some((telephone_number(&target[4..])?, domain));
+        }
+        let uri = SipUri::parse(target).ok()?;
         let aor = Aor::from_uri(&uri);
         let user = if uri.user().is_some() { aor.user().to_string() } else { String::new() };
         let domain = self.directory.realm(aor.host()).unwrap_or_else(|| aor.host().to_string());
@@ -120,12 +181,8 @@ impl EdgeCore {
     }
 
     fn answer_options(&mut self, at: Present, key: ServerKey, request: &Message) {
-        let headers = [
-            ("Allow", ALLOW.to_string()),
-            ("Accept", "application/sdp".to_string()),
-            ("Supported", "path, outbound, gruu".to_string()),
-        ];
-        self.reply(at, key, request, (200, "OK"), &headers[..2]);
+        let headers = [("Allow", ALLOW.to_string()), ("Accept", "application/sdp".to_string())];
+        self.reply(at, key, request, (200, "OK"), &headers);
     }
 
     /// Opens the context and, for an INVITE, the call and its record.
@@ -135,7 +192,7 @@ impl EdgeCore {
         key: ServerKey,
         arrival: &Arrival,
         request: Message,
-        (caller, to, plan): (Aor, String, Plan),
+        (caller, to, plan): (Aor, String, Result<Vec<Target>, Refusal>),
     ) {
         let is_invite = request.method() == Some(Method::INVITE);
         let local = self.local_of();
@@ -157,26 +214,23 @@ impl EdgeCore {
             branches: BTreeMap::new(),
             call: None,
             caller_media: profile_of_offer(&request, arrival.transport),
+            added_session_id: None,
             rung: false,
             cancelled: false,
-            answered: false,
+            outcome: Outcome::Open,
+            selected: None,
             planned: Vec::new(),
+            scheduled: None,
         };
         if is_invite {
-            let opening = self.open_call(at, key, &forward, to);
+            let opening = self.open_call(at, key, &mut forward, to);
             forward.call = Some(opening.call);
-            self.ask(Question::OpenCall(opening), Pending::OpenCall(key));
+            self.ask(at, Question::OpenCall(opening), Pending::OpenCall(key));
         }
-        let refused = match plan {
-            Plan::Fork(targets) => {
-                forward.planned = targets;
-                None
-            }
-            Plan::Refuse { status, reason } => Some((status, reason)),
-        };
+        let refused = plan.map(|targets| forward.planned = targets).err();
         self.forwards.insert(key, forward);
-        if let Some((status, reason)) = refused {
-            self.refuse_forward(at, key, status, &reason);
+        if let Some(refusal) = refused {
+            self.refuse_forward(at, key, &refusal);
         } else if is_invite {
             self.reply(at, key, &request, (100, "Trying"), &[]);
         } else {
@@ -186,14 +240,14 @@ impl EdgeCore {
 
     /// The record is open (or there is none to open): the branches may go.
     pub(crate) fn call_opened(&mut self, at: Present, key: ServerKey, result: Result<(), Refusal>) {
+        let span = self.call_span(self.forwards.get(&key).and_then(|f| f.call));
+        let _entered = span.entered();
         if let Err(refusal) = result {
-            self.refuse_forward(at, key, refusal.status, &refusal.reason);
+            self.refuse_forward(at, key, &refusal);
             return;
         }
-        let max = self.config.branches_max;
         let Some(forward) = self.forwards.get_mut(&key) else { return };
-        let mut targets: Vec<Target> = std::mem::take(&mut forward.planned);
-        targets.truncate(max);
+        let targets: Vec<Target> = std::mem::take(&mut forward.planned);
         let branches: Vec<BranchId> =
             targets.into_iter().filter_map(|t| self.promise_branch(at, key, t)).collect();
         for branch in branches {
@@ -201,23 +255,19 @@ impl EdgeCore {
         }
     }
 
-    /// Answers a forward that has no branches, and ends its call.
-    pub(crate) fn refuse_forward(
-        &mut self,
-        at: Present,
-        key: ServerKey,
-        status: u16,
-        reason: &str,
-    ) {
+    /// Answers a forward none of whose branches went out, and ends its call.
+    pub(crate) fn refuse_forward(&mut self, at: Present, key: ServerKey, refusal: &Refusal) {
         let Some(forward) = self.forwards.get_mut(&key) else { return };
-        if std::mem::replace(&mut forward.answered, true) {
+        if std::mem::replace(&mut forward.outcome, Outcome::Refused) != Outcome::Open {
             return;
         }
         forward.planned.clear();
+        forward.context.handle_cancel(None);
         let (request, call) = (forward.request.clone(), forward.call);
-        self.reply(at, key, &request, (status, reason), &[]);
+        self.reply(at, key, &request, (refusal.status, &refusal.reason), &refusal.headers);
+        self.run_context(at, key);
         if let Some(call) = call {
-            self.end_call(at, call, EndCause::Failed, Some(status));
+            self.end_call(at, call, EndCause::Failed, Some(refusal.status));
         }
     }
 
@@ -225,9 +275,17 @@ impl EdgeCore {
         &mut self,
         at: Present,
         key: ServerKey,
-        forward: &Forward,
+        forward: &mut Forward,
         to: String,
     ) -> CallOpening {
+        let request = &forward.request;
+        let given = session_id(request);
+        let session_id = given.clone().unwrap_or_else(|| {
+            format!("{:016x}{:016x}", self.entropy.next_u64(), self.entropy.next_u64())
+        });
+        if given.is_none() {
+            forward.added_session_id = Some(session_id.clone());
+        }
         let request = &forward.request;
         // Non-zero, and never above what SQL and JSON count exactly.
         let call = (self.entropy.next_u64() >> 11).max(1);
@@ -240,16 +298,19 @@ impl EdgeCore {
             Call {
                 invite: Some(key),
                 relay_session,
+                session_id: session_id.clone(),
                 dialogs: Vec::new(),
                 answered: false,
                 ended: false,
+                under_way: 0,
+                span: tracing::info_span!("call", call, session_id = %session_id),
             },
         );
         let text =
             |name| String::from_utf8_lossy(request.header(name).unwrap_or_default()).into_owned();
         CallOpening {
             call,
-            session_id: session_id(request, &mut *self.entropy),
+            session_id,
             call_id: text(HeaderName::CALL_ID),
             from: forward.caller.clone(),
             to,
@@ -277,41 +338,31 @@ impl EdgeCore {
     pub(crate) fn local_of(&self) -> SocketAddr {
         self.arrived_at
     }
-
-    /// Tells once that the callee's side rings.
-    pub(crate) fn tell_ringing(&mut self, at: Present, key: ServerKey) {
-        let Some(forward) = self.forwards.get_mut(&key) else { return };
-        if let (Some(call), false) = (forward.call, std::mem::replace(&mut forward.rung, true)) {
-            self.emit(EdgeEvent::CallRinging { call, at: at.wall });
-        }
-    }
 }
 
 /// The media profile a caller's leg has: what its offer says, or, without one, its transport.
 fn profile_of_offer(request: &Message, transport: Transport) -> MediaProfile {
-    let Some(sdp) = sdp_of(request) else { return MediaProfile::for_transport(transport) };
-    let has = |needle: &[u8]| memmem(&sdp, needle);
-    if has(b"UDP/TLS/RTP/SAVP") {
-        MediaProfile::WebRtc
-    } else if has(b"RTP/SAVP") {
-        MediaProfile::Sdes
-    } else {
-        MediaProfile::Plain
-    }
+    let offered = sdp_of(request).and_then(|sdp| offered_profile(&sdp));
+    offered.unwrap_or_else(|| MediaProfile::for_transport(transport))
 }
 
-fn memmem(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+/// The number of a `tel:` URI without its visual separators and parameters.
+fn telephone_number(rest: &[u8]) -> Option<String> {
+    let number = rest.split(|b| *b == b';').next().unwrap_or_default();
+    let digits = number.iter().filter(|b| !b"-.()".contains(b));
+    let digits: Vec<u8> = digits.copied().collect();
+    let fits = |b: &u8| b.is_ascii_hexdigit() || b"*#+".contains(b);
+    let known = !digits.is_empty() && digits.iter().all(fits);
+    known.then(|| String::from_utf8_lossy(&digits).into_owned())
 }
 
-/// The caller's Session-ID (RFC 7989), or a new one.
-fn session_id(request: &Message, entropy: &mut dyn sansio::Entropy) -> String {
-    let given = request.header(HeaderName::SESSION_ID).unwrap_or_default();
+/// The caller's half of the Session-ID (RFC 7989), if it sent one. All zeros stand for none.
+fn session_id(request: &Message) -> Option<String> {
+    let given = request.header(HeaderName::SESSION_ID)?;
     let id = given.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-    if id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit) {
-        return String::from_utf8_lossy(id).to_ascii_lowercase();
-    }
-    format!("{:016x}{:016x}", entropy.next_u64(), entropy.next_u64())
+    let good = id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit);
+    let nil = id.iter().all(|b| *b == b'0');
+    (good && !nil).then(|| String::from_utf8_lossy(id).to_ascii_lowercase())
 }
 
 impl MediaProfile {

@@ -15,29 +15,38 @@
 //! What it does not do: it keeps no bindings (registrar), decides no route (router), moves no
 //! packet (relay), writes no record (records). It imports none of them: see [`ports`](crate).
 //!
-//! Start reading at [`EdgeCore`], then `initial.rs` for a call's way in and `branch.rs` for its way
-//! on.
+//! Start reading at [`EdgeCore`], then `initial.rs` for a call's way in, `branch.rs` for its way on,
+//! `branch_response.rs` and `upstream.rs` for the way back; `in_dialog.rs` for what follows.
 
 mod admit;
+mod asks;
 mod authenticate;
 mod branch;
+mod branch_response;
 mod call;
 mod config;
 mod core;
+mod dialled;
 mod dialog_made;
 mod dialog_track;
 mod forward;
+mod hygiene;
 mod in_dialog;
+mod in_dialog_response;
 mod initial;
+mod media_policy;
 mod nonce;
+mod onward;
 mod ports;
+mod reap;
 mod register;
 mod token;
+mod upstream;
 
 pub use branch::BranchId;
 pub use config::{Config, ConfigError, Listener, MediaEncryption, Place};
 pub use core::{Counters, EdgeCore, Inbound, Keys, Note, Outbound, OutboundTo, Present, Snapshots};
-pub use dialog_track::{CSeqSpace, DialogTrack, Party, Side};
+pub use dialog_track::{CSeqSpace, DialogPhase, DialogTrack, Party, Side};
 pub use nonce::{NonceCheck, Nonces};
 pub use ports::{
     Answer, AskId, CallFacts, CallOpening, ContactLine, Directory, EdgeEvent, EndCause, Locations,

@@ -59,10 +59,7 @@ mod tests {
         let profile = |sdp: &str| offered_profile(sdp.as_bytes());
         assert_eq!(profile("v=0\r\nm=audio 4000 RTP/AVP 0\r\n"), Some(MediaProfile::Plain));
         assert_eq!(profile("v=0\r\nm=audio 4000 RTP/SAVP 0\r\n"), Some(MediaProfile::Sdes));
-        assert_eq!(
-            profile("v=0\nm=audio 9 UDP/TLS/RTP/SAVPF 111\n"),
-            Some(MediaProfile::WebRtc)
-        );
+        assert_eq!(profile("v=0\nm=audio 9 UDP/TLS/RTP/SAVPF 111\n"), Some(MediaProfile::WebRtc));
         let osrtp = "m=audio 4000 RTP/AVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x\r\n";
         assert_eq!(profile(osrtp), Some(MediaProfile::Sdes));
         let video_only_encrypted = "m=audio 4000 RTP/AVP 0\r\nm=video 4002 RTP/SAVP 96\r\n\

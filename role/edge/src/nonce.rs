@@ -1,8 +1,8 @@
 //! Nonces that need no memory until they are used (RFC 7616 §5.4).
 //!
 //! A nonce is `issue time | random | HMAC`, so any shard can check that it is ours and how old it
-//! is. Only a nonce that was *used* is remembered, with the highest nonce count seen, so that a
-//! captured request cannot be replayed (RFC 7616 §3.4.5).
+//! is. Only a nonce that was *used* is remembered, with the counts seen, so that a captured request
+//! cannot be replayed (RFC 7616 §3.4.5), while a phone's parallel requests may overtake each other.
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -40,7 +40,27 @@ pub enum NonceCheck {
 #[derive(Debug, Clone, Copy)]
 struct Used {
     issued: WallTime,
+    /// The highest count seen.
     count: u32,
+    /// The counts below it that were seen: bit 0 is `count` itself.
+    window: u64,
+}
+
+impl Used {
+    fn has_seen(&self, count: u32) -> bool {
+        match self.count.checked_sub(count) {
+            None => false,
+            Some(behind) => behind >= u64::BITS || self.window >> behind & 1 == 1,
+        }
+    }
+
+    fn note(&mut self, count: u32) {
+        if count > self.count {
+            self.window = self.window.checked_shl(count - self.count).unwrap_or(0);
+            self.count = count;
+        }
+        self.window |= 1_u64.checked_shl(self.count - count).unwrap_or(0);
+    }
 }
 
 impl Nonces {
@@ -67,7 +87,7 @@ impl Nonces {
     /// Whether `nonce` is ours and alive; changes nothing.
     pub fn check(&self, nonce: &str, count: u32, wall: WallTime) -> NonceCheck {
         let Some((issued, random)) = self.open(nonce) else { return NonceCheck::Foreign };
-        let replayed = self.used.get(&random).is_some_and(|used| count <= used.count);
+        let replayed = self.used.get(&random).is_some_and(|used| used.has_seen(count));
         if replayed || issued < self.forgotten_before || wall.since(issued) > self.lifetime {
             return NonceCheck::Stale;
         }
@@ -80,8 +100,8 @@ impl Nonces {
         if self.used.len() >= USED_MAX {
             self.forget(wall);
         }
-        let used = self.used.entry(random).or_insert(Used { issued, count });
-        used.count = used.count.max(count);
+        let used = self.used.entry(random).or_insert(Used { issued, count, window: 0 });
+        used.note(count);
     }
 
     fn open(&self, nonce: &str) -> Option<(WallTime, [u8; RANDOM_LEN])> {
@@ -131,6 +151,19 @@ mod tests {
         assert_eq!(nonces.check(&nonce, 1, T0), NonceCheck::Stale, "replayed");
         assert_eq!(nonces.check(&nonce, 2, T0 + Duration::from_secs(300)), NonceCheck::Good);
         assert_eq!(nonces.check(&nonce, 2, T0 + Duration::from_secs(301)), NonceCheck::Stale);
+    }
+
+    #[test]
+    fn parallel_requests_may_overtake_each_other_but_none_comes_twice() {
+        let mut nonces = nonces();
+        let nonce = nonces.issue(T0, &mut SeededEntropy::new(1));
+        for count in [1, 4, 2, 3, 100] {
+            assert_eq!(nonces.check(&nonce, count, T0), NonceCheck::Good, "{count}");
+            nonces.spend(&nonce, count, T0);
+            assert_eq!(nonces.check(&nonce, count, T0), NonceCheck::Stale, "{count} again");
+        }
+        assert_eq!(nonces.check(&nonce, 99, T0), NonceCheck::Good);
+        assert_eq!(nonces.check(&nonce, 5, T0), NonceCheck::Stale, "too far behind to tell");
     }
 
     #[test]

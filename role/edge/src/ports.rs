@@ -149,6 +149,13 @@ pub struct Refusal {
     pub headers: Vec<(&'static str, String)>,
 }
 
+impl Refusal {
+    /// A refusal without headers of its own.
+    pub fn new(status: u16, reason: impl Into<String>) -> Self {
+        Self { status, reason: reason.into(), headers: Vec::new() }
+    }
+}
+
 /// A REGISTER as the registrar needs it.
 #[derive(Debug, Clone)]
 pub struct RegisterAsk {

@@ -9,6 +9,7 @@
 //! tag, so a token lifted from one call opens nothing in another. It never expires by itself: a
 //! key is kept for as long as the longest call made under it.
 
+use crate::dialled::Dialled;
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -103,6 +104,11 @@ impl DialogToken {
 }
 
 impl FlowHint {
+    /// A hint to a flow; none to a pseudo flow, which only this run of this shard could use.
+    pub(crate) fn to(flow: Option<FlowId>) -> Self {
+        flow.filter(|f| !Dialled::is_pseudo(*f)).map(Self::from).unwrap_or_default()
+    }
+
     /// The flow on `node` this hint names.
     pub fn flow(self, node: u16) -> Option<FlowId> {
         (self.id != 0).then_some(FlowId { node, shard: u16::from(self.shard), id: self.id })

@@ -22,10 +22,8 @@ fn kill_9_during_50_calls_and_1000_registrations_loses_nothing_acknowledged() {
     let pairs: Vec<(String, String)> =
         (0..users.len()).map(|n| (users[n].clone(), users[(n + CALLS) % 1_000].clone())).collect();
     let (early, late) = pairs.split_at(REGISTERED);
-    let (early, late) = (
-        sipp::users_file(&story, "early.csv", early),
-        sipp::users_file(&story, "late.csv", late),
-    );
+    let (early, late) =
+        (sipp::users_file(&story, "early.csv", early), sipp::users_file(&story, "late.csv", late));
     let setup = |scenario, port, calls, rate, more: &[&str]| Setup {
         scenario,
         port: story.place.peer_port(port),

@@ -4,6 +4,7 @@
 mod browser;
 mod bulk;
 mod durability;
+mod first_run;
 mod foreign_phone;
 mod own_phones;
 mod refusals;

@@ -22,8 +22,23 @@ fn audio_two_phones_talk_over_udp_with_pcma() {
 }
 
 #[test]
+fn our_phone_calls_over_every_transport() {
+    let story = Story::on_loopback("transports");
+    story.add_users(&["alice"]);
+    let _server = Server::start(&story);
+    for transport in ["udp", "tcp", "tls", "wss"] {
+        let phone = Phone::of(&story, "alice", transport, "opus").call(&story.address("tone"));
+        let ended = phone.seconds(3).start().finish(CALL).expect_answered();
+        let encrypted = matches!(transport, "tls" | "wss");
+        assert_eq!(ended.result["encrypted"], encrypted, "{transport}: {:#?}", ended.result);
+        let heard = ended.result["quality"]["packets_received"].as_u64();
+        assert!(heard > Some(50), "{transport}: {:#?}", ended.result);
+    }
+}
+
+#[test]
 fn audio_the_tone_is_1_khz_at_its_level_for_a_lone_phone() {
-    let story = Story::on_loopback("tone");
+    let story = Story::on_loopback("tone").alone();
     story.add_users(&["alice"]);
     let _server = Server::start(&story);
     let heard = story.scratch.file("heard.wav");
@@ -38,7 +53,7 @@ fn audio_the_tone_is_1_khz_at_its_level_for_a_lone_phone() {
 
 #[test]
 fn audio_the_echo_plays_back_what_was_said() {
-    let story = Story::on_loopback("echo");
+    let story = Story::on_loopback("echo").alone();
     story.add_users(&["alice"]);
     let _server = Server::start(&story);
     for (target, transport, codec) in [("echo", "tls", "opus"), ("*43", "udp", "pcmu")] {
@@ -57,7 +72,7 @@ fn audio_the_echo_plays_back_what_was_said() {
 
 #[test]
 fn audio_digits_reach_the_other_phone_in_order() {
-    let story = Story::on_loopback("dtmf");
+    let story = Story::on_loopback("dtmf").alone();
     story.add_users(&["alice", "bob"]);
     let _server = Server::start(&story);
     for (transport, codec) in [("tls", "opus"), ("udp", "pcmu")] {
@@ -70,7 +85,7 @@ fn audio_digits_reach_the_other_phone_in_order() {
 }
 
 fn talk(transport: &str, codec: &str, kind: CodecKind, encrypted: bool) {
-    let story = Story::on_loopback(&format!("talk-{transport}"));
+    let story = Story::on_loopback(&format!("talk-{transport}")).alone();
     story.add_users(&["alice", "bob"]);
     let mut server = Server::start(&story);
     let (low, high) = (sound::speech(&story, Voice::Low), sound::speech(&story, Voice::High));

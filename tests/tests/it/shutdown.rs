@@ -49,3 +49,21 @@ fn sigterm_without_calls_exits_0_at_once() {
     let status = server.process().wait(Duration::from_secs(8));
     assert_eq!(status.code(), Some(0), "{}", server.process().err());
 }
+
+#[test]
+fn sigterm_cuts_a_call_at_the_deadline_closes_its_record_and_exits_0() {
+    let story = Story::on_loopback("drain-deadline");
+    story.add_users(&["alice"]);
+    let mut server = Server::start(&story);
+    let alice = Phone::of(&story, "alice", "udp", "pcmu").call(&story.address("tone"));
+    let mut alice = alice.seconds(90).start();
+    alice.wait_event("answered", START);
+    server.terminate();
+    let status = server.process().wait(Duration::from_secs(45));
+    assert_eq!(status.code(), Some(0), "{}", server.process().err());
+    let ended = alice.wait_event("ended", Duration::from_secs(5));
+    assert_eq!(ended["cause"], "peer-hung-up", "told by a BYE: {ended:#}");
+    let records = tests::server::records(&story);
+    assert_eq!(records.len(), 1);
+    assert!(!records[0]["ended"].is_null() && !records[0]["cause"].is_null(), "{records:#?}");
+}

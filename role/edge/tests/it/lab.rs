@@ -27,6 +27,12 @@ pub struct Lab {
     pub refuse_relay: bool,
     pub hold_relay: Vec<(usize, edge::AskId, Question)>,
     pub hold: bool,
+    /// Records are not opened until [`Lab::release`].
+    pub hold_open: bool,
+    /// Questions are lost: nobody ever answers.
+    pub lose: bool,
+    /// The relay takes offers and refuses answers.
+    pub refuse_answers: bool,
     world: Arc<Mutex<World>>,
     now: Instant,
     wall: WallTime,
@@ -40,6 +46,12 @@ pub struct World {
     /// A device that moved: its flow is that of another phone.
     pub moved: BTreeMap<u8, u8>,
     pub shards: u16,
+    /// Phones that are not on UDP.
+    pub transports: BTreeMap<u8, Transport>,
+    /// Devices whose connection broke.
+    pub gone: Vec<u8>,
+    /// Phones without a binding.
+    pub unbound: Vec<u8>,
 }
 
 #[derive(Clone)]
@@ -70,11 +82,14 @@ impl Locations for Port {
     fn reach(&self, binding: u64, _: WallTime) -> Option<Reach> {
         let world = self.0.lock().unwrap();
         let device = u8::try_from(binding).ok()?;
-        Some(reach(world.moved.get(&device).copied().unwrap_or(device), world.shards))
+        Some(world.reach(world.moved.get(&device).copied().unwrap_or(device)))
     }
     fn binding_on(&self, _: &str, _: FlowId, source: SocketAddr) -> Option<u64> {
         match source {
-            SocketAddr::V4(v4) => Some(u64::from(v4.ip().octets()[3])),
+            SocketAddr::V4(v4) => {
+                let n = v4.ip().octets()[3];
+                (!self.0.lock().unwrap().unbound.contains(&n)).then_some(u64::from(n))
+            }
             SocketAddr::V6(_) => None,
         }
     }
@@ -88,7 +103,7 @@ impl Router for Port {
         };
         let target = |n: &u8| Target {
             uri: format!("sip:{}@192.0.2.{n}:5060", facts.user),
-            reach: reach(*n, world.shards),
+            reach: world.reach(*n),
             binding: u64::from(*n),
             path: Vec::new(),
             media: world.media.get(n).copied().unwrap_or(MediaProfile::Plain),
@@ -109,12 +124,14 @@ fn flow(n: u8, shards: u16) -> FlowId {
     FlowId { node: 0, shard: u16::from(n) % shards, id: u64::from(n) }
 }
 
-fn reach(n: u8, shards: u16) -> Reach {
-    Reach {
-        transport: Transport::Udp,
-        flow: Some(flow(n, shards)),
-        local: local(),
-        peer: address(n),
+impl World {
+    fn reach(&self, n: u8) -> Reach {
+        Reach {
+            transport: self.transports.get(&n).copied().unwrap_or(Transport::Udp),
+            flow: (!self.gone.contains(&n)).then(|| flow(n, self.shards)),
+            local: local(),
+            peer: address(n),
+        }
     }
 }
 
@@ -152,6 +169,9 @@ impl Lab {
             refuse_relay: false,
             hold_relay: Vec::new(),
             hold: false,
+            hold_open: false,
+            lose: false,
+            refuse_answers: false,
             world,
             now: Instant::now(),
             wall: WallTime::from_secs(1_800_000_000),

@@ -1,0 +1,331 @@
+//! The responses of a branch on their way to the response context, by way of the relay.
+
+use crate::asks::Pending;
+use crate::branch::{BranchId, local_failure};
+use crate::call::sdp_of;
+use crate::config::MediaEncryption;
+use crate::core::{EdgeCore, Failure, Present};
+use crate::dialog_track::DialogPhase;
+use crate::forward::{Branch, Outcome, Repeat};
+use crate::ports::{MediaProfile, Question, Refusal, RelayAsk, RelayDescription};
+use crate::reap::is_invite_success;
+use bytes::Bytes;
+use sip::transaction::ServerKey;
+use sip::{Edit, Message};
+
+/// Responses of one branch that wait while an earlier one is at the relay; more are dropped, and
+/// come again if they matter.
+const WAITING_MAX: usize = 16;
+
+/// Different 2xx of one branch whose outcome is remembered.
+const FINALS_MAX: usize = 8;
+
+impl EdgeCore {
+    /// A response came by a branch. Descriptions in it cross the relay first, in order.
+    pub(crate) fn branch_response(
+        &mut self,
+        at: Present,
+        key: ServerKey,
+        id: BranchId,
+        response: Message,
+    ) {
+        // With our Via alone the way back is lost; it was not we who asked.
+        if response.vias().count() < 2 {
+            tracing::debug!("a response without the caller's Via");
+            return;
+        }
+        let Some(branch) = self.branch_mut(key, id) else {
+            // The caller's transaction is over: nobody takes this answer.
+            return self.reap_unclaimed(at, &response);
+        };
+        if branch.at_relay.is_some() {
+            if branch.waiting.len() < WAITING_MAX {
+                branch.waiting.push_back(response);
+            }
+            return;
+        }
+        let span = self.call_span(self.forwards.get(&key).and_then(|f| f.call));
+        let _entered = span.entered();
+        if is_invite_success(&response) && self.repeat_final(at, key, id, &response) {
+            return;
+        }
+        if self.retry_in_clear(at, key, id, &response) {
+            return;
+        }
+        if is_invite_success(&response) && self.is_too_late(key) {
+            self.reap_branch(at, key, id, &response);
+            return;
+        }
+        self.relay_response(at, key, id, response);
+    }
+
+    /// Has the relay write the response's description, if there is one to write.
+    fn relay_response(&mut self, at: Present, key: ServerKey, id: BranchId, response: Message) {
+        let Some(forward) = self.forwards.get(&key) else { return };
+        let session = self.relay_session(forward);
+        let described = response.status().is_some_and(|s| (101..300).contains(&s)) && session != 0;
+        let is_final = is_invite_success(&response);
+        let delayed = sdp_of(&forward.request).is_none();
+        let (selected, winner) = (forward.selected.clone(), forward.outcome == Outcome::Accepted);
+        let reach = forward.branches.get(&id).map(|b| b.target.reach);
+        match sdp_of(&response).filter(|_| described) {
+            // A second answer: its dialog is the caller's to end. The media stays where it is.
+            Some(sdp) if is_final && winner && !delayed && selected.is_some() => {
+                let (_, first) = selected.unwrap_or((id, Bytes::new()));
+                let edited = Edit::new(&response).replace_body("application/sdp", &first).finish();
+                self.feed_final(at, key, id, &response, edited);
+                self.keep_unselected(key, &response, sdp);
+            }
+            Some(sdp) => {
+                let refused = reach
+                    .filter(|_| delayed)
+                    .and_then(|reach| self.check_offer(&sdp, reach.transport).err());
+                match refused {
+                    Some(refusal) => self.answer_unusable(at, key, id, &response, &refusal),
+                    None => self.ask_branch_answer(at, key, id, response, sdp),
+                }
+            }
+            // The answer was in a 1xx; meanwhile another phone's early media may be selected.
+            None if is_final && selected.is_some_and(|(branch, _)| branch != id) && !winner => {
+                let answer = self.branch_mut(key, id).and_then(|b| b.answer.clone());
+                match answer {
+                    Some(sdp) => self.ask_branch_answer(at, key, id, response, sdp),
+                    None => self.feed_final(at, key, id, &response.clone(), response),
+                }
+            }
+            None => self.feed_final(at, key, id, &response.clone(), response),
+        }
+    }
+
+    fn ask_branch_answer(
+        &mut self,
+        at: Present,
+        key: ServerKey,
+        id: BranchId,
+        response: Message,
+        sdp: Bytes,
+    ) {
+        let Some(forward) = self.forwards.get_mut(&key) else { return };
+        let delayed = sdp_of(&forward.request).is_none();
+        let Some(branch) = forward.branches.get_mut(&id) else { return };
+        branch.at_relay = Some(response);
+        branch.answer = Some(sdp.clone());
+        let (from, toward) = (branch.media, forward.caller_media);
+        let source = branch.target.reach.peer.ip();
+        let Some(forward) = self.forwards.get(&key) else { return };
+        let description = RelayDescription {
+            session: self.relay_session(forward),
+            branch: id.0,
+            from_caller: false,
+            sdp,
+            from,
+            toward,
+            source,
+        };
+        // An INVITE without an offer gets it in the response (RFC 3261 §13.2.1).
+        let ask =
+            if delayed { RelayAsk::Offer(description) } else { RelayAsk::Answer(description) };
+        self.ask(at, Question::Relay(ask), Pending::BranchAnswer(key, id));
+    }
+
+    /// The relay wrote the description the caller gets, or could not.
+    pub(crate) fn branch_answer_ready(
+        &mut self,
+        at: Present,
+        key: ServerKey,
+        id: BranchId,
+        result: Result<Bytes, Refusal>,
+    ) {
+        let Some(response) = self.branch_mut(key, id).and_then(|b| b.at_relay.take()) else {
+            return;
+        };
+        let span = self.call_span(self.forwards.get(&key).and_then(|f| f.call));
+        let _entered = span.entered();
+        match result {
+            // It was written, but the call ended meanwhile.
+            Ok(_) if is_invite_success(&response) && self.is_too_late(key) => {
+                self.reap_branch(at, key, id, &response);
+            }
+            Ok(sdp) => {
+                let mut edited = response.clone();
+                if sdp_of(&response).is_some() {
+                    edited = Edit::new(&response).replace_body("application/sdp", &sdp).finish();
+                }
+                if let Some(forward) = self.forwards.get_mut(&key) {
+                    forward.selected = Some((id, sdp));
+                }
+                self.feed_final(at, key, id, &response, edited);
+            }
+            Err(refusal) => self.answer_unusable(at, key, id, &response, &refusal),
+        }
+        let next = self.branch_mut(key, id).and_then(|b| b.waiting.pop_front());
+        if let Some(next) = next {
+            self.branch_response(at, key, id, next);
+        }
+    }
+
+    /// A 2xx whose description nobody can use ends that dialog, and counts as 488; a provisional
+    /// goes on without it.
+    fn answer_unusable(
+        &mut self,
+        at: Present,
+        key: ServerKey,
+        id: BranchId,
+        response: &Message,
+        refusal: &Refusal,
+    ) {
+        tracing::warn!(status = refusal.status, reason = %refusal.reason, "answer refused");
+        if response.status().is_some_and(|s| s < 200) {
+            let bare = Edit::new(response).replace_body("", b"").finish();
+            self.feed_context(at, key, id, bare);
+            return;
+        }
+        self.reap_branch(at, key, id, response);
+        let Some(forward) = self.forwards.get_mut(&key) else { return };
+        let failure = local_failure(&forward.request, 488);
+        forward.context.handle_response(at.now, &id, failure);
+        self.run_context(at, key);
+    }
+
+    /// RTP/SAVP was refused: once more in clear, where policy allows it.
+    fn retry_in_clear(
+        &mut self,
+        at: Present,
+        key: ServerKey,
+        id: BranchId,
+        response: &Message,
+    ) -> bool {
+        let preferred = self.config.media_encryption == MediaEncryption::Preferred;
+        let refused = matches!(response.status(), Some(415 | 488 | 606));
+        let Some(branch) = self.branch_mut(key, id) else { return false };
+        let sdes = branch.media == MediaProfile::Sdes;
+        if !preferred || !refused || !sdes || std::mem::replace(&mut branch.retried, true) {
+            return false;
+        }
+        let mut target = branch.target.clone();
+        target.media = MediaProfile::Plain;
+        let Some(second) = self.promise_branch(at, key, target) else { return false };
+        self.feed_context(at, key, id, response.clone());
+        self.offer_branch(at, key, second);
+        true
+    }
+
+    /// A branch got no final response.
+    pub(crate) fn branch_failed(
+        &mut self,
+        at: Present,
+        key: ServerKey,
+        id: BranchId,
+        why: Failure,
+    ) {
+        let Some(forward) = self.forwards.get_mut(&key) else { return };
+        match why {
+            Failure::TimedOut => forward.context.handle_timed_out(&id),
+            Failure::FlowFailed => forward.context.handle_flow_failed(&id),
+        }
+        self.run_context(at, key);
+    }
+
+    /// Gives the context a response that came as `original`.
+    fn feed_final(
+        &mut self,
+        at: Present,
+        key: ServerKey,
+        id: BranchId,
+        original: &Message,
+        response: Message,
+    ) {
+        let edited = self.feed_context(at, key, id, response);
+        if is_invite_success(original) {
+            self.remember_final(key, id, original, Repeat::Upstream(Box::new(edited)));
+        }
+    }
+
+    fn feed_context(
+        &mut self,
+        at: Present,
+        key: ServerKey,
+        id: BranchId,
+        response: Message,
+    ) -> Message {
+        let dialog_making = response.status().is_some_and(|s| (101..300).contains(&s));
+        let response = if dialog_making {
+            self.track_dialog(key, id, &response);
+            self.rewrite_record_route(key, id, response)
+        } else {
+            response
+        };
+        let response = Edit::new(&response).ensure_content_length().finish();
+        if let Some(forward) = self.forwards.get_mut(&key) {
+            forward.context.handle_response(at.now, &id, response.clone());
+        }
+        self.run_context(at, key);
+        response
+    }
+
+    /// Whether the caller cannot take an answer any more.
+    fn is_too_late(&self, key: ServerKey) -> bool {
+        let Some(forward) = self.forwards.get(&key) else { return true };
+        let ended = forward.call.and_then(|c| self.calls.get(&c)).is_some_and(|c| c.ended);
+        forward.outcome == Outcome::Refused || ended
+    }
+
+    fn reap_branch(&mut self, at: Present, key: ServerKey, id: BranchId, response: &Message) {
+        let Some(reach) = self.branch_mut(key, id).map(|b| b.target.reach) else { return };
+        self.reap(at, reach, response, true);
+        self.remember_final(key, id, response, Repeat::Reaped);
+        let call = self.forwards.get(&key).and_then(|f| f.call);
+        let tag = response.to_tag().unwrap_or_default();
+        let dialog = call.and_then(|c| self.calls.get_mut(&c)).and_then(|c| c.dialog(tag));
+        if let Some(dialog) = dialog {
+            dialog.phase = DialogPhase::Over;
+        }
+    }
+
+    fn reap_unclaimed(&mut self, at: Present, response: &Message) {
+        if let Some(arrival) = self.arrived_by {
+            self.handle_stray(at, &arrival, response);
+        }
+    }
+
+    /// A 2xx that came before is dealt with as before.
+    fn repeat_final(&mut self, at: Present, key: ServerKey, id: BranchId, came: &Message) -> bool {
+        let Some(branch) = self.branch_mut(key, id) else { return false };
+        let reach = branch.target.reach;
+        let known = branch.finals.iter().find(|(original, _)| original == came.bytes());
+        match known.map(|(_, repeat)| repeat.clone()) {
+            None => false,
+            Some(Repeat::Reaped) => {
+                self.reap(at, reach, came, false);
+                true
+            }
+            Some(Repeat::Upstream(message)) => {
+                if let Some(forward) = self.forwards.get_mut(&key) {
+                    forward.context.handle_response(at.now, &id, *message);
+                }
+                self.run_context(at, key);
+                true
+            }
+        }
+    }
+
+    fn remember_final(&mut self, key: ServerKey, id: BranchId, came: &Message, repeat: Repeat) {
+        let Some(branch) = self.branch_mut(key, id) else { return };
+        if branch.finals.len() < FINALS_MAX {
+            branch.finals.push((came.bytes().clone(), repeat));
+        }
+    }
+
+    fn keep_unselected(&mut self, key: ServerKey, response: &Message, sdp: Bytes) {
+        let tag = response.to_tag().unwrap_or_default();
+        let call = self.forwards.get(&key).and_then(|f| f.call);
+        if let Some(dialog) = call.and_then(|c| self.calls.get_mut(&c)).and_then(|c| c.dialog(tag))
+        {
+            dialog.unselected = Some(sdp);
+        }
+    }
+
+    fn branch_mut(&mut self, key: ServerKey, id: BranchId) -> Option<&mut Branch> {
+        self.forwards.get_mut(&key)?.branches.get_mut(&id)
+    }
+}

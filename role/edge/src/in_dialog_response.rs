@@ -1,0 +1,127 @@
+//! Responses inside a dialog, and requests that got none.
+
+use crate::asks::Pending;
+use crate::call::sdp_of;
+use crate::core::{EdgeCore, Failure, Present};
+use crate::ports::{EndCause, Refusal};
+use crate::reap::is_invite_success;
+use bytes::Bytes;
+use sip::transaction::ClientKey;
+use sip::{CSeq, Edit, HeaderName, Message, Method};
+
+impl EdgeCore {
+    /// A response to a request in a dialog.
+    pub(crate) fn pass_response(&mut self, at: Present, key: &ClientKey, response: Message) {
+        if response.status() == Some(100) || response.vias().count() < 2 {
+            return;
+        }
+        let Some(passing) = self.passing.get(key) else { return };
+        let (route, had_offer) = (passing.route.clone(), passing.had_offer);
+        let is_invite = passing.request.method() == Some(Method::INVITE);
+        let _entered = self.call_span(route.call).entered();
+        let described = response.status().is_some_and(|s| (101..300).contains(&s));
+        let takes_part = had_offer || is_invite;
+        let dialog = self.dialog(&route).cloned();
+        let (Some(sdp), Some(dialog)) = (sdp_of(&response), dialog) else {
+            return self.send_back(at, key, &response);
+        };
+        if !described || !takes_part || dialog.relay_session == 0 {
+            return self.send_back(at, key, &response);
+        }
+        if !had_offer {
+            if let Err(refusal) = self.check_offer(&sdp, route.reach.transport) {
+                return self.response_unusable(at, key, &response, &refusal);
+            }
+            if let Some(dialog) = self.dialog(&route) {
+                dialog.answer_due_from = Some(route.from);
+            }
+        }
+        let question = Self::relay_question(&dialog, route.from.other(), sdp, !had_offer);
+        self.ask(at, question, Pending::PassResponse(*key, Box::new(response)));
+    }
+
+    /// The relay wrote the description of a response, or could not.
+    pub(crate) fn pass_response_ready(
+        &mut self,
+        at: Present,
+        key: &ClientKey,
+        response: &Message,
+        result: Result<Bytes, Refusal>,
+    ) {
+        match result {
+            Ok(sdp) => {
+                let edited = Edit::new(response).replace_body("application/sdp", &sdp).finish();
+                self.send_back(at, key, &edited);
+            }
+            Err(refusal) => self.response_unusable(at, key, response, &refusal),
+        }
+    }
+
+    /// A description nobody can use, in a response: a provisional goes on without it. After a final
+    /// the two sides disagree about the session, so the call is ended.
+    fn response_unusable(
+        &mut self,
+        at: Present,
+        key: &ClientKey,
+        response: &Message,
+        refusal: &Refusal,
+    ) {
+        let Some(passing) = self.passing.get(key) else { return };
+        let (route, server) = (passing.route.clone(), passing.server);
+        let request = passing.request.clone();
+        let over = route.call.and_then(|c| self.calls.get(&c)).is_none_or(|c| c.ended);
+        if over || response.status().is_some_and(|s| s < 200) {
+            let bare = Edit::new(response).replace_body("", b"").finish();
+            return self.send_back(at, key, &bare);
+        }
+        tracing::warn!(reason = %refusal.reason, "answer in dialog refused");
+        if is_invite_success(response) {
+            self.reap(at, route.reach, response, false);
+        }
+        self.reply(at, server, &request, (refusal.status, &refusal.reason), &refusal.headers);
+        if let Some(call) = route.call {
+            self.hang_up(at, call, EndCause::Failed);
+        }
+    }
+
+    fn send_back(&mut self, at: Present, key: &ClientKey, response: &Message) {
+        let Some(passing) = self.passing.get(key) else { return };
+        let (server, route) = (passing.server, passing.route.clone());
+        let mut edit = Edit::new(response).remove_first(HeaderName::VIA).ensure_content_length();
+        if let Ok(CSeq { number, method }) = response.cseq()
+            && let Some(dialog) = self.dialog(&route)
+        {
+            let theirs = dialog.restore_cseq(route.from, number);
+            if theirs != number {
+                edit =
+                    edit.replace_first(HeaderName::CSEQ, format!("{theirs} {}", method.as_str()));
+            }
+            let refreshes = matches!(method.as_str(), "INVITE" | "UPDATE");
+            if response.status().is_some_and(|s| (200..300).contains(&s))
+                && refreshes
+                && let Some(Ok(contact)) = response.contacts().next()
+            {
+                let target = String::from_utf8_lossy(contact.uri()).into_owned();
+                dialog.party_mut(route.from.other()).target = target;
+            }
+        }
+        let message = edit.finish();
+        self.layer.respond(at.now, &server, message);
+    }
+
+    /// A request in a dialog got no final response.
+    pub(crate) fn pass_failed(&mut self, at: Present, key: &ClientKey, why: Failure) {
+        let Some(passing) = self.passing.get(key) else { return };
+        let (server, request) = (passing.server, passing.request.clone());
+        let method = request.method();
+        let status = match why {
+            // The other side is gone: for whoever hangs up, that is success.
+            Failure::FlowFailed if method == Some(Method::BYE) => 200,
+            Failure::FlowFailed => 480,
+            Failure::TimedOut if method == Some(Method::INVITE) => 408,
+            // RFC 4320 §4.2: the sender of any other request has timed out by itself.
+            Failure::TimedOut => return,
+        };
+        self.reply_status(at, server, &request, status);
+    }
+}
