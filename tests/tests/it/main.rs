@@ -9,3 +9,4 @@ mod foreign_phone;
 mod own_phones;
 mod refusals;
 mod shutdown;
+mod silence;

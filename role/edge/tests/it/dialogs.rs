@@ -1,53 +1,11 @@
 //! What happens once a call is answered: requests in the dialog, on any shard, from any side.
 
-use crate::lab::{EMPTY, Lab, request, respond, text};
+use crate::lab::{Lab, respond, text};
+use crate::talk::talk;
 use edge::Note;
 use sansio::FlowId;
-use sip::{HeaderName, Message};
+use sip::HeaderName;
 use std::time::Duration;
-
-const BOB: &str = "sip:user2@example.com";
-
-/// An answered call between phones 1 and 2: what the caller and the callee know.
-struct Talk {
-    lab: Lab,
-    ok: Message,
-    invite: Message,
-}
-
-fn talk(shards: u16) -> Talk {
-    let mut lab = Lab::new(shards);
-    lab.user("user2", &[2]);
-    lab.invite(1, "user1", BOB);
-    let invite = lab.next(2);
-    lab.send(2, respond(2, &invite, 200, true));
-    let ok = lab.next(1);
-    let mut talk = Talk { lab, ok, invite };
-    let ack = talk.by_caller("ACK", 2);
-    talk.lab.send(1, ack);
-    assert_eq!(talk.lab.next(2).method(), Some(sip::Method::ACK));
-    talk
-}
-
-impl Talk {
-    fn by_caller(&self, method: &str, cseq: u32) -> String {
-        let route = text(self.ok.header(HeaderName::RECORD_ROUTE));
-        request(method, 1, "user1", "sip:phone2@192.0.2.2:5060", "")
-            .replace("To: <sip:phone2@192.0.2.2:5060>", &format!("To: <{BOB}>;tag=to2"))
-            .replace(&format!("CSeq: 1 {method}"), &format!("CSeq: {cseq} {method}"))
-            + &format!("Route: {route}\r\n{EMPTY}")
-    }
-
-    fn by_callee(&self, method: &str, cseq: u32) -> String {
-        let route = text(self.invite.header(HeaderName::RECORD_ROUTE));
-        format!(
-            "{method} sip:user1@192.0.2.1:5060 SIP/2.0\r\n\
-             Via: SIP/2.0/UDP 192.0.2.2:5060;branch=z9hG4bK2{method}{cseq};rport\r\n\
-             Max-Forwards: 70\r\nFrom: <{BOB}>;tag=to2\r\nTo: <sip:user1@example.com>;tag=from1\r\n\
-             Call-ID: call-1\r\nCSeq: {cseq} {method}\r\nRoute: {route}\r\n{EMPTY}"
-        )
-    }
-}
 
 #[test]
 fn each_side_gets_a_route_of_its_own() {

@@ -137,6 +137,10 @@ impl World {
 
 impl Lab {
     pub fn new(shards: u16) -> Self {
+        Self::with(shards, Config::default())
+    }
+
+    pub fn with(shards: u16, config: Config) -> Self {
         let world = Arc::new(Mutex::new(World { shards, ..World::default() }));
         let listener = |transport| Listener {
             transport,
@@ -158,7 +162,7 @@ impl Lab {
                 router: Box::new(port()),
             };
             let entropy = Box::new(SeededEntropy::new(u64::from(shard) + 1));
-            EdgeCore::new(place, Config::default(), &keys, snapshots, entropy).unwrap()
+            EdgeCore::new(place, config.clone(), &keys, snapshots, entropy).unwrap()
         });
         Self {
             shards: cores.collect(),
@@ -196,7 +200,7 @@ impl Lab {
     pub fn send_by(&mut self, n: u8, flow: FlowId, message: impl AsRef<[u8]>) {
         let inbound = Inbound {
             flow,
-            transport: Transport::Udp,
+            transport: self.world().transports.get(&n).copied().unwrap_or(Transport::Udp),
             local: local(),
             peer: address(n),
             message: Bytes::copy_from_slice(message.as_ref()),
@@ -258,10 +262,41 @@ impl Lab {
 
     pub fn release_relay(&mut self) {
         self.hold = false;
+        self.hold_open = false;
         for (shard, id, question) in std::mem::take(&mut self.hold_relay) {
             self.answer(shard, id, question);
         }
         self.settle();
+    }
+
+    /// A connection breaks.
+    pub fn close(&mut self, n: u8) {
+        self.world().gone.push(n);
+        let at = self.present();
+        let flow = flow(n, self.shards.len() as u16);
+        self.shards[usize::from(flow.shard)].handle_flow_closed(at, flow);
+        self.settle();
+    }
+
+    /// Long after the last call ended nothing may be left of it, in any map.
+    pub fn assert_nothing_left(&mut self) {
+        self.advance(Duration::from_secs(700));
+        for shard in &self.shards {
+            assert_eq!((shard.calls_open(), shard.calls_tracked()), (0, 0));
+            assert_eq!(shard.under_way(), 0, "something leaks");
+        }
+    }
+
+    /// The next message phone `n` got that has this status or method.
+    pub fn find(&mut self, n: u8, what: &str) -> Message {
+        loop {
+            let message = self.next(n);
+            let status = message.status().map(|s| s.to_string());
+            let method = message.method().map(|m| m.as_str().to_string());
+            if status.or(method).as_deref() == Some(what) {
+                return message;
+            }
+        }
     }
 
     fn present(&self) -> Present {
@@ -280,7 +315,15 @@ impl Lab {
                 }
                 while let Some((id, question)) = self.shards[shard].poll_ask() {
                     idle = false;
-                    if self.hold && matches!(question, Question::Relay(_)) {
+                    let held = match question {
+                        Question::Relay(_) => self.hold,
+                        Question::OpenCall(_) => self.hold_open,
+                        Question::Register(_) => false,
+                    };
+                    if self.lose {
+                        continue;
+                    }
+                    if held {
                         self.hold_relay.push((shard, id, question));
                     } else {
                         self.answer(shard, id, question);
@@ -324,7 +367,7 @@ impl Lab {
                 };
                 let side = if d.from_caller { "caller" } else { "callee" };
                 self.relay_log.push(format!("{kind} from {side} branch {}", d.branch));
-                if self.refuse_relay {
+                if self.refuse_relay || (self.refuse_answers && kind == "answer") {
                     Answer::Relayed(Err(edge::Refusal {
                         status: 503,
                         reason: "No Media Ports Left".into(),
@@ -395,7 +438,15 @@ pub fn credentials(challenge: &Message, method: &str, uri: &str, user: &str, pas
 impl Lab {
     /// Phone `n` invites with good credentials; its 100 is taken off.
     pub fn invite(&mut self, n: u8, user: &str, to: &str) {
-        self.send(n, request("INVITE", n, user, to, &with_sdp("")));
+        self.invite_with(n, user, to, with_sdp);
+        let trying = self.next(n);
+        assert_eq!(trying.status(), Some(100), "{trying:?}");
+        assert_eq!(trying.to_tag(), None, "the tag is for the final");
+    }
+
+    /// Phone `n` invites with good credentials, and header lines and body from `rest`.
+    pub fn invite_with(&mut self, n: u8, user: &str, to: &str, rest: impl Fn(&str) -> String) {
+        self.send(n, request("INVITE", n, user, to, &rest("")));
         let challenge = self.next(n);
         let ack = format!(
             "ACK {to} SIP/2.0\r\nVia: {}\r\nMax-Forwards: 70\r\nFrom: <sip:{user}@{DOMAIN}>;tag=from{n}\r\n\
@@ -405,9 +456,21 @@ impl Lab {
         );
         self.send(n, ack);
         let auth = credentials(&challenge, "INVITE", to, user, &format!("pw-{user}"));
-        self.send(n, request("INVITE", n, user, to, &with_sdp(&auth)));
-        let trying = self.next(n);
-        assert_eq!(trying.status(), Some(100), "{trying:?}");
+        self.send(n, request("INVITE", n, user, to, &rest(&auth)));
+    }
+
+    /// Phone `n` registers `user` by its connection.
+    pub fn register(&mut self, n: u8, user: &str) {
+        let build = |extra: &str| {
+            request("REGISTER", n, user, "sip:example.com", extra)
+                .replace("To: <sip:example.com>", &format!("To: <sip:{user}@{DOMAIN}>"))
+        };
+        self.send(n, build(EMPTY));
+        let challenge = self.find(n, "401");
+        let password = format!("pw-{user}");
+        let auth = credentials(&challenge, "REGISTER", "sip:example.com", user, &password);
+        self.send(n, build(&format!("{auth}{EMPTY}")));
+        self.find(n, "200");
     }
 }
 

@@ -2,5 +2,11 @@
 
 mod calls;
 mod dialogs;
+mod forking;
+mod headers;
 mod lab;
+mod limits;
+mod offers;
+mod policy;
 mod registers;
+mod talk;
