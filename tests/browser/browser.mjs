@@ -22,7 +22,8 @@ export function launch(microphone) {
     '--disable-features=WebRtcHideLocalIpsWithMdns',
   ];
   if (microphone) args.push(`--use-file-for-fake-audio-capture=${microphone}`);
-  return puppeteer.launch({ executablePath: CHROMIUM, headless: true, args });
+  // Over a pipe, so that Chromium ends when this process does, however it does.
+  return puppeteer.launch({ executablePath: CHROMIUM, headless: true, pipe: true, args });
 }
 
 /** A page with storage of its own. */

@@ -138,9 +138,12 @@ impl Namespace {
     }
 }
 
-/// A cable with both ends in the new namespace.
+/// A cable with both ends in the new namespace. No link-local addresses: they appear late, and
+/// Chromium then gives up what it was loading.
 const CABLE: &str = "ip link set lo up
 ip link add wire0 type veth peer name wire1
+ip link set wire0 addrgenmode none
+ip link set wire1 addrgenmode none
 ip addr add 10.77.0.1/24 dev wire0
 ip addr add 10.77.0.2/24 dev wire1
 ip link set wire0 up

@@ -51,11 +51,6 @@ impl<'a> Server<'a> {
             place.https(),
             place.metrics(),
         );
-        let text = if std::env::var_os("TMPMD5").is_some() {
-            format!("{text}\n[edge]\ndigest_algorithms=[\"MD5\"]\n")
-        } else {
-            text
-        };
         story.scratch.write("whimbrel.toml", text)
     }
 

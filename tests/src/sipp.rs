@@ -3,7 +3,7 @@
 use crate::process::{Process, tail};
 use crate::story::{DOMAIN, Story};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A running SIPp.
 #[derive(Debug)]
@@ -58,13 +58,9 @@ impl Run {
     /// Waits for its end and panics unless every call succeeded.
     pub fn expect_none_failed(mut self, patience: Duration) {
         let status = self.process.wait(patience);
-        assert!(
-            status.success(),
-            "{}: {status}\n{}\n--- errors\n{}",
-            self.name,
-            tail(&self.process.out()),
-            tail(&std::fs::read_to_string(&self.errors).unwrap_or_default()),
-        );
+        if !status.success() {
+            self.give_up(&status.to_string());
+        }
     }
 
     /// What the scenario's `<log>` actions wrote so far, whole lines only.
@@ -76,16 +72,26 @@ impl Run {
 
     /// Waits until so many lines were logged.
     pub fn wait_logged(&mut self, lines: usize, patience: Duration) {
-        let log = self.log.clone();
-        self.process.wait_for(&format!("{lines} logged lines"), patience, |_| {
-            let text = std::fs::read_to_string(&log).unwrap_or_default();
-            (text.lines().count() >= lines).then_some(())
-        });
+        let end = Instant::now() + patience;
+        while self.logged().len() < lines {
+            let over = !self.process.is_running() || Instant::now() > end;
+            // It may have logged its last words since.
+            if over && self.logged().len() < lines {
+                self.give_up(&format!("{} of {lines} lines logged", self.logged().len()));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Ends it.
     pub fn kill(mut self) {
         self.process.kill();
+    }
+
+    fn give_up(&self, why: &str) -> ! {
+        let errors = std::fs::read_to_string(&self.errors).unwrap_or_default();
+        let out = tail(&self.process.out());
+        panic!("{}: {why}\n{out}\n--- errors\n{}", self.name, tail(&errors));
     }
 }
 

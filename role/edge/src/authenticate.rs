@@ -18,6 +18,7 @@ pub(crate) struct Authenticator {
     nonces: Nonces,
     algorithms: Vec<Algorithm>,
     md5_first: Vec<String>,
+    md5_only: Vec<String>,
 }
 
 /// Which of the two digest dialects: for us as registrar, or as proxy (RFC 3261 §22.2, §22.3).
@@ -47,17 +48,19 @@ impl Authenticator {
         Ok(Self {
             nonces: Nonces::new(key, Duration::from_secs(config.nonce_lifetime_s)),
             algorithms: config.algorithms()?,
-            md5_first: config.digest_md5_first.iter().map(|s| s.to_ascii_lowercase()).collect(),
+            md5_first: lower(&config.digest_md5_first),
+            md5_only: lower(&config.digest_md5_only),
         })
     }
 
     /// The algorithms to offer a user agent, in order.
     fn offer(&self, user_agent: &str) -> Vec<Algorithm> {
         let agent = user_agent.to_ascii_lowercase();
-        let md5_first = self.md5_first.iter().any(|prefix| {
-            if prefix.is_empty() { agent.is_empty() } else { agent.starts_with(prefix.as_str()) }
-        });
         let mut offer = self.algorithms.clone();
+        if is_listed(&self.md5_only, &agent) && offer.contains(&Algorithm::Md5) {
+            return vec![Algorithm::Md5];
+        }
+        let md5_first = is_listed(&self.md5_first, &agent);
         if md5_first {
             offer.sort_by_key(|a| *a != Algorithm::Md5);
         }
@@ -172,12 +175,16 @@ impl EdgeCore {
     }
 
     /// Whether a digest's `uri` names what the request is for. Phones write its port and parameters
-    /// freely; user and domain must be the same, or a captured INVITE could be sent elsewhere.
+    /// freely; user and domain must be the same, or a captured INVITE could be sent elsewhere. Some
+    /// clients (SIPp among them) name the server itself instead, which is let pass.
     fn is_for(&self, request: &Message, uri: &[u8]) -> bool {
         let target = request.request_uri();
         let (Ok(a), Ok(b)) = (SipUri::parse(target), SipUri::parse(uri)) else {
             return target == uri;
         };
+        if b.user().is_none() && self.is_ours(&b) {
+            return true;
+        }
         let (a, b) = (Aor::from_uri(&a), Aor::from_uri(&b));
         let realm = |host: &str| self.directory.realm(host).unwrap_or_else(|| host.to_string());
         a.user() == b.user() && realm(a.host()) == realm(b.host())
@@ -216,6 +223,18 @@ pub(crate) fn shows_bearer(request: &Message) -> bool {
     request.headers(HeaderName::AUTHORIZATION).any(|value| bearer(value).is_some())
 }
 
+fn lower(prefixes: &[String]) -> Vec<String> {
+    prefixes.iter().map(|s| s.to_ascii_lowercase()).collect()
+}
+
+/// Whether a user agent begins with one of these; an empty prefix stands for no user agent.
+fn is_listed(prefixes: &[String], agent: &str) -> bool {
+    prefixes.iter().any(|prefix| match prefix.is_empty() {
+        true => agent.is_empty(),
+        false => agent.starts_with(prefix.as_str()),
+    })
+}
+
 fn bearer(value: &[u8]) -> Option<&str> {
     let value = std::str::from_utf8(value).ok()?.trim();
     let (scheme, token) = value.split_once(' ')?;
@@ -235,7 +254,8 @@ mod tests {
         let auth = authenticator();
         assert_eq!(auth.offer("Linphone/5.1")[0], Algorithm::Sha256);
         assert_eq!(auth.offer("JsSIP 3.10.1")[0], Algorithm::Md5);
-        assert_eq!(auth.offer("baresip v1.0.0 (x86_64/linux)")[0], Algorithm::Md5);
+        assert_eq!(auth.offer("baresip v1.0.0 (x86_64/linux)"), [Algorithm::Md5]);
+        assert_eq!(auth.offer("baresip v3.10.0 (x86_64/linux)")[0], Algorithm::Sha256);
         assert_eq!(auth.offer("")[0], Algorithm::Md5);
         assert_eq!(auth.offer("JsSIP 3.10.1").len(), 2);
     }

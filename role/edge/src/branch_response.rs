@@ -7,6 +7,7 @@ use crate::config::MediaEncryption;
 use crate::core::{EdgeCore, Failure, Present};
 use crate::dialog_track::DialogPhase;
 use crate::forward::{Branch, Outcome, Repeat};
+use crate::hygiene::{bare, hides_description};
 use crate::ports::{MediaProfile, Question, Refusal, RelayAsk, RelayDescription};
 use crate::reap::is_invite_success;
 use bytes::Bytes;
@@ -49,11 +50,16 @@ impl EdgeCore {
         if is_invite_success(&response) && self.repeat_final(at, key, id, &response) {
             return;
         }
-        if self.retry_in_clear(at, key, id, &response) {
+        if self.retry_profile(at, key, id, &response) {
             return;
         }
         if is_invite_success(&response) && self.is_too_late(key) {
             self.reap_branch(at, key, id, &response);
+            return;
+        }
+        if hides_description(&response) && response.status().is_some_and(|s| s < 300) {
+            let refusal = Refusal::new(488, "Not Acceptable Here");
+            self.answer_unusable(at, key, id, &response, &refusal);
             return;
         }
         self.relay_response(at, key, id, response);
@@ -176,8 +182,7 @@ impl EdgeCore {
     ) {
         tracing::warn!(status = refusal.status, reason = %refusal.reason, "answer refused");
         if response.status().is_some_and(|s| s < 200) {
-            let bare = Edit::new(response).replace_body("", b"").finish();
-            self.feed_context(at, key, id, bare);
+            self.feed_context(at, key, id, bare(response));
             return;
         }
         self.reap_branch(at, key, id, response);
@@ -187,8 +192,8 @@ impl EdgeCore {
         self.run_context(at, key);
     }
 
-    /// RTP/SAVP was refused: once more in clear, where policy allows it.
-    fn retry_in_clear(
+    /// The media profile was refused: once more with the next one that policy allows.
+    fn retry_profile(
         &mut self,
         at: Present,
         key: ServerKey,
@@ -196,14 +201,19 @@ impl EdgeCore {
         response: &Message,
     ) -> bool {
         let preferred = self.config.media_encryption == MediaEncryption::Preferred;
-        let refused = matches!(response.status(), Some(415 | 488 | 606));
+        let refused = matches!(response.status(), Some(415 | 488));
         let Some(branch) = self.branch_mut(key, id) else { return false };
-        let sdes = branch.media == MediaProfile::Sdes;
-        if !preferred || !refused || !sdes || std::mem::replace(&mut branch.retried, true) {
+        let next = match branch.media {
+            // A phone on WebSocket that is no browser: its keys travel encrypted all the same.
+            MediaProfile::WebRtc => MediaProfile::Sdes,
+            MediaProfile::Sdes if preferred => MediaProfile::Plain,
+            _ => return false,
+        };
+        if !refused || std::mem::replace(&mut branch.retried, true) {
             return false;
         }
         let mut target = branch.target.clone();
-        target.media = MediaProfile::Plain;
+        target.media = next;
         let Some(second) = self.promise_branch(at, key, target) else { return false };
         self.feed_context(at, key, id, response.clone());
         self.offer_branch(at, key, second);

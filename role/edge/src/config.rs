@@ -16,6 +16,9 @@ pub struct Config {
     /// give up on a first challenge they do not know. An empty string stands for a request that
     /// names no user agent.
     pub digest_md5_first: Vec<String>,
+    /// User agents that are offered MD5 alone, because they fail when *any* challenge of several is
+    /// one they do not know (libre before 2.0, as in Debian 12's baresip).
+    pub digest_md5_only: Vec<String>,
     /// How long a nonce is good for, in seconds.
     pub nonce_lifetime_s: u64,
     /// Calls one shard holds at most; more are refused with 503.
@@ -24,8 +27,11 @@ pub struct Config {
     pub branches_max: usize,
     /// How long a phone may ring, in seconds (Timer C, RFC 3261 §16.6 step 11: above 180).
     pub ring_timeout_s: u64,
-    /// Whether media to a device on TLS must be encrypted (`required`), or is retried in clear
-    /// when the device refuses RTP/SAVP with 488 (`preferred`).
+    /// How strictly the media of a party on TLS or WSS follows its signalling, whichever side
+    /// offers. `required`: never RTP in clear; its offers without keys are refused with 488
+    /// "Encrypted Media Required", as is a device that refuses RTP/SAVP. `preferred`: offers in
+    /// clear are taken, and a device that refuses RTP/SAVP with 488 is offered RTP/AVP next. Parties
+    /// on UDP and TCP are not concerned: keys would cross the network in clear.
     pub media_encryption: MediaEncryption,
 }
 
@@ -33,9 +39,9 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MediaEncryption {
-    /// Never RTP in clear to a device on TLS.
+    /// Never RTP in clear from or to a party on TLS or WSS.
     Required,
-    /// SRTP first; in clear when the device refuses it.
+    /// SRTP first; in clear when the party wants it so.
     Preferred,
 }
 
@@ -43,7 +49,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             digest_algorithms: vec!["SHA-256".into(), "MD5".into()],
-            digest_md5_first: ["JsSIP", "baresip", "SIPp", ""].map(String::from).to_vec(),
+            digest_md5_first: ["JsSIP", "SIPp", ""].map(String::from).to_vec(),
+            digest_md5_only: ["baresip v0.", "baresip v1."].map(String::from).to_vec(),
             nonce_lifetime_s: 300,
             calls_max: 100_000,
             branches_max: 20,

@@ -137,6 +137,8 @@ pub struct EdgeCore {
     pub(crate) arrived_by: Option<Arrival>,
     /// When which response context wants its time-out.
     pub(crate) context_deadlines: BTreeSet<(Instant, ServerKey)>,
+    /// When which re-INVITE has waited too long for its final.
+    pub(crate) passing_deadlines: BTreeSet<(Instant, ClientKey)>,
     pub(crate) asks: Asks,
     dialled: Dialled,
     outbox: VecDeque<Outbound>,
@@ -211,6 +213,7 @@ impl EdgeCore {
             arrived_at: SocketAddr::from(([0, 0, 0, 0], 0)),
             arrived_by: None,
             context_deadlines: BTreeSet::new(),
+            passing_deadlines: BTreeSet::new(),
             asks: Asks::default(),
             dialled,
             outbox: VecDeque::new(),
@@ -263,6 +266,7 @@ impl EdgeCore {
         self.run_layer(at);
         self.asks_timeout(at);
         self.contexts_timeout(at);
+        self.passing_timeout(at);
         self.run_layer(at);
     }
 
@@ -270,7 +274,8 @@ impl EdgeCore {
     pub fn poll_timeout(&mut self) -> Option<Instant> {
         let contexts = self.next_context_timeout();
         let asks = self.asks.next_deadline();
-        [self.layer.poll_timeout(), contexts, asks].into_iter().flatten().min()
+        let passing = self.passing_deadlines.first().map(|(at, _)| *at);
+        [self.layer.poll_timeout(), contexts, asks, passing].into_iter().flatten().min()
     }
 
     /// A message to send.
@@ -309,11 +314,12 @@ impl EdgeCore {
         self.counters
     }
 
-    /// What is remembered beside calls: requests under way, open questions, deadlines, proven
-    /// flows. Zero when nothing goes on, or something leaks.
+    /// What is remembered beside calls: requests under way, open questions, deadlines. Zero when
+    /// nothing goes on; otherwise something leaks.
     pub fn under_way(&self) -> usize {
         let maps = [self.forwards.len(), self.branches.len(), self.passing.len()];
         let more = [self.passing_of.len(), self.held.len(), self.context_deadlines.len()];
+        let more = more.into_iter().chain([self.passing_deadlines.len()]);
         maps.into_iter().chain(more).sum::<usize>() + self.asks.len() + self.layer.len()
     }
 

@@ -45,9 +45,32 @@ pub(crate) fn unreadable(request: &Message) -> Option<&'static str> {
     if request.record_routes().any(|route| route.is_err()) {
         return Some("Bad Record-Route");
     }
+    // Two readers of it must not see two different bodies.
+    if request.headers(HeaderName::CONTENT_TYPE).count() > 1 {
+        return Some("Bad Content-Type");
+    }
     // RFC 3261 §8.1.1.8: an INVITE has exactly one Contact, and only a SIP URI can be called back.
     let begins = request.method() == Some(Method::INVITE) && request.to_tag().is_none();
     let contact = request.contacts().next();
     let callable = contact.is_some_and(|c| c.is_ok_and(|c| c.sip_uri().is_ok()));
     (begins && !callable).then_some("Bad Contact")
+}
+
+/// Whether a message of offer and answer may hide a description in a part of its body, where the
+/// relay would not see it (RFC 5621). It is refused with 415, or goes on without its body.
+pub(crate) fn hides_description(message: &Message) -> bool {
+    let method = match message.is_request() {
+        true => message.method(),
+        false => message.cseq().ok().map(|c| c.method),
+    };
+    let negotiates =
+        matches!(method.map(|m| m.as_str()), Some("INVITE" | "ACK" | "PRACK" | "UPDATE"));
+    let types = message.header(HeaderName::CONTENT_TYPE).unwrap_or_default();
+    let is_multipart = types.get(..10).is_some_and(|t| t.eq_ignore_ascii_case(b"multipart/"));
+    negotiates && is_multipart && !message.body().is_empty()
+}
+
+/// The message without its body.
+pub(crate) fn bare(message: &Message) -> Message {
+    Edit::new(message).replace_body("", b"").finish()
 }

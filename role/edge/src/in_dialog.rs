@@ -3,11 +3,13 @@
 use crate::asks::Pending;
 use crate::call::sdp_of;
 use crate::core::{EdgeCore, Present};
+use crate::hygiene::{bare, hides_description};
 use crate::onward::Onward;
 use crate::ports::{EndCause, Refusal};
 use bytes::Bytes;
 use sip::transaction::{Arrival, ClientKey, ServerKey};
 use sip::{CSeq, Edit, HeaderName, Message, Method};
+use std::time::Instant;
 
 /// A request of a dialog on its way to the other side.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub(crate) struct Passing {
     pub(crate) route: Onward,
     pub(crate) had_offer: bool,
     pub(crate) request: Message,
+    /// Timer C of a re-INVITE: how long it may stay without a final.
+    pub(crate) timer_c: Option<Instant>,
 }
 
 /// A request whose description is at the relay.
@@ -73,6 +77,7 @@ impl EdgeCore {
         }
         let Some((route, request)) = self.onward(at, arrival, request.clone()) else { return };
         let _entered = self.call_span(route.call).entered();
+        let request = if hides_description(&request) { bare(&request) } else { request };
         self.hold_or_send(at, Held { key: None, route, request, is_answer: true });
     }
 
@@ -123,7 +128,7 @@ impl EdgeCore {
             (Err(refusal), None) => {
                 // The 2xx must be acknowledged, but there is no media to go with it.
                 tracing::warn!(reason = %refusal.reason, "answer in ACK refused");
-                held.request = Edit::new(&held.request).replace_body("", b"").finish();
+                held.request = bare(&held.request);
                 let call = held.route.call;
                 self.send_onward(at, held);
                 if let (true, Some(call)) = (was_due, call) {
@@ -156,8 +161,10 @@ impl EdgeCore {
                         Ok(client) => {
                             let had_offer = negotiable(&request).is_some() && !is_answer;
                             let route = route.clone();
-                            let passing = Passing { server: key, route, had_offer, request };
-                            self.keep_passing(client, passing);
+                            let timer_c = None;
+                            let passing =
+                                Passing { server: key, route, had_offer, request, timer_c };
+                            self.keep_passing(at, client, passing);
                         }
                         Err(error) => {
                             tracing::warn!(%error, "in-dialog request not sent");
@@ -176,12 +183,39 @@ impl EdgeCore {
         }
     }
 
-    fn keep_passing(&mut self, client: ClientKey, passing: Passing) {
+    fn keep_passing(&mut self, at: Present, client: ClientKey, passing: Passing) {
         if let Some(call) = passing.call().and_then(|c| self.calls.get_mut(&c)) {
             call.under_way += 1;
         }
+        let is_invite = passing.request.method() == Some(Method::INVITE);
         self.passing_of.insert(passing.server, client);
         self.passing.insert(client, passing);
+        if is_invite {
+            self.restart_timer_c(client, Some(at.now + self.config.ring_timeout()));
+        }
+    }
+
+    /// Sets Timer C of a re-INVITE, or stops it.
+    pub(crate) fn restart_timer_c(&mut self, client: ClientKey, due: Option<Instant>) {
+        let Some(passing) = self.passing.get_mut(&client) else { return };
+        if let Some(was) = std::mem::replace(&mut passing.timer_c, due) {
+            self.passing_deadlines.remove(&(was, client));
+        }
+        if let Some(due) = due {
+            self.passing_deadlines.insert((due, client));
+        }
+    }
+
+    /// Re-INVITEs that ring for ever are cancelled (RFC 3261 §16.8).
+    pub(crate) fn passing_timeout(&mut self, at: Present) {
+        while let Some((due, client)) = self.passing_deadlines.first().copied() {
+            if due > at.now {
+                return;
+            }
+            self.passing_deadlines.pop_first();
+            self.restart_timer_c(client, None);
+            self.layer.cancel(at.now, &client, None);
+        }
     }
 
     /// The request as the other side gets it: our Via on top, one hop less, CSeq in its own space.

@@ -3,6 +3,7 @@
 use crate::asks::Pending;
 use crate::call::sdp_of;
 use crate::core::{EdgeCore, Failure, Present};
+use crate::hygiene::{bare, hides_description};
 use crate::ports::{EndCause, Refusal};
 use crate::reap::is_invite_success;
 use bytes::Bytes;
@@ -17,10 +18,20 @@ impl EdgeCore {
         }
         let Some(passing) = self.passing.get(key) else { return };
         let (route, had_offer) = (passing.route.clone(), passing.had_offer);
+        if passing.timer_c.is_some() && response.status().is_some_and(|s| s < 200) {
+            self.restart_timer_c(*key, Some(at.now + self.config.ring_timeout()));
+        } else {
+            self.restart_timer_c(*key, None);
+        }
+        let Some(passing) = self.passing.get(key) else { return };
         let is_invite = passing.request.method() == Some(Method::INVITE);
         let _entered = self.call_span(route.call).entered();
         let described = response.status().is_some_and(|s| (101..300).contains(&s));
         let takes_part = had_offer || is_invite;
+        if described && hides_description(&response) {
+            let refusal = Refusal::new(488, "Not Acceptable Here");
+            return self.response_unusable(at, key, &response, &refusal);
+        }
         let dialog = self.dialog(&route).cloned();
         let (Some(sdp), Some(dialog)) = (sdp_of(&response), dialog) else {
             return self.send_back(at, key, &response);
@@ -71,8 +82,7 @@ impl EdgeCore {
         let request = passing.request.clone();
         let over = route.call.and_then(|c| self.calls.get(&c)).is_none_or(|c| c.ended);
         if over || response.status().is_some_and(|s| s < 200) {
-            let bare = Edit::new(response).replace_body("", b"").finish();
-            return self.send_back(at, key, &bare);
+            return self.send_back(at, key, &bare(response));
         }
         tracing::warn!(reason = %refusal.reason, "answer in dialog refused");
         if is_invite_success(response) {

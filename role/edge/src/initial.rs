@@ -6,11 +6,10 @@ use crate::branch::BranchId;
 use crate::call::{Call, sdp_of};
 use crate::core::{EdgeCore, Present, RETRY_AFTER};
 use crate::forward::{Forward, Outcome};
-use crate::hygiene::unreadable;
+use crate::hygiene::{hides_description, unreadable};
 use crate::media_policy::offered_profile;
-use crate::ports::{
-    CallFacts, CallOpening, EndCause, MediaProfile, Plan, Question, Reach, Refusal, Target,
-};
+use crate::ports::{CallFacts, CallOpening, MediaProfile, Plan, Question, Reach, Refusal, Target};
+use crate::upstream::cause_of;
 use sansio::Transport;
 use sip::proxy::ResponseContext;
 use sip::transaction::{Arrival, ServerKey};
@@ -42,6 +41,11 @@ impl EdgeCore {
         }
         if let Some(reason) = unreadable(&request) {
             self.reply(at, key, &request, (400, reason), &[]);
+            return;
+        }
+        if hides_description(&request) {
+            let accept = [("Accept", "application/sdp".to_string())];
+            self.reply(at, key, &request, (415, "Unsupported Media Type"), &accept);
             return;
         }
         if method == Method::REGISTER {
@@ -267,7 +271,8 @@ impl EdgeCore {
         self.reply(at, key, &request, (refusal.status, &refusal.reason), &refusal.headers);
         self.run_context(at, key);
         if let Some(call) = call {
-            self.end_call(at, call, EndCause::Failed, Some(refusal.status));
+            let cause = cause_of(refusal.status, false);
+            self.end_call(at, call, cause, Some(refusal.status));
         }
     }
 
@@ -289,8 +294,8 @@ impl EdgeCore {
         let request = &forward.request;
         // Non-zero, and never above what SQL and JSON count exactly.
         let call = (self.entropy.next_u64() >> 11).max(1);
-        let has_media = sdp_of(request).is_some() || request.body().is_empty();
-        let relay_session = if has_media { call } else { 0 };
+        // Even without a description yet: whatever comes later must not cross untouched.
+        let relay_session = call;
         self.counters.calls += 1;
         self.calls_live += 1;
         self.calls.insert(

@@ -15,6 +15,12 @@
 //! What it does not do: it keeps no bindings (registrar), decides no route (router), moves no
 //! packet (relay), writes no record (records). It imports none of them: see [`ports`](crate).
 //!
+//! Choices an integrator may trip over: a 3xx is the caller's to follow and passes as it is; of
+//! several 2xx all pass, the media stays with the first; an answer nobody takes is acknowledged and
+//! ended with BYE by us; a `tel:` number is a user of the caller's domain; `sips:` goes over TLS or
+//! nowhere; a re-INVITE of a call this server does not remember (after a restart) is 481, all other
+//! requests of it still pass; descriptions inside multipart bodies are refused with 415.
+//!
 //! Start reading at [`EdgeCore`], then `initial.rs` for a call's way in, `branch.rs` for its way on,
 //! `branch_response.rs` and `upstream.rs` for the way back; `in_dialog.rs` for what follows.
 

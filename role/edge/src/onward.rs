@@ -58,10 +58,10 @@ impl EdgeCore {
         Some((Onward { call, callee_tag, from, reach }, request))
     }
 
-    /// The way to a party: its binding's current flow, unless that is gone and `last` is not.
+    /// The way to a party: where its binding is now, which may be nowhere; `last` for one without.
     pub(crate) fn best_reach(&self, at: Present, binding: u64, last: Reach) -> Reach {
         let current = (binding != 0).then(|| self.locations.reach(binding, at.wall)).flatten();
-        current.filter(is_usable).unwrap_or(last)
+        current.unwrap_or(last)
     }
 
     /// The current way to the other side: its binding's, else what the dialog knew, else the hint.
@@ -150,9 +150,4 @@ fn negotiates(request: &Message) -> bool {
         Some("UPDATE" | "PRACK" | "ACK") => crate::call::sdp_of(request).is_some(),
         _ => false,
     }
-}
-
-/// A datagram needs no connection.
-fn is_usable(reach: &Reach) -> bool {
-    reach.flow.is_some() || reach.transport == sansio::Transport::Udp
 }

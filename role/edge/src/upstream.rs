@@ -63,12 +63,7 @@ impl EdgeCore {
         if is_success {
             self.call_answered(at, call, branch.unwrap_or(BranchId(0)));
         } else if status >= 300 {
-            let cause = match status {
-                487 if cancelled => EndCause::Cancelled,
-                408 | 480 => EndCause::NoAnswer,
-                _ => EndCause::Failed,
-            };
-            self.end_call(at, call, cause, Some(status));
+            self.end_call(at, call, cause_of(status, cancelled), Some(status));
         }
     }
 
@@ -85,5 +80,14 @@ impl EdgeCore {
         if !std::mem::replace(&mut entry.answered, true) {
             self.emit(EdgeEvent::CallAnswered { call, branch: branch.0, at: at.wall });
         }
+    }
+}
+
+/// What a final says of why a call came to nothing.
+pub(crate) fn cause_of(status: u16, cancelled: bool) -> EndCause {
+    match status {
+        487 if cancelled => EndCause::Cancelled,
+        408 | 480 => EndCause::NoAnswer,
+        _ => EndCause::Failed,
     }
 }

@@ -8,6 +8,8 @@ use sansio::WallTime;
 
 /// The spine's event for a call that begins.
 pub fn call_started(opening: CallOpening) -> Event {
+    // One line for each change of a call's state; who talks to whom is in its record.
+    tracing::info!(call = opening.call, session_id = %opening.session_id, "call started");
     let tenant = opening.from.split_once('@').map_or("", |(_, domain)| domain).to_string();
     Event::CallStarted {
         call: opening.call,
@@ -24,8 +26,12 @@ pub fn call_started(opening: CallOpening) -> Event {
 /// Does what an event of the edge asks for.
 pub fn tell(spine: &Spine, relay: &Relay, table: &LocationTable, wall: WallTime, event: EdgeEvent) {
     match event {
-        EdgeEvent::CallRinging { call, at } => keep(spine, at, Event::CallRinging { call }),
-        EdgeEvent::CallAnswered { call, at, .. } => {
+        EdgeEvent::CallRinging { call, at } => {
+            tracing::info!(call, "call rings");
+            keep(spine, at, Event::CallRinging { call });
+        }
+        EdgeEvent::CallAnswered { call, branch, at } => {
+            tracing::info!(call, branch, "call answered");
             let codecs = relay.query(SessionId(call)).map(|s| codecs(&s)).unwrap_or_default();
             keep(spine, at, Event::CallAnswered { call, codecs });
         }
@@ -34,6 +40,7 @@ pub fn tell(spine: &Spine, relay: &Relay, table: &LocationTable, wall: WallTime,
             let (caller, callee) = stats.as_ref().map(sides).unwrap_or_default();
             let cause = cause_word(cause, status).to_string();
             let status = status.unwrap_or(0);
+            tracing::info!(call, cause, status, "call ended");
             keep(spine, at, Event::CallEnded { call, cause, status, caller, callee });
         }
         EdgeEvent::BranchEnded { relay_session, branch } => {

@@ -33,6 +33,8 @@ pub struct Lab {
     pub lose: bool,
     /// The relay takes offers and refuses answers.
     pub refuse_answers: bool,
+    /// Calls whose record was asked for.
+    pub opened: Vec<u64>,
     world: Arc<Mutex<World>>,
     now: Instant,
     wall: WallTime,
@@ -141,12 +143,17 @@ impl Lab {
     }
 
     pub fn with(shards: u16, config: Config) -> Self {
+        Self::build(shards, config, "198.51.100.1:5060")
+    }
+
+    /// One shard, known by another address.
+    pub fn advertised(address: &str) -> Self {
+        Self::build(1, Config::default(), address)
+    }
+
+    fn build(shards: u16, config: Config, address: &str) -> Self {
         let world = Arc::new(Mutex::new(World { shards, ..World::default() }));
-        let listener = |transport| Listener {
-            transport,
-            bind: local(),
-            advertise: "198.51.100.1:5060".into(),
-        };
+        let listener = |transport| Listener { transport, bind: local(), advertise: address.into() };
         let cores = (0..shards).map(|shard| {
             let place = Place {
                 node: 0,
@@ -176,6 +183,7 @@ impl Lab {
             hold_open: false,
             lose: false,
             refuse_answers: false,
+            opened: Vec::new(),
             world,
             now: Instant::now(),
             wall: WallTime::from_secs(1_800_000_000),
@@ -320,6 +328,9 @@ impl Lab {
                         Question::OpenCall(_) => self.hold_open,
                         Question::Register(_) => false,
                     };
+                    if let Question::OpenCall(opening) = &question {
+                        self.opened.push(opening.call);
+                    }
                     if self.lose {
                         continue;
                     }
@@ -339,10 +350,11 @@ impl Lab {
                         OutboundTo::Udp { peer: SocketAddr::V4(v4), .. } => v4.ip().octets()[3],
                         OutboundTo::Udp { .. } => unreachable!("the lab is IPv4"),
                     };
+                    let sent = out.message.clone();
                     let message = Message::parse(out.message.clone())
                         .ok()
                         .or_else(|| Message::parse_lenient(out.message))
-                        .expect("what we send is SIP");
+                        .unwrap_or_else(|| panic!("what we send is SIP: {:?}", sent));
                     self.inbox.entry(n).or_default().push_back(message);
                 }
             }

@@ -9,4 +9,5 @@ mod limits;
 mod offers;
 mod policy;
 mod registers;
+mod storm;
 mod talk;
