@@ -2,7 +2,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/whimbrel/target
 export DATA ARGS
 
-.PHONY: help run test check web sim fuzz-smoke clean
+.PHONY: help run test check web sim screenshot fuzz-smoke clean
 
 help:              ## Shows this list.
 	@sed -n 's/^\([a-z-]*\): *## /  make \1\t/p' Makefile | expand -t 22
@@ -21,6 +21,9 @@ web:               ## Builds the console and the web phone when they changed.
 
 sim:               ## Runs the stories of the simulated network under SEEDS=100 seeds.
 	@scripts/sim.sh
+
+screenshot:        ## Makes docs/images/console.png: a true picture of the console during calls.
+	@scripts/setup.sh test && scripts/web.sh && tests/browser/screenshot.sh
 
 fuzz-smoke:        ## Runs each fuzz target for SECONDS_EACH=20 seconds. Needs nightly Rust and cargo-fuzz.
 	@scripts/fuzz_smoke.sh

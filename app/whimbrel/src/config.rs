@@ -249,8 +249,27 @@ fn all_transports() -> Vec<TransportName> {
 
 fn at_place(error: &toml::de::Error, text: &str, file: &Path) -> ConfigError {
     let place = error.span().map(|span| line_and_column(text, span.start));
-    let message = error.message().to_string();
-    ConfigError { file: file.into(), place, remedy: nearest_field(&message), message }
+    let mut message = error.message().to_string();
+    let remedy = nearest_field(&message);
+    if remedy.is_none()
+        && let Some(field) = error.span().and_then(|span| field_at(text, span.start))
+    {
+        message = format!("{field}: {message}");
+    }
+    ConfigError { file: file.into(), place, remedy, message }
+}
+
+/// The field whose value stands at a place, with its table: `media.silence_s`.
+fn field_at(text: &str, at: usize) -> Option<String> {
+    let (line, _) = line_and_column(text, at);
+    let lines: Vec<&str> = text.lines().collect();
+    let (key, _) = lines.get(line - 1)?.split_once('=')?;
+    let table = lines[..line].iter().rev().find_map(|l| {
+        let name = l.trim().trim_matches(['[', ']']);
+        l.trim_start().starts_with('[').then(|| name.to_string())
+    });
+    let key = key.trim();
+    Some(table.map_or_else(|| key.to_string(), |table| format!("{table}.{key}")))
 }
 
 fn line_and_column(text: &str, at: usize) -> (usize, usize) {
@@ -296,7 +315,7 @@ mod tests {
     #[test]
     fn a_value_of_the_wrong_kind_is_refused_with_its_place() {
         let text = error("[ports]\nsip = \"many\"\n");
-        assert!(text.starts_with("whimbrel.toml:2:7: invalid type"), "{text}");
+        assert!(text.starts_with("whimbrel.toml:2:7: ports.sip: invalid type"), "{text}");
         assert!(error("shards = 0").contains("1 to 64"));
         assert!(error("[tls]\nkey = \"k.pem\"").contains("only one of certificate and key"));
         assert!(error("[edge]\ndigest_algorithms = [\"MD4\"]").contains("MD4"));

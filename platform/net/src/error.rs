@@ -10,7 +10,7 @@ use std::path::PathBuf;
 pub enum NetError {
     /// Another process has the port.
     #[error(
-        "port {}/{what} on {} is in use: stop the other server or set --listen-ip / [[interface]]",
+        "port {}/{what} on {} is in use: stop the other server, or change [ports], --listen-ip or [[interface]]",
         addr.port(), addr.ip()
     )]
     PortInUse {

@@ -64,6 +64,10 @@ impl EdgeCore {
         if !message.is_request() || is_ack || message.header(HeaderName::VIA).is_none() {
             return;
         }
+        let message = match message.top_via() {
+            Ok(_) => sip::proxy::forward::received_from(&message, inbound.peer),
+            Err(_) => message,
+        };
         let reason = sip::reason_phrase(status);
         let tag = self.entropy.token(10);
         let response = response_to(&message, status, reason).to_tag(&tag).build();

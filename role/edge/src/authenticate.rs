@@ -10,7 +10,7 @@ use crate::ports::EdgeEvent;
 use sansio::Redacted;
 use sip::digest::{Algorithm, ChallengeBuilder, Credentials};
 use sip::transaction::{Arrival, ServerKey};
-use sip::{Aor, HeaderName, Message, SipUri, response_to};
+use sip::{Aor, HeaderName, Message, Method, SipUri, response_to};
 use std::time::Duration;
 
 /// The edge's means of authentication.
@@ -175,19 +175,24 @@ impl EdgeCore {
     }
 
     /// Whether a digest's `uri` names what the request is for. Phones write its port and parameters
-    /// freely; user and domain must be the same, or a captured INVITE could be sent elsewhere. Some
-    /// clients (SIPp among them) name the server itself instead, which is let pass.
+    /// freely, and some name the server alone (SIPp); any other user or domain is refused, or a
+    /// captured INVITE could be sent elsewhere. A REGISTER has no target but its user.
     fn is_for(&self, request: &Message, uri: &[u8]) -> bool {
         let target = request.request_uri();
-        let (Ok(a), Ok(b)) = (SipUri::parse(target), SipUri::parse(uri)) else {
-            return target == uri;
-        };
-        if b.user().is_none() && self.is_ours(&b) {
+        if request.method() == Some(Method::REGISTER) || target == uri {
             return true;
         }
-        let (a, b) = (Aor::from_uri(&a), Aor::from_uri(&b));
+        let Ok(named) = SipUri::parse(uri) else { return false };
+        let named = Aor::from_uri(&named);
         let realm = |host: &str| self.directory.realm(host).unwrap_or_else(|| host.to_string());
-        a.user() == b.user() && realm(a.host()) == realm(b.host())
+        match SipUri::parse(target).map(|uri| Aor::from_uri(&uri)) {
+            Ok(target) => {
+                let same_user = named.user().is_empty() || named.user() == target.user();
+                same_user && realm(named.host()) == realm(target.host())
+            }
+            // A `tel:` number, sent to us.
+            Err(_) => named.user().is_empty() && self.directory.is_local(named.host()),
+        }
     }
 
     fn challenge(

@@ -199,12 +199,16 @@ fn credentials_made_for_another_target_are_refused() {
     let auth = credentials(&challenge, "INVITE", BOB, "user1", "pw-user1");
     lab.send(1, request("INVITE", 1, "user1", other, &with_sdp(&auth)));
     lab.find(1, "400");
-    // The same user and domain with a port and parameters of its own is the same target.
-    let spelled = "sip:user2@example.com:5060;transport=udp";
-    let auth = credentials(&challenge, "INVITE", spelled, "user1", "pw-user1");
-    let invite = request("INVITE", 1, "user1", BOB, &with_sdp(&auth));
-    lab.send(1, invite.replace("z9hG4bKINVITE12", "z9hG4bKINVITE13"));
-    lab.find(2, "INVITE");
+    // The same target with a port and parameters of its own, or the server alone, is no other.
+    for spelled in ["sip:user2@example.com:5060;transport=udp", "sip:198.51.100.1:5060"] {
+        let mut lab = Lab::new(1);
+        lab.user("user2", &[2]);
+        lab.send(1, request("INVITE", 1, "user1", BOB, &with_sdp("")));
+        let challenge = lab.next(1);
+        let auth = credentials(&challenge, "INVITE", spelled, "user1", "pw-user1");
+        lab.send(1, request("INVITE", 1, "user1", BOB, &with_sdp(&auth)));
+        lab.find(2, "INVITE");
+    }
 }
 
 #[test]

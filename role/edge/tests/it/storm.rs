@@ -9,7 +9,7 @@ use sip::{HeaderName, Message};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-const SEEDS: u64 = 4000;
+const SEEDS: u64 = 300;
 const STATUSES: [u16; 10] = [180, 183, 200, 200, 302, 401, 486, 488, 503, 603];
 
 struct Storm {
@@ -24,7 +24,7 @@ struct Storm {
 
 impl Storm {
     fn new(seed: u64) -> Self {
-        let shards = if seed % 2 == 0 { 1 } else { 4 };
+        let shards = if seed.is_multiple_of(2) { 1 } else { 4 };
         let mut lab = Lab::new(shards);
         lab.user("user2", &[2, 3, 4]);
         lab.invite(1, "user1", BOB);
@@ -123,7 +123,8 @@ impl Storm {
              Call-ID: call-1\r\nCSeq: {} {method}\r\nRoute: {route}\r\n{EMPTY}",
             self.cseq, self.cseq
         );
-        self.lab.send(n, if self.roll(2) == 0 { described(&plain, OFFER) } else { plain });
+        let message = if self.roll(2) == 0 { described(&plain, OFFER) } else { plain };
+        self.lab.send(n, message);
     }
 
     fn cancel(&mut self) {
