@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(
             error,
             format!(
-                "port {port}/udp on 127.0.0.1 is in use: stop the other server or set --listen-ip / [[interface]]"
+                "port {port}/udp on 127.0.0.1 is in use: stop the other server, or change [ports], --listen-ip or [[interface]]"
             )
         );
         let ours = tcp("127.0.0.1:0".parse().unwrap(), 2, "tls").unwrap();
