@@ -237,7 +237,9 @@ impl Backend for ServerBackend {
             let Some(user) = user else { return Err(BackendError::NotFound("user")) };
             self.shared.store.remove_sessions_of(Subject::User(user.id)).await.map_err(failed)?;
             self.shared.store.remove_user(tenant.id, &name).await.map_err(failed)?;
-            self.reload().await
+            self.reload().await?;
+            crate::serve::forget_removed(&self.shared);
+            Ok(())
         })
     }
 

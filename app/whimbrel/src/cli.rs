@@ -80,7 +80,7 @@ pub struct PhoneArgs {
     /// Who to be: user@domain.
     #[arg(long, value_name = "USER@DOMAIN")]
     pub account: String,
-    /// A file whose first line is the password.
+    /// A file that holds the password; one newline at its end is dropped.
     #[arg(long, value_name = "FILE")]
     pub password_file: PathBuf,
     /// The server, when it is not what the domain resolves to.

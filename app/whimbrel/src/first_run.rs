@@ -64,13 +64,17 @@ fn first_start(places: &Places, first: &FirstRun) -> String {
     }
     let _ = writeln!(text, "\nHear a call work, in another terminal:\n");
     if let Some(user) = first.users.first() {
-        let password = user.password.reveal();
-        let name = &user.name;
+        let (name, password) = (&user.name, user.password.reveal());
+        let Places { program, sips, .. } = places;
         let _ = writeln!(text, "    printf %s '{password}' > /tmp/{name}.pw");
         let _ = writeln!(
             text,
-            "    {} phone --account {name}@{domain} --password-file /tmp/{name}.pw --call echo",
-            places.program,
+            "    {program} phone --account {name}@{domain} --password-file /tmp/{name}.pw --server {sips}"
+        );
+        let _ = writeln!(text, "\n  and type  echo  and Enter: you hear a chime, then yourself.");
+        let _ = writeln!(
+            text,
+            "  Without a sound card add  --call echo --tone 440 --seconds 8 --record /tmp/heard.wav"
         );
     }
     let _ = writeln!(text, "\nOr open the web phone on your mobile (same network):\n");

@@ -99,7 +99,7 @@ pub fn record(r: &CallRecord) -> Value {
         "ended": r.ended_at.map(stamp),
         "cause": if r.is_open() { Value::Null } else { r.cause.clone().into() },
         "status": if r.status == 0 { Value::Null } else { r.status.into() },
-        "talked_s": r.talked_secs(),
+        "talked_s": r.talked_secs().map(|s| (s * 1000.0).round() / 1000.0),
         "codecs": r.codecs,
         "caller": side(&r.caller),
         "callee": side(&r.callee),
@@ -166,7 +166,9 @@ pub fn registrations(table: &LocationTable) -> Value {
 /// A decision with its steps, for the control socket.
 pub fn explain(router: &RouterSnapshot, from: &str, to: &str) -> Value {
     let bare = to.strip_prefix("sip:").unwrap_or(to);
-    let (user, host) = bare.split_once('@').unwrap_or((bare, ""));
+    // A phone completes a bare name with its own domain.
+    let own = from.rsplit_once('@').map_or("", |(_, domain)| domain);
+    let (user, host) = bare.split_once('@').unwrap_or((bare, own));
     let domain = router.domains.realm(host).unwrap_or_else(|| host.to_string());
     let facts = edge::CallFacts { caller: from, user, domain: &domain, method: "INVITE" };
     let plan = router.decide(&facts, present::wall());

@@ -26,6 +26,8 @@ use tokio::task::JoinHandle;
 mod console;
 mod roles;
 
+pub use console::forget_removed;
+
 /// How long calls may go on after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(30);
 
@@ -36,6 +38,8 @@ pub struct Shared {
     pub domains: Arc<Domains>,
     pub credentials: Arc<Credentials>,
     pub location: Arc<registrar::LocationTable>,
+    /// To remove the bindings of users that are gone.
+    pub registrar: registrar::LocationShard,
     pub spine: cluster::Spine,
     pub calls: OpenCalls,
     pub relay: Relay,
@@ -113,6 +117,7 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
     let calls = keeper.open_calls();
     let keeping = tokio::spawn(keeper.run());
     let location = roles::open_location(data, config, wall)?;
+    let registrar = location.shard(0);
     let (relay, handles_of_relay) = roles::start_relay(config, addresses)?;
     let router = RouterSnapshot {
         domains: Arc::clone(&domains),
@@ -142,6 +147,7 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
         domains,
         credentials,
         location: Arc::clone(&router.table),
+        registrar,
         spine,
         calls,
         relay,
@@ -191,16 +197,15 @@ fn first_domain(config: &Config, args: &ServeArgs, addresses: &Addresses) -> Str
     named.unwrap_or_else(|| addresses.advertised.to_string())
 }
 
-/// Takes tenants and users over from the store.
+/// Takes tenants and users over from the store. True if users are gone since the last time.
 pub async fn take_over(
     store: &dyn Store,
     domains: &Domains,
     credentials: &Arc<Credentials>,
-) -> Result<()> {
+) -> Result<bool> {
     let tenants = store.tenants().await?.into_iter().map(|t| t.domain).collect();
     domains.set(tenants, credentials);
-    credentials.reload(store).await?;
-    Ok(())
+    Ok(credentials.reload(store).await?.removed > 0)
 }
 
 fn places(

@@ -22,11 +22,15 @@ fn an_empty_folder_gives_two_people_a_one_time_link_and_a_qr_code_and_the_printe
         .collect();
     assert_eq!(people.len(), 2, "{screen}");
     let (who, password) = people[0];
+    let printed = screen.lines().find(|l| l.contains(" phone --account ")).expect("a command");
+    let (_, arguments) = printed.split_once(" phone ").expect("its arguments");
     let file = story.scratch.write("first.password", password);
+    let file = file.to_string_lossy();
+    let user = who.split('@').next().unwrap_or_default();
+    let arguments = arguments.replace(&format!("/tmp/{user}.pw"), &file);
     let mut command = story.whimbrel();
-    command.args(["phone", "--account", who, "--password-file"]).arg(file);
-    command.args(["--server", &format!("127.0.0.1:{}", story.place.sips())]);
-    command.args(["--call", "echo", "--seconds", "5", "--json"]);
+    command.arg("phone").args(arguments.split_whitespace());
+    command.args(["--call", "echo", "--tone", "440", "--seconds", "5", "--json"]);
     let ended = Process::run(&story.scratch, "phone", command, PATIENCE).expect_code(0);
     assert!(ended.out.contains("\"result\":\"answered\""), "{}", ended.out);
 }
@@ -62,4 +66,16 @@ fn a_change_by_the_command_line_holds_at_the_next_request() {
     assert!(registers());
     story.cli(&["user", "remove", &address]).expect_code(0);
     assert!(!registers(), "a removed user is refused");
+}
+
+#[test]
+fn a_removed_user_loses_its_devices_at_once() {
+    let story = Story::on_loopback("removed");
+    story.add_users(&["erin"]);
+    let server = Server::start(&story);
+    let mut erin = Phone::of(&story, "erin", "udp", "pcmu").answer().seconds(20).start();
+    erin.wait_event("registered", PATIENCE);
+    assert_eq!(server.registrations().len(), 1);
+    story.cli(&["user", "remove", &story.address("erin")]).expect_code(0);
+    assert!(server.registrations().is_empty(), "{:#?}", server.registrations());
 }

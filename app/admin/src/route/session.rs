@@ -151,7 +151,7 @@ fn too_often(wait: Duration) -> Problem {
 fn link_refused() -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "link-refused", "The link is not valid")
         .detail("The link was used before, has expired, or was never given out.")
-        .remedy("Ask whoever runs the server for a new one: `whimbrel serve` prints it.")
+        .remedy("Ask whoever runs the server for a new one: `whimbrel admin link` prints it.")
 }
 
 fn seconds_left(expires_at_ms: u64) -> u64 {

@@ -46,7 +46,7 @@ async fn handle_control(shared: Shared, request: Request) -> Result<Value> {
     match request {
         Request::Ping => Ok(json!({ "version": env!("CARGO_PKG_VERSION") })),
         Request::Reload => {
-            take_over(&shared.store, &shared.domains, &shared.credentials).await?;
+            follow_store(&shared).await?;
             shared.tls.set_names(shared.domains.tenants(), present::wall())?;
             Ok(Value::Null)
         }
@@ -65,8 +65,37 @@ pub async fn housekeeping(shared: Shared) {
         if let Err(error) = store::Admins::purge_expired(&shared.store, wall).await {
             tracing::warn!(%error, "expired sessions stay for now");
         }
-        if let Err(error) = take_over(&shared.store, &shared.domains, &shared.credentials).await {
+        if let Err(error) = follow_store(&shared).await {
             tracing::warn!(%error, "users are as they were a minute ago");
         }
+    }
+}
+
+/// Takes over what another process changed in the store. Devices of users that are gone are
+/// forgotten with them.
+async fn follow_store(shared: &Shared) -> Result<()> {
+    if take_over(&shared.store, &shared.domains, &shared.credentials).await? {
+        forget_removed(shared);
+    }
+    Ok(())
+}
+
+/// Removes the bindings of users that no longer exist.
+pub fn forget_removed(shared: &Shared) {
+    let wall = present::wall();
+    let is_gone = |aor: &str| {
+        let parts = aor.strip_prefix("sip:").and_then(|a| a.split_once('@'));
+        parts.is_none_or(|(user, domain)| !shared.credentials.contains(domain, user))
+    };
+    for binding in shared.location.list(wall, usize::MAX) {
+        let aor = binding.aor().to_string();
+        if !is_gone(&aor) {
+            continue;
+        }
+        let spine = shared.spine.clone();
+        shared.registrar.remove_user(wall, &aor, move |removed| match removed {
+            Ok(plan) => plan.events(wall).into_iter().for_each(|event| spine.emit(wall, event)),
+            Err(error) => tracing::warn!(%error, "a removed user's devices stay until they expire"),
+        });
     }
 }
