@@ -132,6 +132,7 @@ pub enum TransportArg {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CodecArg {
     Opus,
+    G722,
     Pcmu,
     Pcma,
 }

@@ -1,6 +1,7 @@
 //! What every codec offers, and which there are.
 
 mod g711;
+mod g722;
 mod opus;
 
 use crate::Error;
@@ -14,6 +15,8 @@ pub const OPUS_BITRATE: u32 = 48_000;
 pub enum CodecKind {
     /// Opus, 48 kHz (RFC 6716, RFC 7587).
     Opus,
+    /// G.722, 16 kHz at 64 kbit/s.
+    G722,
     /// G.711 mu-law, 8 kHz.
     Pcmu,
     /// G.711 A-law, 8 kHz.
@@ -22,12 +25,13 @@ pub enum CodecKind {
 
 impl CodecKind {
     /// All, best first.
-    pub const ALL: [Self; 3] = [Self::Opus, Self::Pcmu, Self::Pcma];
+    pub const ALL: [Self; 4] = [Self::Opus, Self::G722, Self::Pcmu, Self::Pcma];
 
     /// The name in rtpmap lines and in what people read.
     pub fn encoding_name(self) -> &'static str {
         match self {
             Self::Opus => "opus",
+            Self::G722 => "G722",
             Self::Pcmu => "PCMU",
             Self::Pcma => "PCMA",
         }
@@ -38,18 +42,26 @@ impl CodecKind {
         Self::ALL.into_iter().find(|c| c.encoding_name().eq_ignore_ascii_case(name))
     }
 
-    /// Rate of the samples that go in and come out, and of the RTP clock, in Hz.
+    /// Rate of the samples that go in and come out, in Hz.
     pub fn sample_rate(self) -> u32 {
         match self {
             Self::Opus => 48_000,
+            Self::G722 => 16_000,
             Self::Pcmu | Self::Pcma => 8000,
         }
+    }
+
+    /// Rate of the RTP clock, in Hz: the sample rate, but for G.722, whose clock was set to 8 kHz by
+    /// mistake and stays so (RFC 3551 §4.5.2).
+    pub fn clock_rate(self) -> u32 {
+        if self == Self::G722 { 8000 } else { self.sample_rate() }
     }
 
     /// The static payload type, if it has one (RFC 3551 §6).
     pub fn static_payload_type(self) -> Option<u8> {
         match self {
             Self::Opus => None,
+            Self::G722 => Some(9),
             Self::Pcmu => Some(0),
             Self::Pcma => Some(8),
         }
@@ -67,6 +79,7 @@ impl CodecKind {
     pub fn encoder(self) -> Result<Box<dyn Encoder>, Error> {
         Ok(match self {
             Self::Opus => Box::new(opus::OpusEncoder::new(OPUS_BITRATE)?),
+            Self::G722 => Box::new(g722::G722Encoder::default()),
             Self::Pcmu | Self::Pcma => Box::new(g711::G711Encoder::new(self)),
         })
     }
@@ -78,6 +91,7 @@ impl CodecKind {
     pub fn decoder(self) -> Result<Box<dyn Decoder>, Error> {
         Ok(match self {
             Self::Opus => Box::new(opus::OpusDecoder::new()?),
+            Self::G722 => Box::new(g722::G722Decoder::new()),
             Self::Pcmu | Self::Pcma => Box::new(g711::G711Decoder::new(self)),
         })
     }

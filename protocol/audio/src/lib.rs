@@ -38,6 +38,7 @@ mod codec;
 mod conceal;
 mod error;
 pub mod g711;
+pub mod g722;
 mod jitter;
 pub mod level;
 mod playout;

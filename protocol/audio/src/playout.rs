@@ -66,6 +66,9 @@ impl Playout {
     ) -> Option<Pushed> {
         let duration = self.decoder.duration(payload)?;
         self.noise = None;
+        // The buffer counts samples; differences survive the wrap.
+        let kind = self.decoder.kind();
+        let timestamp = timestamp.wrapping_mul(kind.sample_rate() / kind.clock_rate());
         Some(self.buffer.push(now, &Packet { sequence, timestamp, duration, payload }))
     }
 

@@ -22,6 +22,11 @@ fn audio_two_phones_talk_over_udp_with_pcma() {
 }
 
 #[test]
+fn audio_two_phones_talk_over_tls_with_srtp_and_g722() {
+    talk("tls", "g722", CodecKind::G722, true);
+}
+
+#[test]
 fn our_phone_calls_over_every_transport() {
     let story = Story::on_loopback("transports");
     story.add_users(&["alice"]);

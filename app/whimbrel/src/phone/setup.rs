@@ -134,6 +134,7 @@ pub fn codecs(first: CodecArg) -> Vec<CodecKind> {
         CodecArg::Opus => CodecKind::Opus,
         CodecArg::Pcmu => CodecKind::Pcmu,
         CodecArg::Pcma => CodecKind::Pcma,
+        CodecArg::G722 => CodecKind::G722,
     };
     let others = CodecKind::ALL.into_iter().filter(|kind| *kind != first);
     std::iter::once(first).chain(others).collect()

@@ -52,11 +52,11 @@ impl Config {
         let mut codecs = Vec::new();
         for kind in &self.codecs {
             let payload_type = kind.static_payload_type().unwrap_or(OPUS);
-            let (rate, channels) = (kind.sample_rate(), kind.rtpmap_channels());
+            let (rate, channels) = (kind.clock_rate(), kind.rtpmap_channels());
             let format = Format::new(payload_type, kind.encoding_name(), rate, channels);
             codecs.push(match kind {
                 CodecKind::Opus => format.with_fmtp("minptime=10;useinbandfec=1"),
-                CodecKind::Pcmu | CodecKind::Pcma => format,
+                CodecKind::G722 | CodecKind::Pcmu | CodecKind::Pcma => format,
             });
         }
         let event = |pt, rate| Format::new(pt, "telephone-event", rate, 1).with_fmtp("0-16");

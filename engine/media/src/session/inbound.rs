@@ -95,7 +95,7 @@ impl Inbound {
             self.discarded += 1;
             return happened;
         };
-        let rate = format.map_or(8000, CodecKind::sample_rate);
+        let rate = format.map_or(8000, CodecKind::clock_rate);
         if !self.select_source(now, from, packet, rate, trusted) {
             self.discarded += 1;
             return happened;

@@ -121,7 +121,8 @@ impl Outbound {
             } else {
                 self.marker = true;
             }
-            self.timestamp = self.timestamp.wrapping_add(coding.frame as u32);
+            let ticks = coding.kind.clock_rate() * coding.ptime_ms / 1000;
+            self.timestamp = self.timestamp.wrapping_add(ticks);
         }
         self.coding = Some(coding);
         packets
@@ -158,13 +159,13 @@ impl Outbound {
     }
 
     pub(super) fn units_to_ms(&self, units: u32) -> f64 {
-        let rate = self.codec().map_or(8000, CodecKind::sample_rate);
+        let rate = self.codec().map_or(8000, CodecKind::clock_rate);
         f64::from(units) * 1e3 / f64::from(rate)
     }
 
     /// The RTP time at `now`.
     pub(super) fn timestamp_at(&self, now: Instant) -> u32 {
-        let rate = self.codec().map_or(8000, CodecKind::sample_rate);
+        let rate = self.codec().map_or(8000, CodecKind::clock_rate);
         let passed =
             self.stamped_at.map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
         self.timestamp.wrapping_add((passed * f64::from(rate)) as u32)

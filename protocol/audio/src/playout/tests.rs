@@ -37,7 +37,7 @@ fn simulate(kind: CodecKind, secs: u64, network: Network<'_>) -> Outcome {
         flight.sort_by(|a, b| a.0.total_cmp(&b.0));
         while flight.first().is_some_and(|(at, ..)| *at <= now) {
             let (at, seq, payload) = flight.remove(0);
-            let timestamp = u32::from(seq) * (rate / 50);
+            let timestamp = u32::from(seq) * (kind.clock_rate() / 50);
             playout.push(t0 + Duration::from_secs_f64(at / 1e3), seq, timestamp, &payload);
         }
         let mut out = [0; PLAYOUT_FRAME];
