@@ -102,7 +102,8 @@ impl Place {
             Some(namespace) => {
                 command = Command::new("nsenter");
                 let target = namespace.holder.id().to_string();
-                command.args(["--target", &target, namespace.kind]);
+                // The holder's root too: a mount namespace entered from a chroot starts outside it.
+                command.args(["--target", &target, "--root", "--wd", namespace.kind]);
                 if !is_root() {
                     command.args(["--user", "--preserve-credentials"]);
                 }

@@ -187,10 +187,11 @@ mod tests {
 
     #[test]
     fn the_codec_asked_for_comes_first_and_none_is_lost() {
-        use CodecKind::{Opus, Pcma, Pcmu};
-        assert_eq!(codecs(CodecArg::Opus), [Opus, Pcmu, Pcma]);
-        assert_eq!(codecs(CodecArg::Pcmu), [Pcmu, Opus, Pcma]);
-        assert_eq!(codecs(CodecArg::Pcma), [Pcma, Opus, Pcmu]);
+        use CodecKind::{G722, Opus, Pcma, Pcmu};
+        assert_eq!(codecs(CodecArg::Opus), [Opus, G722, Pcmu, Pcma]);
+        assert_eq!(codecs(CodecArg::G722), [G722, Opus, Pcmu, Pcma]);
+        assert_eq!(codecs(CodecArg::Pcmu), [Pcmu, Opus, G722, Pcma]);
+        assert_eq!(codecs(CodecArg::Pcma), [Pcma, Opus, G722, Pcmu]);
     }
 
     #[tokio::test(flavor = "current_thread")]
