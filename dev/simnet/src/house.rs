@@ -32,6 +32,8 @@ pub struct HouseSetup {
     pub users: BTreeMap<String, String>,
     /// How many shards.
     pub shards: u16,
+    /// The edge's settings.
+    pub edge: Config,
 }
 
 /// A server of role cores.
@@ -52,8 +54,8 @@ pub fn house(setup: &HouseSetup, seed: u64) -> House {
         };
         let place = Place { node: 0, shard, shards: setup.shards, listeners: listeners(setup) };
         let entropy = Box::new(SeededEntropy::new(seed.wrapping_mul(31) + u64::from(shard)));
-        let core = EdgeCore::new(place, Config::default(), &keys, snapshots, entropy);
-        let core = core.unwrap_or_else(|error| panic!("the default configuration: {error}"));
+        let core = EdgeCore::new(place, setup.edge.clone(), &keys, snapshots, entropy);
+        let core = core.unwrap_or_else(|error| panic!("the edge's configuration: {error}"));
         let registrar = Registrar::for_shard(
             Arc::clone(&table),
             Limits::default(),

@@ -45,6 +45,11 @@ pub struct Config {
     pub codecs: Vec<media::CodecChoice>,
     /// Hang up when the other side should send and nothing came for this long; `None` never does.
     pub silence_max: Option<Duration>,
+    /// The session interval we ask for (RFC 4028): a call whose peer vanished ends within it. Zero
+    /// asks for none, and follows the other side's wish.
+    pub session_expires: Duration,
+    /// Shorter session intervals are refused; below 90 s it counts as 90 s.
+    pub session_min: Duration,
     /// How media is encrypted; `None` follows the link: SDES on TLS and WSS, clear elsewhere.
     pub security: Option<media::Security>,
 }
@@ -58,6 +63,8 @@ impl Default for Config {
             calls_max: 8,
             codecs: media::Config::new(SocketAddr::from(([0, 0, 0, 0], 0))).codecs,
             silence_max: None,
+            session_expires: Duration::from_secs(1800),
+            session_min: Duration::from_secs(90),
             security: None,
         }
     }

@@ -8,9 +8,11 @@
 
 use crate::acks::Acks;
 use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent};
+use crate::extensions::Peer;
 use crate::phone::{Phone, Timer};
 use crate::requests::Purpose;
-use sip::dialog::{Answer, AnswerOutcome, Dialog, DialogSet};
+use crate::session_timer::SessionClock;
+use sip::dialog::{Answer, AnswerOutcome, Dialog, DialogSet, SessionTimer};
 use sip::transaction::{ClientKey, ServerKey};
 use sip::{HeaderName, Message, Method};
 use std::net::SocketAddr;
@@ -59,6 +61,9 @@ pub(crate) struct Call {
     pub offering: Option<bool>,
     /// Which progress the application heard of.
     pub told: Told,
+    /// What the other side can do.
+    pub peer: Peer,
+    pub clock: SessionClock,
     /// RFC 7989.
     pub session_id: String,
 }
@@ -99,7 +104,7 @@ impl State {
 }
 
 impl Call {
-    pub(crate) fn new(state: State, session_id: String) -> Self {
+    pub(crate) fn new(state: State, session_id: String, clock: SessionClock) -> Self {
         Self {
             state,
             media: None,
@@ -113,6 +118,8 @@ impl Call {
             hold: Hold::default(),
             offering: None,
             told: Told::default(),
+            peer: Peer::default(),
+            clock,
             session_id,
         }
     }
@@ -120,7 +127,9 @@ impl Call {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let media = self.media.as_ref().and_then(media::Session::poll_timeout);
         let answer = self.answer.as_ref().and_then(Answer::poll_timeout);
-        [media, answer].into_iter().flatten().min()
+        let active = self.state == State::Active;
+        let session = self.clock.timer.as_ref().filter(|_| active).map(SessionTimer::poll_timeout);
+        [media, answer, session].into_iter().flatten().min()
     }
 }
 
@@ -249,8 +258,9 @@ impl Phone {
         }
     }
 
-    /// The call's own timers: its media's, and the 2xx that waits for its ACK.
+    /// The call's own timers: its session's, its media's, and the 2xx that waits for its ACK.
     pub(crate) fn call_timeout(&mut self, now: Instant, handle: CallHandle) {
+        self.session_timeout(now, handle);
         let Some(call) = self.calls.get_mut(&handle) else { return };
         if let Some(media) = call.media.as_mut() {
             media.handle_timeout(now);

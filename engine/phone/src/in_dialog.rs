@@ -2,7 +2,8 @@
 
 use crate::call::{State, sdp_of};
 use crate::event::{CallHandle, Cause, PhoneEvent};
-use crate::phone::{ALLOW, Phone, Timer};
+use crate::extensions::{ALLOW, SUPPORTED};
+use crate::phone::{Phone, Timer};
 use crate::requests::Purpose;
 use sip::dialog::{Answer, DialogId, Glare, Verdict, retry_after_491};
 use sip::transaction::ServerKey;
@@ -50,7 +51,12 @@ impl Phone {
         if (is_invite || sdp_of(request).is_some()) && self.must_wait(now, call, &key, request) {
             return;
         }
+        let policy = self.calls.get(&call).map(|c| c.clock.policy);
+        if policy.is_some_and(|policy| self.refuse_interval(now, &key, policy, request)) {
+            return;
+        }
         let Some(entry) = self.calls.get_mut(&call) else { return };
+        entry.peer.learn(request);
         let Some(media) = entry.media.as_mut() else { return };
         let described = match sdp_of(request) {
             Some(offer) => media.handle_offer(now, offer).map(Some),
@@ -67,7 +73,11 @@ impl Phone {
         let mut ok = response_to(request, 200, "OK")
             .record_route()
             .header(HeaderName::CONTACT, contact)
-            .header(HeaderName::ALLOW, ALLOW);
+            .header(HeaderName::ALLOW, ALLOW)
+            .header(HeaderName::SUPPORTED, SUPPORTED);
+        if let Some(entry) = self.calls.get_mut(&call).filter(|c| c.state == State::Active) {
+            ok = entry.clock.dress_response(now, request, ok);
+        }
         if let Some(sdp) = sdp {
             ok = ok.body("application/sdp", sdp);
         }
@@ -123,9 +133,9 @@ impl Phone {
             .request(Method::INVITE)
             .header(HeaderName::CONTACT, contact)
             .header(HeaderName::ALLOW, ALLOW)
-            .header(HeaderName::SESSION_ID, &entry.session_id)
-            .body("application/sdp", offer)
-            .build();
+            .header(HeaderName::SUPPORTED, SUPPORTED)
+            .header(HeaderName::SESSION_ID, &entry.session_id);
+        let invite = entry.clock.dress_request(invite).body("application/sdp", offer).build();
         entry.offering = Some(wanted);
         if self.send(now, &invite, Purpose::Reinvite(call)).is_err() {
             self.offer_failed(call);
@@ -185,6 +195,8 @@ impl Phone {
             return self.send_again(ack);
         }
         dialog.handle_response(response);
+        entry.peer.learn(response);
+        entry.clock.accepted(now, response);
         let ack = dialog.ack(number).build();
         let offered = entry.offering.take();
         if let (Some(media), Some(sdp)) = (entry.media.as_mut(), sdp_of(response)) {
@@ -216,12 +228,14 @@ impl Phone {
     pub(crate) fn offer_failed(&mut self, call: CallHandle) {
         let Some(entry) = self.calls.get_mut(&call) else { return };
         entry.offering = None;
-        entry.hold.wanted = entry.hold.held;
         let held = entry.hold.held;
+        let asked = std::mem::replace(&mut entry.hold.wanted, held) != held;
         if let Some(media) = entry.media.as_mut() {
             media.set_hold(held);
         }
-        self.tell(PhoneEvent::Held { call, held });
+        if asked {
+            self.tell(PhoneEvent::Held { call, held });
+        }
     }
 
     fn note_peer_hold(&mut self, call: CallHandle, held: bool) {

@@ -2,7 +2,8 @@
 
 use crate::call::{Call, State, codec_name, sdp_of};
 use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent};
-use crate::phone::{ALLOW, Phone, Timer};
+use crate::extensions::{ALLOW, SUPPORTED};
+use crate::phone::{Phone, Timer};
 use sip::dialog::{Answer, Dialog};
 use sip::transaction::ServerKey;
 use sip::{HeaderName, Message, response_to};
@@ -20,6 +21,10 @@ impl Phone {
             self.reply(now, &key, response_to(&request, 486, "Busy Here"));
             return;
         }
+        let clock = self.new_clock();
+        if self.refuse_interval(now, &key, clock.policy, &request) {
+            return;
+        }
         let tag = self.entropy.token(10);
         let Ok(dialog) = Dialog::from_request(&request, &tag) else {
             self.reply(now, &key, response_to(&request, 400, "Bad Request"));
@@ -34,7 +39,8 @@ impl Phone {
             .record_route()
             .header(HeaderName::CONTACT, self.contact())
             .build();
-        let mut call = Call::new(State::Ringing, session_id);
+        let mut call = Call::new(State::Ringing, session_id, clock);
+        call.peer.learn(&request);
         call.dialog = Some(dialog);
         call.server = Some((key, request));
         self.calls.insert(handle, call);
@@ -102,9 +108,10 @@ impl Phone {
             .record_route()
             .header(HeaderName::CONTACT, contact)
             .header(HeaderName::ALLOW, ALLOW)
-            .header(HeaderName::USER_AGENT, agent)
-            .body("application/sdp", sdp)
-            .build();
+            .header(HeaderName::SUPPORTED, SUPPORTED)
+            .header(HeaderName::USER_AGENT, agent);
+        let response = call.clock.dress_response(now, &request, response);
+        let response = response.body("application/sdp", sdp).build();
         let number = request.cseq().map_or(0, |c| c.number);
         call.answer = Some(Answer::new(now, response.bytes().clone(), number, T1, T2));
         call.awaits_answer_in_ack = sdp_of(&request).is_none();

@@ -48,12 +48,15 @@ mod acks;
 mod auth;
 mod call;
 mod event;
+mod extensions;
 mod in_dialog;
 mod incoming;
 mod outgoing;
 mod phone;
 mod registration;
 mod requests;
+mod session_timer;
+mod update;
 
 pub use account::{Account, Config, Link};
 pub use event::{CallHandle, Cause, PhoneError, PhoneEvent, PhoneOutput};

@@ -2,8 +2,10 @@
 
 use crate::call::{Call, State, codec_name, sdp_of};
 use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent};
-use crate::phone::{ALLOW, Phone};
+use crate::extensions::{ALLOW, SUPPORTED};
+use crate::phone::Phone;
 use crate::requests::Purpose;
+use crate::session_timer::SessionClock;
 use sip::dialog::{Change, DialogId, DialogSet};
 use sip::transaction::ClientKey;
 use sip::{HeaderName, Message, Method, RequestBuilder, SipUri};
@@ -33,8 +35,9 @@ impl Phone {
         let mut media = self.new_media(now, local);
         let offer = media.create_offer(now);
         let session_id = self.new_session_id();
-        let invite = self.invite(&uri, &session_id, &offer);
-        let mut call = Call::new(State::Calling, session_id);
+        let clock = self.new_clock();
+        let invite = self.invite(&uri, &session_id, &clock, &offer);
+        let mut call = Call::new(State::Calling, session_id, clock);
         call.media = Some(media);
         self.calls.insert(handle, call);
         match self.send(now, &invite, Purpose::Invite(handle)) {
@@ -63,10 +66,16 @@ impl Phone {
         if valid { Ok(uri) } else { Err(PhoneError::BadTarget(target.into())) }
     }
 
-    fn invite(&mut self, uri: &str, session_id: &str, offer: &[u8]) -> Message {
+    fn invite(
+        &mut self,
+        uri: &str,
+        session_id: &str,
+        clock: &SessionClock,
+        offer: &[u8],
+    ) -> Message {
         let tag = self.entropy.token(10);
         let call_id = self.entropy.token(24);
-        RequestBuilder::new(Method::INVITE, uri)
+        let invite = RequestBuilder::new(Method::INVITE, uri)
             .header(HeaderName::MAX_FORWARDS, "70")
             .header(HeaderName::FROM, format!("{};tag={tag}", self.account.name_addr()))
             .header(HeaderName::TO, format!("<{uri}>"))
@@ -74,11 +83,10 @@ impl Phone {
             .header(HeaderName::CSEQ, "1 INVITE")
             .header(HeaderName::CONTACT, self.contact())
             .header(HeaderName::ALLOW, ALLOW)
-            .header(HeaderName::SUPPORTED, "outbound")
+            .header(HeaderName::SUPPORTED, SUPPORTED)
             .header(HeaderName::SESSION_ID, session_id)
-            .header(HeaderName::USER_AGENT, &self.config.user_agent)
-            .body("application/sdp", offer)
-            .build()
+            .header(HeaderName::USER_AGENT, &self.config.user_agent);
+        clock.dress_request(invite).body("application/sdp", offer).build()
     }
 
     /// The INVITE went out, for the first time or with credentials.
@@ -178,6 +186,8 @@ impl Phone {
         let Some(dialog) = entry.dialog.as_ref() else { return };
         let ack = dialog.ack(number).header(HeaderName::SESSION_ID, &entry.session_id).build();
         entry.state = State::Active;
+        entry.peer.learn(response);
+        entry.clock.accepted(now, response);
         let answer = match (entry.media.as_mut(), sdp_of(response)) {
             (Some(media), Some(sdp)) => media.handle_answer(now, sdp).map_err(|e| e.to_string()),
             // Some send it in an unreliable 183 only.

@@ -4,6 +4,7 @@ use crate::account::{Account, Config, Link};
 use crate::auth::Authenticator;
 use crate::call::{Call, State};
 use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent, PhoneOutput};
+use crate::extensions::{ALLOW, SUPPORTED, not_understood};
 use crate::registration::Registration;
 use crate::requests::Sent;
 use bytes::Bytes;
@@ -13,9 +14,6 @@ use sip::{HeaderName, Message, Method, response_to};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-
-/// What we answer OPTIONS with, and say in INVITE.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
 
 /// The phone engine. See the [crate].
 pub struct Phone {
@@ -275,8 +273,8 @@ impl Phone {
 
     fn handle_request(&mut self, now: Instant, key: ServerKey, request: Message) {
         let method = request.method().unwrap_or(Method::OPTIONS);
-        if let Some(required) = request.header(HeaderName::REQUIRE) {
-            let refused = response_to(&request, 420, "").header(HeaderName::UNSUPPORTED, required);
+        if let Some(unknown) = not_understood(&request) {
+            let refused = response_to(&request, 420, "").header(HeaderName::UNSUPPORTED, unknown);
             self.reply(now, &key, refused);
         } else if request.to_tag().is_some() {
             self.handle_in_dialog(now, key, &request);
@@ -285,6 +283,7 @@ impl Phone {
         } else if method == Method::OPTIONS {
             let ok = response_to(&request, 200, "OK")
                 .header(HeaderName::ALLOW, ALLOW)
+                .header(HeaderName::SUPPORTED, SUPPORTED)
                 .header(HeaderName::ACCEPT, "application/sdp");
             self.reply(now, &key, ok);
         } else {

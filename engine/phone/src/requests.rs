@@ -25,9 +25,20 @@ pub(crate) enum Purpose {
     Register,
     Invite(CallHandle),
     Reinvite(CallHandle),
+    Update(CallHandle),
     Bye(CallHandle),
     /// Hangs up a second phone that answered; the call goes on without it.
     StrayBye,
+}
+
+impl Purpose {
+    /// The call whose session interval the request negotiates.
+    fn session_of(self) -> Option<CallHandle> {
+        match self {
+            Self::Invite(call) | Self::Reinvite(call) | Self::Update(call) => Some(call),
+            _ => None,
+        }
+    }
 }
 
 impl Phone {
@@ -74,14 +85,20 @@ impl Phone {
             return;
         }
         if self.is_wanted(purpose) && self.auth.learn(response, &mut tries) {
-            self.send_with_credentials(now, purpose, &request, tries);
+            self.send_once_more(now, purpose, &request, tries);
             return;
+        }
+        if let Some(call) = purpose.session_of()
+            && let Some(again) = self.with_longer_interval(call, &request, response)
+        {
+            return self.send_once_more(now, purpose, &again, tries);
         }
         let status = response.status().unwrap_or_default();
         match purpose {
             Purpose::Register => self.register_answered(now, &request, response),
             Purpose::Invite(call) => self.invite_answered(now, call, &request, response),
             Purpose::Reinvite(call) => self.reinvite_answered(now, call, &request, response),
+            Purpose::Update(call) => self.update_answered(now, call, response),
             Purpose::Bye(call) if status >= 200 => self.forget(call),
             Purpose::Bye(_) | Purpose::StrayBye => {}
         }
@@ -92,23 +109,20 @@ impl Phone {
         let state = |call| self.calls.get(&call).map(|c| c.state);
         match purpose {
             Purpose::Invite(call) => matches!(state(call), Some(State::Calling | State::Early)),
-            Purpose::Reinvite(call) => state(call) == Some(State::Active),
+            Purpose::Reinvite(call) | Purpose::Update(call) => state(call) == Some(State::Active),
             Purpose::Register | Purpose::Bye(_) | Purpose::StrayBye => true,
         }
     }
 
-    /// The same request once more, one CSeq higher, with credentials (RFC 3261 §22.2).
-    fn send_with_credentials(
-        &mut self,
-        now: Instant,
-        purpose: Purpose,
-        request: &Message,
-        tries: Tries,
-    ) {
+    /// The request once more, one CSeq higher, with the credentials we have by now (RFC 3261 §22.2,
+    /// RFC 4028 §7.3).
+    fn send_once_more(&mut self, now: Instant, purpose: Purpose, request: &Message, tries: Tries) {
         let Ok(cseq) = request.cseq() else { return };
         let number = match purpose {
             Purpose::Register => self.registration.next_cseq(),
-            Purpose::Reinvite(call) | Purpose::Bye(call) => self.dialog_cseq(call, cseq.number),
+            Purpose::Reinvite(call) | Purpose::Update(call) | Purpose::Bye(call) => {
+                self.dialog_cseq(call, cseq.number)
+            }
             Purpose::Invite(_) | Purpose::StrayBye => cseq.number.saturating_add(1),
         };
         let value = format!("{number} {}", cseq.method);
@@ -122,7 +136,7 @@ impl Phone {
         match purpose {
             Purpose::Register => self.registration.resent(key),
             Purpose::Invite(call) => self.invite_resent(call, key),
-            Purpose::Reinvite(_) | Purpose::Bye(_) | Purpose::StrayBye => {}
+            Purpose::Reinvite(_) | Purpose::Update(_) | Purpose::Bye(_) | Purpose::StrayBye => {}
         }
     }
 
@@ -151,14 +165,14 @@ impl Phone {
         match purpose {
             Purpose::Register => self.register_failed(now, status, words, None),
             Purpose::Invite(call) => self.invite_failed(now, call, status, words),
-            Purpose::Reinvite(call) if status == 408 => {
+            Purpose::Reinvite(call) | Purpose::Update(call) if status == 408 => {
                 // Silence inside a dialog is its end (RFC 3261 §12.2.1.2).
                 self.send_bye(now, call);
                 self.end(now, call, Cause::Network, Some(status), words);
             }
             Purpose::Reinvite(call) => self.offer_failed(call),
             Purpose::Bye(call) => self.forget(call),
-            Purpose::StrayBye => {}
+            Purpose::Update(_) | Purpose::StrayBye => {}
         }
     }
 

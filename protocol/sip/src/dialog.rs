@@ -14,7 +14,10 @@
 //!   the ACK of a 2xx.
 //! - [`DialogSet`]: the several dialogs one INVITE may create when it forks (§12.1, §13.2.2).
 //! - [`Answer`]: a UAS's 2xx to INVITE, sent again until its ACK comes (§13.3.1.4).
+//! - [`OfferAnswer`]: what is an offer, what an answer, and what may not be sent now.
+//! - [`ReliableSender`], [`ReliableReceiver`]: provisional responses and their PRACK (RFC 3262).
 //! - [`Glare`]: who must wait when both sides re-INVITE at once (§14).
+//! - [`SessionTimer`]: refreshes, and the end of a call whose peer is gone (RFC 4028).
 //!
 //! ```
 //! use sip::{Message, Method, dialog::{Dialog, Phase}};
@@ -34,13 +37,16 @@
 //! # Ok::<(), sip::ParseError>(())
 //! ```
 //!
-//! What it does not do: it holds no transactions, no media, and no timers but those of [`Answer`].
+//! What it does not do: it holds no transactions, no media, and of timers only those named above.
 //!
 //! Start reading at [`Dialog`].
 
 mod answer;
 mod glare;
 mod id;
+mod offer_answer;
+mod reliable;
+mod session_timer;
 mod set;
 mod state;
 #[cfg(test)]
@@ -49,6 +55,12 @@ mod tests;
 pub use self::answer::{Answer, AnswerOutcome};
 pub use self::glare::{Glare, Verdict, retry_after_491};
 pub use self::id::DialogId;
+pub use self::offer_answer::{Carrier, Meaning, OfferAnswer, OfferError};
+pub use self::reliable::{Acknowledged, RAck, Received, ReliableReceiver, ReliableSender, rseq_of};
+pub use self::session_timer::{
+    IntervalTooSmall, MIN_SE, Refresher, SessionDue, SessionExpires, SessionPolicy, SessionTimer,
+    min_se, supports_timer,
+};
 pub use self::set::{Change, DialogSet};
 pub use self::state::{Dialog, Phase, Role};
 

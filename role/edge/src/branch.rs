@@ -170,6 +170,7 @@ impl EdgeCore {
             .without_secrets(Edit::new(&request).replace_request_uri(&uri), &request)
             .remove_all(HeaderName::MAX_FORWARDS)
             .prepend(HeaderName::MAX_FORWARDS, hops.to_string());
+        edit = self.sessions.ask(edit, &request);
         if let Some(id) = session_id {
             edit = edit.set(HeaderName::SESSION_ID, id);
         }

@@ -261,6 +261,7 @@ impl EdgeCore {
         let dialog_making = response.status().is_some_and(|s| (101..300).contains(&s));
         let response = if dialog_making {
             self.track_dialog(key, id, &response);
+            let response = self.note_session(at, key, response);
             self.rewrite_record_route(key, id, response)
         } else {
             response
@@ -271,6 +272,18 @@ impl EdgeCore {
         }
         self.run_context(at, key);
         response
+    }
+
+    /// The first 2xx starts the session timer.
+    fn note_session(&mut self, at: Present, key: ServerKey, response: Message) -> Message {
+        let Some(forward) = self.forwards.get(&key).filter(|_| is_invite_success(&response)) else {
+            return response;
+        };
+        let (Some(call), Some(tag)) = (forward.call, response.to_tag().map(<[u8]>::to_vec)) else {
+            return response;
+        };
+        let request = forward.request.clone();
+        self.session_granted(at, (call, &tag), &request, response)
     }
 
     /// Whether the caller cannot take an answer any more.

@@ -7,6 +7,7 @@ use crate::ports::{EdgeEvent, EndCause, Question, RelayAsk, RelayDescription};
 use bytes::Bytes;
 use sip::transaction::{SendVia, ServerKey};
 use sip::{HeaderName, Message, Method, RequestBuilder, ViaBuilder};
+use std::time::Instant;
 
 /// Dialogs one INVITE may make. A device that answers with ever new tags makes no more.
 pub(crate) const DIALOGS_MAX: usize = 64;
@@ -28,6 +29,8 @@ pub struct Call {
     pub(crate) ended: bool,
     /// Requests in its dialogs that wait for a final response.
     pub(crate) under_way: u32,
+    /// When its first session ends unless refreshed, as noted in the core's deadlines.
+    pub(crate) session_due: Option<Instant>,
     /// What is logged of it belongs here.
     pub(crate) span: tracing::Span,
 }
@@ -54,6 +57,7 @@ impl EdgeCore {
             self.calls_live -= 1;
             let at = at.wall;
             self.emit(EdgeEvent::CallEnded { call, relay_session, cause, status, at });
+            self.forget_session(call);
         }
         self.forget_call(call);
     }
@@ -126,7 +130,13 @@ impl EdgeCore {
     }
 
     /// A BYE of ours to the party on `side`, in the name of the other.
-    fn send_bye(&mut self, at: Present, dialog: &mut DialogTrack, side: Side, cause: EndCause) {
+    pub(crate) fn send_bye(
+        &mut self,
+        at: Present,
+        dialog: &mut DialogTrack,
+        side: Side,
+        cause: EndCause,
+    ) {
         let number = dialog.own_cseq(side.other());
         if let Some((via, bye)) = self.own_bye(at, dialog, side, number, cause.as_str()) {
             // A full transaction table must not keep a call from ending: the peer will time out.

@@ -27,6 +27,11 @@ pub struct Config {
     pub branches_max: usize,
     /// How long a phone may ring, in seconds (Timer C, RFC 3261 §16.6 step 11: above 180).
     pub ring_timeout_s: u64,
+    /// The session interval asked for on behalf of both sides, in seconds (RFC 4028 §8): a call that
+    /// nobody refreshes within it is ended. 0 leaves session timers to the two sides.
+    pub session_expires_s: u64,
+    /// The shortest session interval let through, in seconds; 90 is the least RFC 4028 allows.
+    pub session_min_s: u64,
     /// How strictly the media of a party on TLS or WSS follows its signalling, whichever side
     /// offers. `required`: never RTP in clear; its offers without keys are refused with 488
     /// "Encrypted Media Required", as is a device that refuses RTP/SAVP. `preferred`: offers in
@@ -55,6 +60,8 @@ impl Default for Config {
             calls_max: 100_000,
             branches_max: 20,
             ring_timeout_s: 185,
+            session_expires_s: 1800,
+            session_min_s: 90,
             media_encryption: MediaEncryption::Required,
         }
     }
@@ -75,6 +82,20 @@ pub enum ConfigError {
     /// Below what RFC 3261 allows.
     #[error("edge.ring_timeout_s is {0}; it must be above 180 (RFC 3261 §16.6 step 11)")]
     RingTimeoutTooShort(u64),
+    /// Below what RFC 4028 allows.
+    #[error("edge.session_min_s is {0}; it must be 90 or more (RFC 4028 §4)")]
+    SessionMinTooShort(u64),
+    /// We would refuse our own wish.
+    #[error(
+        "edge.session_expires_s is {expires}; it must be 0 (off) or at least \
+         edge.session_min_s ({min_se})"
+    )]
+    SessionExpiresTooShort {
+        /// The interval.
+        expires: u64,
+        /// The minimum.
+        min_se: u64,
+    },
 }
 
 impl Config {

@@ -17,6 +17,7 @@ use crate::forward::Forward;
 use crate::in_dialog::Passing;
 use crate::ports::{Answer, AskId, Directory, EdgeEvent, Locations, Question, Reach, Router};
 use crate::register::Proven;
+use crate::session_timer::Sessions;
 use crate::token::TokenKeys;
 use bytes::Bytes;
 use sansio::{Entropy, FlowId, Redacted, Transport, WallTime};
@@ -139,6 +140,8 @@ pub struct EdgeCore {
     pub(crate) context_deadlines: BTreeSet<(Instant, ServerKey)>,
     /// When which re-INVITE has waited too long for its final.
     pub(crate) passing_deadlines: BTreeSet<(Instant, ClientKey)>,
+    /// Session timers.
+    pub(crate) sessions: Sessions,
     pub(crate) asks: Asks,
     dialled: Dialled,
     outbox: VecDeque<Outbound>,
@@ -187,6 +190,7 @@ impl EdgeCore {
         mut entropy: Box<dyn Entropy + Send>,
     ) -> Result<Self, ConfigError> {
         let auth = Authenticator::new(&config, &keys.nonce)?;
+        let sessions = Sessions::new(&config)?;
         let layer = crate::forward::new_layer(entropy.next_u64());
         let dialled = Dialled::new(place.node, place.shard);
         Ok(Self {
@@ -214,6 +218,7 @@ impl EdgeCore {
             arrived_by: None,
             context_deadlines: BTreeSet::new(),
             passing_deadlines: BTreeSet::new(),
+            sessions,
             asks: Asks::default(),
             dialled,
             outbox: VecDeque::new(),
@@ -267,6 +272,7 @@ impl EdgeCore {
         self.asks_timeout(at);
         self.contexts_timeout(at);
         self.passing_timeout(at);
+        self.sessions_timeout(at);
         self.run_layer(at);
     }
 
@@ -275,7 +281,8 @@ impl EdgeCore {
         let contexts = self.next_context_timeout();
         let asks = self.asks.next_deadline();
         let passing = self.passing_deadlines.first().map(|(at, _)| *at);
-        [self.layer.poll_timeout(), contexts, asks, passing].into_iter().flatten().min()
+        let sessions = self.sessions.next_deadline();
+        [self.layer.poll_timeout(), contexts, asks, passing, sessions].into_iter().flatten().min()
     }
 
     /// A message to send.
@@ -319,7 +326,7 @@ impl EdgeCore {
     pub fn under_way(&self) -> usize {
         let maps = [self.forwards.len(), self.branches.len(), self.passing.len()];
         let more = [self.passing_of.len(), self.held.len(), self.context_deadlines.len()];
-        let more = more.into_iter().chain([self.passing_deadlines.len()]);
+        let more = more.into_iter().chain([self.passing_deadlines.len(), self.sessions.len()]);
         maps.into_iter().chain(more).sum::<usize>() + self.asks.len() + self.layer.len()
     }
 

@@ -101,6 +101,7 @@ fn new_dialog(
         phase: DialogPhase::Early,
         answer_due_from: None,
         unselected: None,
+        session_until: None,
     })
 }
 

@@ -6,6 +6,7 @@
 
 use crate::ports::{MediaProfile, Reach};
 use bytes::Bytes;
+use std::time::Instant;
 
 /// One dialog, seen from between its two parties.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub struct DialogTrack {
     /// The callee's answer, when another branch's media was selected already: for the relay, should
     /// that one end first.
     pub unselected: Option<Bytes>,
+    /// When the session ends unless it is refreshed (RFC 4028); `None` without a session timer.
+    pub session_until: Option<Instant>,
 }
 
 /// How far a dialog is.

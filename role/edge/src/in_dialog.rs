@@ -3,6 +3,7 @@
 use crate::asks::Pending;
 use crate::call::sdp_of;
 use crate::core::{EdgeCore, Present};
+use crate::dialog_track::DialogPhase;
 use crate::hygiene::{bare, hides_description};
 use crate::onward::Onward;
 use crate::ports::{EndCause, Refusal};
@@ -228,6 +229,10 @@ impl EdgeCore {
             .prepend(HeaderName::MAX_FORWARDS, hops.to_string())
             .prepend(HeaderName::VIA, via)
             .ensure_content_length();
+        // An UPDATE before the answer does not begin a session timer (RFC 4028 §7.4).
+        if self.dialog(route).is_some_and(|d| d.phase == DialogPhase::Confirmed) {
+            edit = self.sessions.ask(edit, request);
+        }
         if let Ok(CSeq { number, method }) = request.cseq()
             && let Some(dialog) = self.dialog(route)
         {

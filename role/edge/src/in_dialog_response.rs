@@ -97,6 +97,12 @@ impl EdgeCore {
     fn send_back(&mut self, at: Present, key: &ClientKey, response: &Message) {
         let Some(passing) = self.passing.get(key) else { return };
         let (server, route) = (passing.server, passing.route.clone());
+        let refreshed = is_refresh_success(response).then(|| passing.request.clone());
+        let granted = route.call.zip(refreshed).map(|(call, request)| {
+            let tag = route.callee_tag.as_bytes();
+            self.session_granted(at, (call, tag), &request, response.clone())
+        });
+        let response = granted.as_ref().unwrap_or(response);
         let mut edit = Edit::new(response).remove_first(HeaderName::VIA).ensure_content_length();
         if let Ok(CSeq { number, method }) = response.cseq()
             && let Some(dialog) = self.dialog(&route)
@@ -106,9 +112,7 @@ impl EdgeCore {
                 edit =
                     edit.replace_first(HeaderName::CSEQ, format!("{theirs} {}", method.as_str()));
             }
-            let refreshes = matches!(method.as_str(), "INVITE" | "UPDATE");
-            if response.status().is_some_and(|s| (200..300).contains(&s))
-                && refreshes
+            if is_refresh_success(response)
                 && let Some(Ok(contact)) = response.contacts().next()
             {
                 let target = String::from_utf8_lossy(contact.uri()).into_owned();
@@ -134,4 +138,11 @@ impl EdgeCore {
         };
         self.reply_status(at, server, &request, status);
     }
+}
+
+/// A 2xx to INVITE or UPDATE: it moves the remote target and refreshes the session.
+fn is_refresh_success(response: &Message) -> bool {
+    let method = response.cseq().map(|c| c.method);
+    response.status().is_some_and(|s| (200..300).contains(&s))
+        && matches!(method, Ok(Method::INVITE | Method::UPDATE))
 }

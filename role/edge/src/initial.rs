@@ -48,6 +48,11 @@ impl EdgeCore {
             self.reply(at, key, &request, (415, "Unsupported Media Type"), &accept);
             return;
         }
+        if let Some(refusal) = self.sessions.refusal(&request) {
+            let (status, reason) = (refusal.status, refusal.reason.as_str());
+            self.reply(at, key, &request, (status, reason), &refusal.headers);
+            return;
+        }
         if method == Method::REGISTER {
             self.handle_register(at, key, arrival, request);
             return;
@@ -308,6 +313,7 @@ impl EdgeCore {
                 answered: false,
                 ended: false,
                 under_way: 0,
+                session_due: None,
                 span: tracing::info_span!("call", call, session_id = %session_id),
             },
         );

@@ -46,6 +46,7 @@ mod onward;
 mod ports;
 mod reap;
 mod register;
+mod session_timer;
 mod token;
 mod upstream;
 

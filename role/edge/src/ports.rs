@@ -300,6 +300,8 @@ pub enum EndCause {
     MediaSilence,
     /// An administrator, or the server stopping.
     HungUp,
+    /// Nobody refreshed the session (RFC 4028).
+    SessionExpired,
 }
 
 impl EndCause {
@@ -312,6 +314,7 @@ impl EndCause {
             Self::NoAnswer => "no-answer",
             Self::MediaSilence => "media-silence",
             Self::HungUp => "hung-up",
+            Self::SessionExpired => "session-expired",
         }
     }
 }

@@ -4,5 +4,6 @@ mod determinism;
 mod links;
 mod nats;
 mod server;
+mod sessions;
 mod stories;
 mod streams;

@@ -15,6 +15,7 @@ pub fn setup() -> HouseSetup {
         domain: "example.com".into(),
         users: BTreeMap::from(["alice", "bob"].map(user)),
         shards: 4,
+        edge: edge::Config::default(),
     }
 }
 

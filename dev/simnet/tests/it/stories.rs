@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use phone::{Account, CallHandle, Config, PhoneEvent};
 use sansio::{Redacted, Transport};
-use simnet::{Habit, HostId, House, Link, NatConfig, Net, PhoneNode, PhoneSetup, house, story};
+use simnet::{
+    Habit, HostId, House, HouseSetup, Link, NatConfig, Net, PhoneNode, PhoneSetup, house, story,
+};
 
 use crate::server::setup;
 
@@ -23,16 +25,20 @@ fn phone(user: &str, transport: Transport, habit: Habit) -> PhoneSetup {
     PhoneSetup { account, config: Config::default(), server, transport, habit }
 }
 
-struct Scene {
-    alice: HostId<PhoneNode>,
-    bob: HostId<PhoneNode>,
-    server: HostId<House>,
+pub struct Scene {
+    pub alice: HostId<PhoneNode>,
+    pub bob: HostId<PhoneNode>,
+    pub server: HostId<House>,
 }
 
 /// Alice at home behind a router, Bob on a mobile network behind a symmetric translator.
-fn scene(net: &mut Net, transport: Transport, habit: Habit) -> Scene {
+pub fn scene(net: &mut Net, transport: Transport, habit: Habit) -> Scene {
+    scene_with(net, transport, habit, &setup())
+}
+
+pub fn scene_with(net: &mut Net, transport: Transport, habit: Habit, setup: &HouseSetup) -> Scene {
     let seed = net.seed();
-    let server = net.add_host("server", SERVER, Link::lan(), house(&setup(), seed));
+    let server = net.add_host("server", SERVER, Link::lan(), house(setup, seed));
     let home = net.add_nat("203.0.113.1", Link::lan(), NatConfig::home());
     let carrier = net.add_nat("203.0.113.2", Link::lan(), NatConfig::symmetric());
     let node = PhoneNode::new(phone("alice", transport, Habit::Waits), "192.168.1.2", seed + 100);
@@ -49,14 +55,14 @@ fn scene(net: &mut Net, transport: Transport, habit: Habit) -> Scene {
     Scene { alice, bob, server }
 }
 
-fn answered(net: &Net, host: HostId<PhoneNode>) -> Option<CallHandle> {
+pub fn answered(net: &Net, host: HostId<PhoneNode>) -> Option<CallHandle> {
     net.node(host).last_call(|event| match event {
         PhoneEvent::Answered { call, .. } => Some(*call),
         _ => None,
     })
 }
 
-fn ended(net: &Net, host: HostId<PhoneNode>) -> bool {
+pub fn ended(net: &Net, host: HostId<PhoneNode>) -> bool {
     net.node(host).events.iter().any(|e| matches!(e, PhoneEvent::Ended { .. }))
 }
 

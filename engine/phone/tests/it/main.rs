@@ -5,5 +5,6 @@ mod changing;
 mod lossy;
 mod registering;
 mod scripted;
+mod sessions;
 mod talking;
 mod world;

@@ -8,16 +8,16 @@ use sip::{HeaderName, Message, Method, RequestBuilder, response_to};
 
 const OURS: &str = "sip:alice@192.0.2.10:5060";
 
-fn alone() -> World {
+pub fn alone() -> World {
     World::new(21, Transport::Udp, &["alice"])
 }
 
-fn session(world: &World) -> Session {
+pub fn session(world: &World) -> Session {
     let config = media::Config::new("203.0.113.9:4000".parse().unwrap());
     Session::new(config, world.now, &mut SeededEntropy::new(5))
 }
 
-fn request(method: Method<'_>, cseq: u32, to_tag: Option<&str>) -> RequestBuilder {
+pub fn request(method: Method<'_>, cseq: u32, to_tag: Option<&str>) -> RequestBuilder {
     let to = to_tag.map_or(format!("<{OURS}>"), |tag| format!("<{OURS}>;tag={tag}"));
     RequestBuilder::new(method, OURS)
         .header(HeaderName::VIA, format!("SIP/2.0/UDP {SCRIPT};branch=z9hG4bK{cseq}{method};rport"))
@@ -29,21 +29,21 @@ fn request(method: Method<'_>, cseq: u32, to_tag: Option<&str>) -> RequestBuilde
         .header(HeaderName::CONTACT, format!("<sip:eve@{SCRIPT}>"))
 }
 
-fn last(world: &World, status: u16) -> Message {
+pub fn last(world: &World, status: u16) -> Message {
     let found = world.script.iter().rev().find(|m| m.status() == Some(status));
     found.unwrap_or_else(|| panic!("no {status} in {:?}", statuses(world))).clone()
 }
 
-fn statuses(world: &World) -> Vec<u16> {
+pub fn statuses(world: &World) -> Vec<u16> {
     world.script.iter().filter_map(Message::status).collect()
 }
 
-fn tag_of(response: &Message) -> String {
+pub fn tag_of(response: &Message) -> String {
     String::from_utf8(response.to_tag().expect("a tag").to_vec()).unwrap()
 }
 
 /// Eve calls with this INVITE and alice answers; gives the 200.
-fn answered(world: &mut World, invite: RequestBuilder) -> Message {
+pub fn answered(world: &mut World, invite: RequestBuilder) -> Message {
     world.inject(0, &invite.build());
     world.run(seconds(1));
     world.answer(0);

@@ -1,6 +1,9 @@
 //! Tests of dialogs.
 
 mod answer;
+mod offer_answer;
+mod reliable;
+mod session_timer;
 mod state;
 
 use super::{Dialog, DialogSet};

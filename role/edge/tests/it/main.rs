@@ -9,5 +9,6 @@ mod limits;
 mod offers;
 mod policy;
 mod registers;
+mod sessions;
 mod storm;
 mod talk;

@@ -53,6 +53,7 @@ const CAUSES: { [cause: string]: string } = {
   'not-found': 'Unknown number',
   unavailable: 'Not reachable',
   'media-silence': 'Audio fell silent',
+  'session-expired': 'A phone vanished',
   'no-common-media': 'No common audio',
   failed: 'Failed',
   'server-restart': 'Server restarted',
