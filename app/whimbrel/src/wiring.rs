@@ -1,10 +1,12 @@
 //! The only place that knows every role: it answers the edge's questions with the others.
 
+mod dialling;
 mod events;
 mod relaying;
 mod shard;
 mod snapshots;
 
+pub use dialling::Flows;
 pub use relaying::INTERNAL;
 pub use shard::{EdgeShard, Gauges, Roles};
 pub use snapshots::{DirectorySnapshot, Domains, LocationSnapshot, RouterSnapshot, Services};

@@ -42,6 +42,7 @@ mod edit;
 mod error;
 mod framing;
 mod limits;
+pub mod locate;
 mod message;
 mod method;
 mod name;

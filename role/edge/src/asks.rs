@@ -18,6 +18,9 @@ pub(crate) const RELAY_PATIENCE: Duration = Duration::from_secs(5);
 /// client still hears the refusal.
 const JOURNAL_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long finding a next hop may take; the locator itself gives up before.
+pub(crate) const LOCATE_PATIENCE: Duration = Duration::from_secs(6);
+
 /// The open questions of one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Asks {
@@ -42,6 +45,8 @@ pub(crate) enum Pending {
     PassRequest(Box<Held>),
     /// A response in a dialog, waiting for its description.
     PassResponse(ClientKey, Box<Message>),
+    /// A branch whose target is being located.
+    BranchHops(ServerKey, BranchId),
     /// The relay is told which of two answered branches is left; nobody waits.
     Reselect,
 }
@@ -73,6 +78,7 @@ impl EdgeCore {
         let patience = match question {
             Question::Relay(_) => RELAY_PATIENCE,
             Question::Register(_) | Question::OpenCall(_) => JOURNAL_PATIENCE,
+            Question::Locate(_) => LOCATE_PATIENCE,
         };
         self.asks.next += 1;
         let (id, deadline) = (AskId(self.asks.next), at.now + patience);
@@ -99,6 +105,9 @@ impl EdgeCore {
                     Answer::Registered(Err(refuse("Registrar Does Not Answer")))
                 }
                 Pending::OpenCall(_) => Answer::Opened(Err(refuse("Call Records Do Not Answer"))),
+                Pending::BranchHops(..) => {
+                    Answer::Located(Err(refuse("Name Servers Do Not Answer")))
+                }
                 _ => Answer::Relayed(Err(refuse("Media Relay Does Not Answer"))),
             };
             self.answered(at, pending, answer);
@@ -125,6 +134,9 @@ impl EdgeCore {
             }
             (Pending::PassResponse(key, message), Answer::Relayed(result)) => {
                 self.pass_response_ready(at, &key, &message, result);
+            }
+            (Pending::BranchHops(key, branch), Answer::Located(result)) => {
+                self.hops_found(at, key, branch, result);
             }
             (Pending::Reselect, Answer::Relayed(result)) => {
                 tracing::debug!(ok = result.is_ok(), "media of the branch that is left");

@@ -8,11 +8,12 @@
 //! A branch is *promised* to the response context from the moment it is planned, so that a slow
 //! relay delays the final response and a CANCEL in between costs nothing.
 
-use crate::asks::{Pending, RELAY_PATIENCE};
+use crate::asks::{LOCATE_PATIENCE, Pending, RELAY_PATIENCE};
 use crate::call::sdp_of;
 use crate::call::session_id_value;
 use crate::core::{EdgeCore, Failure, Present};
 use crate::forward::{Branch, Forward};
+use crate::hops::Hops;
 use crate::ports::{Question, Refusal, RelayAsk, RelayDescription, Target};
 use crate::token::{DialogToken, FlowHint};
 use bytes::Bytes;
@@ -39,7 +40,8 @@ impl EdgeCore {
     ) -> Option<BranchId> {
         let forward = self.forwards.get_mut(&key)?;
         let id = BranchId(forward.branches.len() as u32 + 1);
-        forward.context.add_promised(id, at.now + OFFER_PATIENCE).ok()?;
+        let located = target.locate.as_ref().map_or(Duration::ZERO, |_| LOCATE_PATIENCE);
+        forward.context.add_promised(id, at.now + OFFER_PATIENCE + located).ok()?;
         let branch = Branch {
             media: target.media,
             target,
@@ -49,6 +51,7 @@ impl EdgeCore {
             retried: false,
             unsent: None,
             answer: None,
+            hops: Hops::default(),
             finals: Vec::new(),
         };
         forward.branches.insert(id, branch);
@@ -60,6 +63,9 @@ impl EdgeCore {
     pub(crate) fn offer_branch(&mut self, at: Present, key: ServerKey, id: BranchId) {
         let Some(forward) = self.forwards.get(&key) else { return };
         let Some(branch) = forward.branches.get(&id) else { return };
+        if branch.wants_hops() {
+            return self.locate_branch(at, key, id);
+        }
         let session = self.relay_session(forward);
         match sdp_of(&forward.request).filter(|_| session != 0) {
             Some(sdp) => {
@@ -106,7 +112,10 @@ impl EdgeCore {
             self.fail_unsent(at, key, id, &gone);
             return;
         };
-        let Some(request) = self.branch_request(key, id, sdp) else { return };
+        let Some(request) = self.branch_request(key, id, sdp.clone()) else { return };
+        if self.grow_out_of_datagram(key, id, &request) {
+            return self.send_branch(at, key, id, sdp);
+        }
         let Some(forward) = self.forwards.get_mut(&key) else { return };
         if forward.context.fulfil(at.now, &id).is_err() {
             self.run_context(at, key);
@@ -121,6 +130,7 @@ impl EdgeCore {
                 {
                     branch.client = Some(client);
                 }
+                self.watch_hop(at, key, id);
             }
             Err(error) => {
                 tracing::warn!(%error, "branch not sent");
@@ -131,7 +141,13 @@ impl EdgeCore {
     }
 
     /// A branch that could not even be sent. When none could, the caller is told why.
-    fn fail_unsent(&mut self, at: Present, key: ServerKey, id: BranchId, refusal: &Refusal) {
+    pub(crate) fn fail_unsent(
+        &mut self,
+        at: Present,
+        key: ServerKey,
+        id: BranchId,
+        refusal: &Refusal,
+    ) {
         let Some(forward) = self.forwards.get_mut(&key) else { return };
         if let Some(branch) = forward.branches.get_mut(&id) {
             branch.unsent = Some(refusal.clone());

@@ -45,6 +45,9 @@ impl EdgeCore {
             }
             return;
         }
+        if branch.hops.current.is_some() {
+            self.hop_answered(at, key, id, &response);
+        }
         let span = self.call_span(self.forwards.get(&key).and_then(|f| f.call));
         let _entered = span.entered();
         if is_invite_success(&response) && self.repeat_final(at, key, id, &response) {
@@ -228,6 +231,7 @@ impl EdgeCore {
         id: BranchId,
         why: Failure,
     ) {
+        self.try_next_hop(at, key, id);
         let Some(forward) = self.forwards.get_mut(&key) else { return };
         match why {
             Failure::TimedOut => forward.context.handle_timed_out(&id),
@@ -348,7 +352,7 @@ impl EdgeCore {
         }
     }
 
-    fn branch_mut(&mut self, key: ServerKey, id: BranchId) -> Option<&mut Branch> {
+    pub(crate) fn branch_mut(&mut self, key: ServerKey, id: BranchId) -> Option<&mut Branch> {
         self.forwards.get_mut(&key)?.branches.get_mut(&id)
     }
 }

@@ -15,7 +15,9 @@ use crate::config::{Config, ConfigError, Place};
 use crate::dialled::Dialled;
 use crate::forward::Forward;
 use crate::in_dialog::Passing;
-use crate::ports::{Answer, AskId, Directory, EdgeEvent, Locations, Question, Reach, Router};
+use crate::ports::{
+    Answer, AskId, Dialler, Directory, EdgeEvent, Locations, Question, Reach, Router,
+};
 use crate::register::Proven;
 use crate::session_timer::Sessions;
 use crate::token::TokenKeys;
@@ -113,6 +115,7 @@ pub struct EdgeCore {
     pub(crate) directory: Box<dyn Directory>,
     pub(crate) locations: Box<dyn Locations>,
     pub(crate) router: Box<dyn Router>,
+    pub(crate) dialler: Box<dyn Dialler>,
     pub(crate) layer: Layer,
     pub(crate) auth: Authenticator,
     pub(crate) tokens: TokenKeys,
@@ -142,6 +145,8 @@ pub struct EdgeCore {
     pub(crate) passing_deadlines: BTreeSet<(Instant, ClientKey)>,
     /// Session timers.
     pub(crate) sessions: Sessions,
+    /// When which branch has waited too long for its next hop to say anything.
+    pub(crate) hop_deadlines: BTreeSet<(Instant, ServerKey, BranchId)>,
     pub(crate) asks: Asks,
     dialled: Dialled,
     outbox: VecDeque<Outbound>,
@@ -201,6 +206,7 @@ impl EdgeCore {
             directory: snapshots.directory,
             locations: snapshots.locations,
             router: snapshots.router,
+            dialler: Box::new(crate::hops::NoDialler),
             tokens: TokenKeys::new(keys.token.0, &keys.token.1),
             entropy,
             counters: Counters::default(),
@@ -219,12 +225,20 @@ impl EdgeCore {
             context_deadlines: BTreeSet::new(),
             passing_deadlines: BTreeSet::new(),
             sessions,
+            hop_deadlines: BTreeSet::new(),
             asks: Asks::default(),
             dialled,
             outbox: VecDeque::new(),
             events: VecDeque::new(),
             notes: VecDeque::new(),
         })
+    }
+
+    /// The edge opens flows to next hops with `dialler`; without one, only bound flows are used.
+    #[must_use]
+    pub fn dialling(mut self, dialler: Box<dyn Dialler>) -> Self {
+        self.dialler = dialler;
+        self
     }
 
     /// A message came.
@@ -273,6 +287,7 @@ impl EdgeCore {
         self.contexts_timeout(at);
         self.passing_timeout(at);
         self.sessions_timeout(at);
+        self.hops_timeout(at);
         self.run_layer(at);
     }
 
@@ -282,7 +297,9 @@ impl EdgeCore {
         let asks = self.asks.next_deadline();
         let passing = self.passing_deadlines.first().map(|(at, _)| *at);
         let sessions = self.sessions.next_deadline();
-        [self.layer.poll_timeout(), contexts, asks, passing, sessions].into_iter().flatten().min()
+        let hops = self.hop_deadlines.first().map(|(at, ..)| *at);
+        let all = [self.layer.poll_timeout(), contexts, asks, passing, sessions, hops];
+        all.into_iter().flatten().min()
     }
 
     /// A message to send.
@@ -326,7 +343,8 @@ impl EdgeCore {
     pub fn under_way(&self) -> usize {
         let maps = [self.forwards.len(), self.branches.len(), self.passing.len()];
         let more = [self.passing_of.len(), self.held.len(), self.context_deadlines.len()];
-        let more = more.into_iter().chain([self.passing_deadlines.len(), self.sessions.len()]);
+        let late = [self.passing_deadlines.len(), self.hop_deadlines.len(), self.sessions.len()];
+        let more = more.into_iter().chain(late);
         maps.into_iter().chain(more).sum::<usize>() + self.asks.len() + self.layer.len()
     }
 

@@ -2,6 +2,7 @@
 
 use crate::core::{EdgeCore, Inbound, Present};
 use crate::dialog_track::DialogPhase;
+use crate::hops::Hops;
 use crate::ports::{EdgeEvent, EndCause, MediaProfile, Reach, Refusal, Target};
 use bytes::Bytes;
 use sansio::{FlowId, SeededEntropy, Transport};
@@ -77,6 +78,8 @@ pub(crate) struct Branch {
     pub unsent: Option<Refusal>,
     /// The callee's last answer.
     pub answer: Option<Bytes>,
+    /// For a located target: the hop in use and those left.
+    pub hops: Hops,
     /// Every 2xx that was dealt with, as it came and as it went: a retransmitted one is not worked
     /// out again.
     pub finals: Vec<(Bytes, Repeat)>,
@@ -143,6 +146,7 @@ impl EdgeCore {
     pub(crate) fn server_gone(&mut self, at: Present, key: ServerKey) {
         self.passing_of.remove(&key);
         let Some(forward) = self.forwards.remove(&key) else { return };
+        self.forget_hops(key, &forward);
         if let Some(due) = forward.scheduled {
             self.context_deadlines.remove(&(due, key));
         }

@@ -133,9 +133,14 @@ impl EdgeCore {
             self.check_offer(&sdp, transport)?;
         }
         if SipUri::parse(request.request_uri()).is_ok_and(|uri| uri.is_sips()) {
+            // A target still to be located is sought on TLS alone.
+            for ask in targets.iter_mut().filter_map(|t| t.locate.as_mut()) {
+                ask.secure = true;
+            }
             let secure = |t: &Target| {
-                let tls = matches!(t.reach.transport, Transport::Tls | Transport::Wss);
-                tls || t.media == MediaProfile::Internal
+                let located = t.locate.as_ref().map(|ask| ask.fallback_transport());
+                let transport = located.unwrap_or(t.reach.transport);
+                transport.is_secure() || t.media == MediaProfile::Internal
             };
             targets.retain(secure);
             if targets.is_empty() {

@@ -36,6 +36,7 @@ mod dialled;
 mod dialog_made;
 mod dialog_track;
 mod forward;
+mod hops;
 mod hygiene;
 mod in_dialog;
 mod in_dialog_response;
@@ -56,8 +57,8 @@ pub use core::{Counters, EdgeCore, Inbound, Keys, Note, Outbound, OutboundTo, Pr
 pub use dialog_track::{CSeqSpace, DialogPhase, DialogTrack, Party, Side};
 pub use nonce::{NonceCheck, Nonces};
 pub use ports::{
-    Answer, AskId, CallFacts, CallOpening, ContactLine, Directory, EdgeEvent, EndCause, Locations,
-    MediaProfile, Plan, Question, Reach, Refusal, RegisterAsk, RelayAsk, RelayDescription, Router,
-    Target,
+    Answer, AskId, CallFacts, CallOpening, ContactLine, Dialler, Directory, EdgeEvent, EndCause,
+    Locations, MediaProfile, Plan, Question, Reach, Refusal, RegisterAsk, RelayAsk,
+    RelayDescription, Router, Target,
 };
 pub use token::{DialogToken, FlowHint, TokenError, TokenKeys};

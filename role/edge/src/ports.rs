@@ -7,7 +7,9 @@
 
 use bytes::Bytes;
 use sansio::{FlowId, Redacted, Transport, WallTime};
+use sip::locate::{Ask, NextHop};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// Names an open question of one shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -101,6 +103,17 @@ pub struct Target {
     pub path: Vec<String>,
     /// The media this device takes.
     pub media: MediaProfile,
+    /// Where to look for the target when it is no device on a flow: a peer, another domain. Its
+    /// hops are tried in turn; `reach` means nothing until one is chosen.
+    pub locate: Option<Box<Ask>>,
+}
+
+/// Opens flows to next hops. The answer is immediate: the flow is named now and connected by its
+/// first message; a connection that cannot be made ends as [`crate::EdgeCore::handle_flow_closed`].
+pub trait Dialler {
+    /// The way to a hop: the flow that is open to it, or a new one. `None` when nothing of ours can
+    /// reach it (no listener of its address family, too many connections to it).
+    fn open(&self, hop: &NextHop) -> Option<Reach>;
 }
 
 /// The media profile of one leg.
@@ -125,6 +138,8 @@ pub enum Question {
     Relay(RelayAsk),
     /// Write a call's opening down before it goes on.
     OpenCall(CallOpening),
+    /// Find next hops (RFC 3263).
+    Locate(Box<Ask>),
 }
 
 /// The answer to a [`Question`].
@@ -136,6 +151,8 @@ pub enum Answer {
     Relayed(Result<Bytes, Refusal>),
     /// To [`Question::OpenCall`].
     Opened(Result<(), Refusal>),
+    /// To [`Question::Locate`]: at least one hop, in the order to be tried.
+    Located(Result<Vec<NextHop>, Refusal>),
 }
 
 /// A refusal by the answering role, ready for the wire.
@@ -275,6 +292,18 @@ pub enum EdgeEvent {
         relay_session: u64,
         /// The branch.
         branch: u32,
+    },
+    /// A next hop did not answer, or refused to be asked: it is to be avoided for a while.
+    HopFailed {
+        /// The hop.
+        hop: NextHop,
+        /// How long it asked to be left alone (503 with Retry-After).
+        retry_after: Option<Duration>,
+    },
+    /// A next hop answered.
+    HopWorked {
+        /// The hop.
+        hop: NextHop,
     },
     /// A connection that carried registrations closed.
     FlowClosed {

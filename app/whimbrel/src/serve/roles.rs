@@ -4,8 +4,8 @@ use crate::addresses::{Addresses, host_port};
 use crate::config::Config;
 use crate::present;
 use crate::wiring::{
-    DirectorySnapshot, Domains, EdgeShard, INTERNAL, LocationSnapshot, Roles, RouterSnapshot,
-    Services,
+    DirectorySnapshot, Domains, EdgeShard, Flows, INTERNAL, LocationSnapshot, Roles,
+    RouterSnapshot, Services,
 };
 use anyhow::{Context, Result};
 use edge::{EdgeCore, Note, Place, Present, Snapshots};
@@ -133,6 +133,8 @@ impl CoreParts {
         };
         let entropy = Box::new(net::OsEntropy);
         let core = EdgeCore::new(place, self.edge.clone(), &self.keys, snapshots, entropy)?;
+        let flows = Flows::new(context.udp.clone(), Arc::clone(&context.listeners));
+        let core = core.dialling(Box::new(flows));
         let present = Present { now: Instant::now(), wall: present::wall() };
         let location = self.location.shard(usize::from(context.shard));
         Ok(EdgeShard::new(core, location, self.roles.clone(), context.handle.clone(), present))

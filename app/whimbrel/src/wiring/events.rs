@@ -46,6 +46,8 @@ pub fn tell(spine: &Spine, relay: &Relay, table: &LocationTable, wall: WallTime,
         EdgeEvent::BranchEnded { relay_session, branch } => {
             relay.delete(SessionId(relay_session), Some(branch));
         }
+        // The shard itself tells its dialler.
+        EdgeEvent::HopFailed { .. } | EdgeEvent::HopWorked { .. } => {}
         EdgeEvent::FlowClosed { flow, aor } => {
             table.forget_flow(&aor, flow);
         }

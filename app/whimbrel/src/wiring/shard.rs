@@ -89,6 +89,10 @@ impl EdgeShard {
                 let written = relaying::answer(&self.roles.relay, ask);
                 self.core.handle_answer(self.present, id, Answer::Relayed(written));
             }
+            Question::Locate(_) => {
+                let none = Answer::Located(Err(refusal(503, "Names Are Not Looked Up Yet")));
+                self.core.handle_answer(self.present, id, none);
+            }
             Question::OpenCall(opening) => {
                 let handle = self.handle.clone();
                 let at = opening.at;

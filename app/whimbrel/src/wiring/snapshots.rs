@@ -179,6 +179,7 @@ impl RouterSnapshot {
             binding: 0,
             path: Vec::new(),
             media: MediaProfile::Internal,
+            locate: None,
         }])
     }
 
@@ -194,6 +195,7 @@ impl RouterSnapshot {
                 router::MediaProfile::Srtp => MediaProfile::Sdes,
                 router::MediaProfile::WebRtc => MediaProfile::WebRtc,
             },
+            locate: None,
         })
     }
 }

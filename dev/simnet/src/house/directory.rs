@@ -80,6 +80,7 @@ fn target(binding: &Binding) -> Target {
         binding: binding.key.0,
         path: binding.path().map(str::to_owned).collect(),
         media: if secure { MediaProfile::Sdes } else { MediaProfile::Plain },
+        locate: None,
     }
 }
 

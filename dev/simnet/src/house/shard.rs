@@ -56,6 +56,7 @@ impl EdgeShard {
             Question::Register(ask) => Answer::Registered(self.register(at.wall, &ask)),
             Question::Relay(ask) => Answer::Relayed(self.relay.write(at.now, ask)),
             Question::OpenCall(_) => Answer::Opened(Ok(())),
+            Question::Locate(_) => Answer::Located(Err(Refusal::new(503, "No Name Servers Here"))),
         };
         self.core.handle_answer(at, id, answer);
     }

@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use edge::{
-    Answer, CallFacts, Config, ContactLine, Directory, EdgeCore, EdgeEvent, Inbound, Keys,
+    Answer, CallFacts, Config, ContactLine, Dialler, Directory, EdgeCore, EdgeEvent, Inbound, Keys,
     Listener, Locations, MediaProfile, Note, OutboundTo, Place, Plan, Present, Question, Reach,
     Router, Snapshots, Target,
 };
 use sansio::{FlowId, Redacted, SeededEntropy, Transport, WallTime};
 use sip::digest::{self, Algorithm, Challenge};
+use sip::locate::{Ask, NextHop};
 use sip::{HeaderName, Message};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -54,6 +55,10 @@ pub struct World {
     pub gone: Vec<u8>,
     /// Phones without a binding.
     pub unbound: Vec<u8>,
+    /// Users elsewhere: where to look for them, and what the name servers say.
+    pub elsewhere: BTreeMap<String, (String, Vec<NextHop>)>,
+    /// Whether there is a listener for UDP, TCP, TLS.
+    pub cannot_open: Vec<Transport>,
 }
 
 #[derive(Clone)]
@@ -100,6 +105,17 @@ impl Locations for Port {
 impl Router for Port {
     fn plan(&self, facts: &CallFacts<'_>, _: WallTime) -> Plan {
         let world = self.0.lock().unwrap();
+        if let Some((uri, _)) = world.elsewhere.get(facts.user) {
+            let ask = Ask::of_uri(uri.as_bytes()).unwrap();
+            return Plan::Fork(vec![Target {
+                uri: uri.clone(),
+                reach: world.reach(0),
+                binding: 0,
+                path: Vec::new(),
+                media: MediaProfile::Plain,
+                locate: Some(Box::new(ask)),
+            }]);
+        }
         let Some(devices) = world.devices.get(facts.user) else {
             return Plan::Refuse { status: 404, reason: "Not Found".into() };
         };
@@ -109,8 +125,21 @@ impl Router for Port {
             binding: u64::from(*n),
             path: Vec::new(),
             media: world.media.get(n).copied().unwrap_or(MediaProfile::Plain),
+            locate: None,
         };
         Plan::Fork(devices.iter().map(target).collect())
+    }
+}
+
+impl Dialler for Port {
+    fn open(&self, hop: &NextHop) -> Option<Reach> {
+        let world = self.0.lock().unwrap();
+        if world.cannot_open.contains(&hop.transport) {
+            return None;
+        }
+        let SocketAddr::V4(v4) = hop.addr() else { return None };
+        let (n, transport) = (v4.ip().octets()[3], hop.transport);
+        Some(Reach { transport, flow: Some(flow(n, 1)), local: local(), peer: hop.addr() })
     }
 }
 
@@ -169,7 +198,8 @@ impl Lab {
                 router: Box::new(port()),
             };
             let entropy = Box::new(SeededEntropy::new(u64::from(shard) + 1));
-            EdgeCore::new(place, config.clone(), &keys, snapshots, entropy).unwrap()
+            let core = EdgeCore::new(place, config.clone(), &keys, snapshots, entropy).unwrap();
+            core.dialling(Box::new(port()))
         });
         Self {
             shards: cores.collect(),
@@ -220,6 +250,13 @@ impl Lab {
         let at = self.present();
         self.shards[usize::from(shard)].handle_received(at, inbound);
         self.settle();
+    }
+
+    /// A user behind the domain of `uri`, which the name servers place at these hops.
+    pub fn elsewhere(&mut self, user: &str, uri: &str, hops: &[(Transport, u8)]) {
+        let hop = |(transport, n): &(Transport, u8)| NextHop::literal(*transport, address(*n));
+        let hops = hops.iter().map(hop).collect();
+        self.world().elsewhere.insert(user.into(), (uri.into(), hops));
     }
 
     pub fn note(&mut self, shard: usize, note: Note) {
@@ -326,7 +363,7 @@ impl Lab {
                     let held = match question {
                         Question::Relay(_) => self.hold,
                         Question::OpenCall(_) => self.hold_open,
-                        Question::Register(_) => false,
+                        Question::Register(_) | Question::Locate(_) => false,
                     };
                     if let Question::OpenCall(opening) = &question {
                         self.opened.push(opening.call);
@@ -372,6 +409,13 @@ impl Lab {
                 Answer::Registered(Ok(vec![ContactLine(line)]))
             }
             Question::OpenCall(_) => Answer::Opened(Ok(())),
+            Question::Locate(ask) => {
+                let world = self.world();
+                let asked = |(uri, _): &&(String, Vec<NextHop>)| uri.contains(&ask.host);
+                let known = world.elsewhere.values().find(asked).map(|(_, hops)| hops.clone());
+                let none = || edge::Refusal::new(404, "No Such Domain");
+                Answer::Located(known.filter(|hops| !hops.is_empty()).ok_or_else(none))
+            }
             Question::Relay(ask) => {
                 let (kind, d) = match ask {
                     edge::RelayAsk::Offer(d) => ("offer", d),

@@ -4,6 +4,7 @@ mod calls;
 mod dialogs;
 mod forking;
 mod headers;
+mod hops;
 mod lab;
 mod limits;
 mod offers;
