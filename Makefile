@@ -1,8 +1,8 @@
 # Two commands matter: `make run` and `make test`. Each line below is a script of a screen or less.
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/whimbrel/target
-export DATA ARGS
+export DATA ARGS ROWS ORDER OPS
 
-.PHONY: help run test check web sim screenshot fuzz-smoke clean
+.PHONY: help run test check web sim screenshot bench fuzz-smoke clean
 
 help:              ## Shows this list.
 	@sed -n 's/^\([a-z-]*\): *## /  make \1\t/p' Makefile | expand -t 22
@@ -24,6 +24,9 @@ sim:               ## Runs the stories of the simulated network under SEEDS=100 
 
 screenshot:        ## Makes docs/images/console.png: a true picture of the console during calls.
 	@scripts/setup.sh test && scripts/web.sh && tests/browser/screenshot.sh
+
+bench:             ## Measures Whimbrel beside Kamailio. ROWS=register,options ORDER=WKW OPS=1. Needs Debian and two cores.
+	@scripts/bench.sh
 
 fuzz-smoke:        ## Runs each fuzz target for SECONDS_EACH=20 seconds. Needs nightly Rust and cargo-fuzz.
 	@scripts/fuzz_smoke.sh

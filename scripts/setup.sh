@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prepares this machine: `setup.sh run` for `make run`, `setup.sh test` for `make test`.
+# Prepares this machine: `setup.sh run` for `make run`, `setup.sh test` for `make test`, `setup.sh bench` for `make bench`.
 # Looks first, installs only what is missing, says what and why, asks nothing. Run again, it does nothing.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -44,6 +44,16 @@ need_for_test() {
   need 'have shellcheck' shellcheck "checks these scripts"
   need 'python3 -c "import venv, ensurepip"' python3-venv "a place for PESQ"
   need has_python_headers python3-dev "PESQ is built from C"
+}
+
+# Debian starts what it installs where there is an init system: `make bench` says when a port is taken.
+need_for_bench() {
+  need 'have kamailio' kamailio "the server Whimbrel is measured beside"
+  need '[ -f /usr/lib/*/kamailio/modules/tls.so ]' kamailio-tls-modules "Kamailio over TLS"
+  need 'have rtpengine' rtpengine-daemon "Kamailio's media relay"
+  need '[ -f /usr/include/openssl/ssl.h ]' libssl-dev "the load generator's TLS"
+  need 'have openssl' openssl "one certificate for both servers"
+  need 'have taskset' util-linux "pins server and load to a core each"
 }
 
 install_missing() {
@@ -118,11 +128,12 @@ install_pesq() {
 case $WANT in
   run) need_for_run ;;
   test) need_for_run; need_for_test ;;
-  *) die "usage: scripts/setup.sh run|test" ;;
+  bench) need_for_run; need_for_bench ;;
+  *) die "usage: scripts/setup.sh run|test|bench" ;;
 esac
 install_missing
 install_rust_parts
-install_node
+[ "$WANT" = bench ] || install_node
 if [ "$WANT" = test ]; then
   install_nextest
   install_pesq

@@ -80,7 +80,9 @@ impl EdgeCore {
         claim: (&Aor, Face),
     ) -> Option<()> {
         let (aor, face) = claim;
-        if face == Face::Proxy && self.flow_proves(arrival.flow, aor) {
+        if face == Face::Proxy
+            && (self.flow_proves(arrival.flow, aor) || self.is_open(arrival, aor))
+        {
             return Some(());
         }
         let Some(realm) = self.directory.realm(aor.host()) else {
@@ -113,6 +115,13 @@ impl EdgeCore {
                 None
             }
         }
+    }
+
+    /// Whether the operator takes this sender's word (`edge.open_from`).
+    fn is_open(&self, arrival: &Arrival, aor: &Aor) -> bool {
+        !self.config.open_from.is_empty()
+            && self.config.is_open_to(arrival.peer.ip())
+            && self.directory.is_local(aor.host())
     }
 
     fn prove(&mut self, at: Present, request: &Message, realm: &str, face: Face) -> Proof {

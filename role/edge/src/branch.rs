@@ -212,7 +212,7 @@ impl EdgeCore {
             peer: forward.caller_binding,
             own: target.binding,
             shard: u8::try_from(self.place.shard).unwrap_or(0),
-            policy: DialogToken::MEDIA_ANCHORED,
+            policy: DialogToken::media_policy(self.relay_session(forward)),
             flow_hint: FlowHint::to(forward.caller_reach.flow),
         }
     }

@@ -205,7 +205,9 @@ impl EdgeCore {
     ) -> bool {
         let preferred = self.config.media_encryption == MediaEncryption::Preferred;
         let refused = matches!(response.status(), Some(415 | 488));
-        let Some(branch) = self.branch_mut(key, id) else { return false };
+        // What passes untouched would be the same offer again.
+        let anchored = self.forwards.get(&key).is_some_and(|f| self.relay_session(f) != 0);
+        let Some(branch) = self.branch_mut(key, id).filter(|_| anchored) else { return false };
         let next = match branch.media {
             // A phone on WebSocket that is no browser: its keys travel encrypted all the same.
             MediaProfile::WebRtc => MediaProfile::Sdes,

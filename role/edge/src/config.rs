@@ -1,9 +1,10 @@
 //! The edge's configuration, composed into `whimbrel.toml` as `[edge]`.
 
+use crate::network::Network;
 use sansio::Transport;
 use serde::Deserialize;
 use sip::digest::Algorithm;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// `[edge]`: what the edge admits and how it authenticates.
@@ -38,6 +39,24 @@ pub struct Config {
     /// clear are taken, and a device that refuses RTP/SAVP with 488 is offered RTP/AVP next. Parties
     /// on UDP and TCP are not concerned: keys would cross the network in clear.
     pub media_encryption: MediaEncryption,
+    /// Whether media goes through the relay even when both sides could do without.
+    pub media_anchor: MediaAnchor,
+    /// Networks whose calls are taken without a challenge, for load tests and closed networks:
+    /// whoever sends from there is who its From says, as long as that is a domain served here.
+    /// REGISTER is challenged all the same.
+    pub open_from: Vec<Network>,
+}
+
+/// Which calls' media the relay carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MediaAnchor {
+    /// All of them.
+    Always,
+    /// Those between sides that speak differently (RTP, SDES, WebRTC), and our own services. For
+    /// the others descriptions pass untouched: phones behind NAT do not hear each other then, each
+    /// side learns the other's address, and silence ends no call.
+    WhenNeeded,
 }
 
 /// How strictly media follows the signalling's encryption.
@@ -63,6 +82,8 @@ impl Default for Config {
             session_expires_s: 1800,
             session_min_s: 90,
             media_encryption: MediaEncryption::Required,
+            media_anchor: MediaAnchor::Always,
+            open_from: Vec::new(),
         }
     }
 }
@@ -110,6 +131,11 @@ impl Config {
             .map(|name| algorithm(name).ok_or_else(|| ConfigError::UnknownAlgorithm(name.clone())))
             .collect::<Result<_, _>>()?;
         if algorithms.is_empty() { Err(ConfigError::NoAlgorithm) } else { Ok(algorithms) }
+    }
+
+    /// Whether requests from this address need no credentials.
+    pub(crate) fn is_open_to(&self, source: IpAddr) -> bool {
+        self.open_from.iter().any(|network| network.contains(source))
     }
 
     /// How long a phone may ring.

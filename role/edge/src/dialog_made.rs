@@ -61,7 +61,7 @@ impl EdgeCore {
             peer: branch.target.binding,
             own: forward.caller_binding,
             shard: u8::try_from(self.place.shard).unwrap_or(0),
-            policy: DialogToken::MEDIA_ANCHORED,
+            policy: DialogToken::media_policy(self.relay_session(forward)),
             flow_hint: FlowHint::to(branch.target.reach.flow),
         };
         let own = self.place.advertise(reach.transport, Some(reach.local)).to_string();

@@ -237,7 +237,8 @@ impl EdgeCore {
             scheduled: None,
         };
         if is_invite {
-            let opening = self.open_call(at, key, &mut forward, to);
+            let anchored = self.needs_relay(&forward, plan.as_deref().unwrap_or_default());
+            let opening = self.open_call(at, key, &mut forward, (to, anchored));
             forward.call = Some(opening.call);
             self.ask(at, Question::OpenCall(opening), Pending::OpenCall(key));
         }
@@ -291,7 +292,7 @@ impl EdgeCore {
         at: Present,
         key: ServerKey,
         forward: &mut Forward,
-        to: String,
+        (to, anchored): (String, bool),
     ) -> CallOpening {
         let request = &forward.request;
         let given = session_id(request);
@@ -305,7 +306,7 @@ impl EdgeCore {
         // Non-zero, and never above what SQL and JSON count exactly.
         let call = (self.entropy.next_u64() >> 11).max(1);
         // Even without a description yet: whatever comes later must not cross untouched.
-        let relay_session = call;
+        let relay_session = if anchored { call } else { 0 };
         self.counters.calls += 1;
         self.calls_live += 1;
         self.calls.insert(

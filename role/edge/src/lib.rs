@@ -42,6 +42,7 @@ mod in_dialog;
 mod in_dialog_response;
 mod initial;
 mod media_policy;
+mod network;
 mod nonce;
 mod onward;
 mod ports;
@@ -52,9 +53,10 @@ mod token;
 mod upstream;
 
 pub use branch::BranchId;
-pub use config::{Config, ConfigError, Listener, MediaEncryption, Place};
+pub use config::{Config, ConfigError, Listener, MediaAnchor, MediaEncryption, Place};
 pub use core::{Counters, EdgeCore, Inbound, Keys, Note, Outbound, OutboundTo, Present, Snapshots};
 pub use dialog_track::{CSeqSpace, DialogPhase, DialogTrack, Party, Side};
+pub use network::{Network, NotANetwork};
 pub use nonce::{NonceCheck, Nonces};
 pub use ports::{
     Answer, AskId, CallFacts, CallOpening, ContactLine, Dialler, Directory, EdgeEvent, EndCause,

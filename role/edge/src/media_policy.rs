@@ -1,11 +1,18 @@
 //! Which media a leg may have (design decision 11: no plain RTP where policy says encrypted).
 
-use crate::config::MediaEncryption;
+use crate::config::{MediaAnchor, MediaEncryption};
 use crate::core::EdgeCore;
-use crate::ports::{MediaProfile, Refusal};
+use crate::forward::Forward;
+use crate::ports::{MediaProfile, Refusal, Target};
 use sansio::Transport;
 
 impl EdgeCore {
+    /// Whether a call's media crosses the relay (`edge.media_anchor`).
+    pub(crate) fn needs_relay(&self, forward: &Forward, targets: &[Target]) -> bool {
+        let alike = |target: &Target| target.media == forward.caller_media;
+        self.config.media_anchor == MediaAnchor::Always || !targets.iter().all(alike)
+    }
+
     /// Refuses an offer in clear from a party whose signalling is encrypted, where that is policy.
     /// An offer of RTP/AVP with keys beside it (RFC 8643) counts as encrypted: the relay answers it
     /// so.

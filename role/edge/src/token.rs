@@ -72,6 +72,11 @@ impl DialogToken {
     /// Policy bit: the call's media is anchored in the relay.
     pub const MEDIA_ANCHORED: u8 = 1;
 
+    /// The policy bits of a call whose media has this relay session.
+    pub(crate) fn media_policy(relay_session: u64) -> u8 {
+        if relay_session == 0 { 0 } else { Self::MEDIA_ANCHORED }
+    }
+
     fn to_bytes(self) -> [u8; PLAIN_LEN] {
         let mut out = [0; PLAIN_LEN];
         out[0..8].copy_from_slice(&self.call.to_be_bytes());

@@ -150,6 +150,9 @@ pub fn start_shards(
 ) -> Result<Shards<Note>> {
     // Checked before, so that no shard can fail on it.
     parts.edge.algorithms()?;
+    for network in &parts.edge.open_from {
+        tracing::warn!(%network, "edge.open_from: whoever sends from here calls in anybody's name");
+    }
     let mut settings = ShardsConfig::new();
     settings.shards = shard_count(config);
     settings.tls = Some(tls.sip_config());

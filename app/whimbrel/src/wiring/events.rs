@@ -36,7 +36,8 @@ pub fn tell(spine: &Spine, relay: &Relay, table: &LocationTable, wall: WallTime,
             keep(spine, at, Event::CallAnswered { call, codecs });
         }
         EdgeEvent::CallEnded { call, relay_session, cause, status, at } => {
-            let stats = relay.delete(SessionId(relay_session), None);
+            let anchored = relay_session != 0;
+            let stats = anchored.then(|| relay.delete(SessionId(relay_session), None)).flatten();
             let (caller, callee) = stats.as_ref().map(sides).unwrap_or_default();
             let cause = cause_word(cause, status).to_string();
             let status = status.unwrap_or(0);

@@ -8,6 +8,7 @@ mod hops;
 mod lab;
 mod limits;
 mod offers;
+mod open;
 mod policy;
 mod registers;
 mod sessions;
