@@ -422,14 +422,14 @@ fn roles(subject: Subject) -> Vec<Role> {
 
 fn registration(b: &registrar::Binding) -> Registration {
     Registration {
-        id: b.key.0.to_string(),
+        id: b.key().0.to_string(),
         aor: b.aor().into(),
         contact: b.contact().into(),
-        transport: b.transport.to_string(),
-        source: b.source.to_string(),
+        transport: b.transport().to_string(),
+        source: b.source().to_string(),
         user_agent: Some(b.user_agent().to_string()).filter(|ua| !ua.is_empty()),
-        registered_at_ms: b.registered_at.as_millis(),
-        expires_at_ms: b.expires_at.as_millis(),
+        registered_at_ms: b.registered_at().as_millis(),
+        expires_at_ms: b.expires_at().as_millis(),
     }
 }
 

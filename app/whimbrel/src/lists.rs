@@ -149,14 +149,14 @@ pub fn show_route(data: &Path, verb: RouteVerb) -> Result<()> {
 /// Registrations, for the control socket.
 pub fn registrations(table: &LocationTable) -> Value {
     let bindings = table.list(present::wall(), REGISTRATIONS_MAX);
-    let row = |b: &std::sync::Arc<registrar::Binding>| {
+    let row = |b: &registrar::Binding| {
         json!({
             "aor": b.aor(),
             "contact": b.contact(),
-            "transport": b.transport.to_string(),
-            "source": b.source.to_string(),
-            "connected": b.flow.is_some(),
-            "expires": stamp(b.expires_at),
+            "transport": b.transport().to_string(),
+            "source": b.source().to_string(),
+            "connected": b.flow().is_some(),
+            "expires": stamp(b.expires_at()),
             "user_agent": b.user_agent(),
         })
     };

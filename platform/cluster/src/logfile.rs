@@ -1,7 +1,8 @@
 //! An append-only file of frames: whole after any crash, never half-written after an error.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::LogError;
@@ -95,9 +96,7 @@ impl LogFile {
     pub fn append(&mut self, frames: &[u8]) -> Result<(), LogError> {
         self.restore()?;
         self.torn = true;
-        let written =
-            self.file.seek(SeekFrom::Start(self.len)).and_then(|_| self.file.write_all(frames));
-        match written {
+        match self.file.write_all_at(frames, self.len) {
             Ok(()) => {
                 self.len += frames.len() as u64;
                 self.torn = false;
@@ -117,6 +116,14 @@ impl LogFile {
     /// The system's.
     pub fn sync(&mut self) -> Result<(), LogError> {
         self.file.sync_data().map_err(|e| LogError::from_io(&self.path, &e))
+    }
+
+    /// The file once more, to force it to disk while its owner goes on writing.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn handle(&self) -> Result<File, LogError> {
+        self.file.try_clone().map_err(|e| LogError::from_io(&self.path, &e))
     }
 
     /// Takes back everything from `len` on: an appended group that could not be forced to disk.

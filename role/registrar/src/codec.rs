@@ -7,11 +7,10 @@
 //! All numbers little-endian.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 
-use sansio::{Transport, WallTime};
+use sansio::WallTime;
 
-use crate::binding::{Binding, BindingKey, Texts};
+use crate::binding::{Binding, BindingKey, NewBinding, transport_code, transport_of};
 
 const SET: u8 = 1;
 const REMOVE: u8 = 2;
@@ -21,7 +20,7 @@ const WATERMARK: u8 = 3;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     /// A binding is so from now on. Its flow is not kept.
-    Set(Arc<Binding>),
+    Set(Binding),
     /// A binding is gone.
     Remove {
         /// Which.
@@ -40,11 +39,7 @@ pub enum Entry {
 pub fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
     match entry {
         Entry::Set(binding) => encode_binding(binding, out),
-        Entry::Remove { key, revision } => {
-            out.push(REMOVE);
-            out.extend_from_slice(&revision.to_le_bytes());
-            out.extend_from_slice(&key.0.to_le_bytes());
-        }
+        Entry::Remove { key, revision } => encode_removal(*key, *revision, out),
         Entry::Watermark { revision } => {
             out.push(WATERMARK);
             out.extend_from_slice(&revision.to_le_bytes());
@@ -58,7 +53,7 @@ pub fn decode_entry(bytes: &[u8]) -> Option<Entry> {
     let [kind] = input.take()?;
     let revision = u64::from_le_bytes(input.take()?);
     let entry = match kind {
-        SET => Entry::Set(Arc::new(decode_binding(&mut input, revision)?)),
+        SET => Entry::Set(decode_binding(&mut input, revision)?),
         REMOVE => Entry::Remove { key: BindingKey(u64::from_le_bytes(input.take()?)), revision },
         WATERMARK => Entry::Watermark { revision },
         _ => return None,
@@ -66,21 +61,27 @@ pub fn decode_entry(bytes: &[u8]) -> Option<Entry> {
     input.0.is_empty().then_some(entry)
 }
 
-fn encode_binding(b: &Binding, out: &mut Vec<u8>) {
+pub(crate) fn encode_binding(b: &Binding, out: &mut Vec<u8>) {
     out.push(SET);
-    for number in [b.revision, b.key.0, b.expires_at.as_millis(), b.registered_at.as_millis()] {
+    let (expires, registered) = (b.expires_at().as_millis(), b.registered_at().as_millis());
+    for number in [b.revision(), b.key().0, expires, registered] {
         out.extend_from_slice(&number.to_le_bytes());
     }
-    out.extend_from_slice(&b.cseq.to_le_bytes());
-    out.extend_from_slice(&b.reg_id.to_le_bytes());
-    out.extend_from_slice(&b.q.to_le_bytes());
-    out.push(transport_code(b.transport));
-    encode_address(b.source, out);
-    encode_address(b.local, out);
-    for end in b.texts.ends {
-        out.extend_from_slice(&end.to_le_bytes());
-    }
-    out.extend_from_slice(b.texts.text.as_bytes());
+    out.extend_from_slice(&b.cseq().to_le_bytes());
+    out.extend_from_slice(&b.reg_id().to_le_bytes());
+    out.extend_from_slice(&b.q().to_le_bytes());
+    out.push(transport_code(b.transport()));
+    encode_address(b.source(), out);
+    encode_address(b.local(), out);
+    let (ends, texts) = b.texts();
+    out.extend_from_slice(ends);
+    out.extend_from_slice(texts);
+}
+
+pub(crate) fn encode_removal(key: BindingKey, revision: u64, out: &mut Vec<u8>) {
+    out.push(REMOVE);
+    out.extend_from_slice(&revision.to_le_bytes());
+    out.extend_from_slice(&key.0.to_le_bytes());
 }
 
 fn decode_binding(input: &mut Input<'_>, revision: u64) -> Option<Binding> {
@@ -99,21 +100,36 @@ fn decode_binding(input: &mut Input<'_>, revision: u64) -> Option<Binding> {
         *end = u16::from_le_bytes(input.take()?);
     }
     let text = std::str::from_utf8(std::mem::take(&mut input.0)).ok()?;
-    let texts = Texts::from_parts(text, ends)?;
-    Some(Binding {
+    let texts = texts_of(text, ends)?;
+    let flow = None;
+    Binding::new(&NewBinding {
         key,
+        revision,
         expires_at,
         registered_at,
-        revision,
-        flow: None,
-        source,
-        local,
+        flow,
         cseq,
         reg_id,
         q,
         transport,
+        source,
+        local,
         texts,
     })
+}
+
+/// None for ends that are out of order or inside a character.
+fn texts_of(text: &str, ends: [u16; 6]) -> Option<[&str; 6]> {
+    if usize::from(ends[5]) != text.len() {
+        return None;
+    }
+    let mut texts = [""; 6];
+    let mut start = 0;
+    for (part, end) in texts.iter_mut().zip(ends.map(usize::from)) {
+        *part = text.get(start..end)?;
+        start = end;
+    }
+    Some(texts)
 }
 
 fn encode_address(address: SocketAddr, out: &mut Vec<u8>) {
@@ -139,21 +155,6 @@ fn decode_address(input: &mut Input<'_>) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, u16::from_le_bytes(input.take()?)))
 }
 
-fn transport_code(transport: Transport) -> u8 {
-    match transport {
-        Transport::Udp => 1,
-        Transport::Tcp => 2,
-        Transport::Tls => 3,
-        Transport::Ws => 4,
-        Transport::Wss => 5,
-    }
-}
-
-fn transport_of(code: u8) -> Option<Transport> {
-    let all = [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss];
-    all.into_iter().find(|t| transport_code(*t) == code)
-}
-
 struct Input<'a>(&'a [u8]);
 
 impl Input<'_> {
@@ -167,8 +168,8 @@ impl Input<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::binding::NewBinding;
     use proptest::prelude::*;
+    use sansio::Transport;
 
     proptest! {
         #[test]
@@ -191,29 +192,29 @@ mod tests {
         fn bindings_round_trip(contact in ".{0,80}", instance in ".{0,60}", revision: u64) {
             let binding = sample(&contact, &instance, revision);
             let mut bytes = Vec::new();
-            encode_entry(&Entry::Set(Arc::clone(&binding)), &mut bytes);
+            encode_entry(&Entry::Set(binding.clone()), &mut bytes);
             prop_assert_eq!(decode_entry(&bytes), Some(Entry::Set(binding)));
             bytes.push(0);
             prop_assert!(decode_entry(&bytes).is_none());
         }
     }
 
-    fn sample(contact: &str, instance: &str, revision: u64) -> Arc<Binding> {
+    fn sample(contact: &str, instance: &str, revision: u64) -> Binding {
         let aor = "sip:alice@example.com";
-        let new = NewBinding { aor, contact, instance, call_id: "c", user_agent: "u", path: "" };
-        Arc::new(Binding {
+        Binding::new(&NewBinding {
             key: BindingKey::new(aor, Some(instance), 1, contact),
+            revision,
             expires_at: WallTime::from_secs(10),
             registered_at: WallTime::from_secs(1),
-            revision,
             flow: None,
-            source: "192.0.2.1:5060".parse().unwrap(),
-            local: "[2001:db8::1]:5061".parse().unwrap(),
             cseq: 3,
             reg_id: 1,
             q: 500,
             transport: Transport::Wss,
-            texts: Texts::new(&new).unwrap(),
+            source: "192.0.2.1:5060".parse().unwrap(),
+            local: "[2001:db8::1]:5061".parse().unwrap(),
+            texts: [aor, contact, instance, "c", "u", ""],
         })
+        .unwrap()
     }
 }

@@ -1,15 +1,16 @@
 //! The registrar's decisions (RFC 3261 §10.3, RFC 5626 §6).
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sansio::WallTime;
 
-use crate::binding::{Binding, BindingKey, NewBinding, Texts};
-use crate::plan::{Change, RegisterPlan};
+use crate::binding::{Binding, BindingKey, NewBinding};
+use crate::plan::{Change, Changes, RegisterPlan};
 use crate::refusal::{Refusal, RefusalReason};
 use crate::request::{Contact, Contacts, RegisterRequest};
-use crate::table::{LocationTable, STRIPES, Slot, sort};
+use crate::table::{Bindings, LocationTable, STRIPES, Slot, sort};
 
 /// What a registration may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,45 +64,48 @@ impl Registrar {
     pub fn handle_register(
         &self,
         wall: WallTime,
-        request: &RegisterRequest,
+        request: &RegisterRequest<'_>,
     ) -> Result<RegisterPlan, Refusal> {
         let contacts = match &request.contacts {
             Contacts::Query => {
                 let bindings = self.table.lookup(&request.aor, wall);
-                return Ok(RegisterPlan { bindings, changes: Vec::new() });
+                return Ok(RegisterPlan { bindings, changes: Changes::new() });
             }
             Contacts::All if request.expires != Some(0) => {
                 return Err(Refusal::new(RefusalReason::StarNeedsZero));
             }
             Contacts::All => None,
-            Contacts::List(contacts) => Some(self.with_intervals(request, contacts)?),
+            Contacts::List(contacts) => Some(contacts),
         };
-        self.table.update(&request.aor, |slot| {
-            let mut step = Step::new(wall, request, &slot);
+        let half = BindingKey::aor_half(&request.aor);
+        self.table.update(half, |slot| {
+            let mut step = Step::new(wall, request, half, slot);
             match contacts {
                 None => step.remove_all()?,
                 Some(contacts) => {
-                    for (contact, secs) in contacts {
-                        step.apply(contact, secs)?;
+                    for contact in contacts {
+                        step.apply(contact, self.interval(request, contact)?)?;
                     }
                 }
             }
-            let (next, plan) = step.finish(self.limits.max_contacts)?;
-            *slot.bindings = next;
-            Ok(plan)
+            step.finish(self.limits.max_contacts)
         })
     }
 
     /// The user is gone: all its bindings with it.
     pub fn handle_user_removed(&self, wall: WallTime, aor: &str) -> RegisterPlan {
-        self.table.update(aor, |slot| {
-            let (gone, kept): (Vec<_>, Vec<_>) =
-                std::mem::take(slot.bindings).into_iter().partition(|b| b.aor() == aor);
+        let removed = self.table.update(BindingKey::aor_half(aor), |slot| {
+            let (gone, kept): (Bindings, Bindings) =
+                std::mem::take(slot.bindings).into_iter().partition(|b| b.is_of(aor));
             *slot.bindings = kept;
             let live = gone.into_iter().filter(|b| b.is_live(wall));
             let changes = live.map(|b| removal(&slot, b, false)).collect();
-            RegisterPlan { bindings: Vec::new(), changes }
-        })
+            Ok::<_, Infallible>(RegisterPlan { bindings: Bindings::new(), changes })
+        });
+        match removed {
+            Ok(plan) => plan,
+            Err(never) => match never {},
+        }
     }
 
     /// When [`Self::handle_timeout`] has something to do; it may find nothing when a phone has
@@ -112,7 +116,7 @@ impl Registrar {
 
     /// Removes what has expired in this shard's share. Nothing needs journalling: entries carry
     /// their end.
-    pub fn handle_timeout(&self, wall: WallTime) -> Vec<Arc<Binding>> {
+    pub fn handle_timeout(&self, wall: WallTime) -> Vec<Binding> {
         self.stripes().flat_map(|stripe| self.table.sweep(stripe, wall)).collect()
     }
 
@@ -125,44 +129,40 @@ impl Registrar {
         (self.shard..STRIPES).step_by(self.shards)
     }
 
-    /// Each contact with the seconds it gets (RFC 3261 §10.3 step 7, §10.2.8).
-    fn with_intervals<'a>(
+    /// The seconds a contact gets (RFC 3261 §10.3 step 7, §10.2.8).
+    fn interval(
         &self,
-        request: &RegisterRequest,
-        contacts: &'a [Contact],
-    ) -> Result<Vec<(&'a Contact, u32)>, Refusal> {
+        request: &RegisterRequest<'_>,
+        contact: &Contact<'_>,
+    ) -> Result<u32, Refusal> {
         let Limits { min_expires, max_expires, default_expires, .. } = self.limits;
-        let interval = |contact: &'a Contact| {
-            let asked = contact.expires.or(request.expires).unwrap_or(default_expires);
-            if asked != 0 && asked < min_expires {
-                return Err(Refusal::new(RefusalReason::IntervalTooBrief { min_expires }));
-            }
-            Ok((contact, asked.min(max_expires)))
-        };
-        contacts.iter().map(interval).collect()
+        let asked = contact.expires.or(request.expires).unwrap_or(default_expires);
+        if asked != 0 && asked < min_expires {
+            return Err(Refusal::new(RefusalReason::IntervalTooBrief { min_expires }));
+        }
+        Ok(asked.min(max_expires))
     }
 }
 
 /// One REGISTER on its way through the bindings; nothing shows until [`Step::finish`].
-struct Step<'a> {
+struct Step<'a, 'r> {
     wall: WallTime,
-    request: &'a RegisterRequest,
-    next: Vec<Arc<Binding>>,
-    changes: Vec<Change>,
-    numbers: &'a Slot<'a>,
+    request: &'a RegisterRequest<'r>,
+    /// The address of record's half of a key.
+    half: u32,
+    slot: Slot<'a>,
+    changes: Changes,
 }
 
-impl<'a> Step<'a> {
-    fn new(wall: WallTime, request: &'a RegisterRequest, slot: &'a Slot<'a>) -> Self {
-        let next = slot.bindings.clone();
-        Self { wall, request, next, changes: Vec::new(), numbers: slot }
+impl<'a, 'r> Step<'a, 'r> {
+    fn new(wall: WallTime, request: &'a RegisterRequest<'r>, half: u32, slot: Slot<'a>) -> Self {
+        Self { wall, request, half, slot, changes: Changes::new() }
     }
 
-    fn apply(&mut self, contact: &Contact, secs: u32) -> Result<(), Refusal> {
-        let request = self.request;
+    fn apply(&mut self, contact: &Contact<'_>, secs: u32) -> Result<(), Refusal> {
         let instance = contact.instance.as_deref();
-        let key = BindingKey::new(&request.aor, instance, contact.reg_id, &contact.uri);
-        let mut at = self.position(|b| b.key == key);
+        let key = BindingKey::of_phone(self.half, instance, contact.reg_id, &contact.uri);
+        let mut at = self.position(|b| b.key() == key);
         if secs == 0 {
             // A phone may forget to name its instance when it says goodbye.
             at = at.or_else(|| self.position(|b| b.contact() == contact.uri));
@@ -175,14 +175,15 @@ impl<'a> Step<'a> {
         if let Some(at) = at {
             self.check_order(at)?;
         }
-        while let Some(twin) = self.position(|b| b.key != key && self.is_twin(b, contact)) {
+        while let Some(twin) = self.position(|b| b.key() != key && self.is_twin(b, contact)) {
             self.remove(twin, true);
         }
-        let binding = Arc::new(self.binding(key, contact, secs)?);
-        let at = self.position(|b| b.key == key);
-        let before = at.map(|at| self.next.swap_remove(at)).filter(|b| b.is_live(self.wall));
-        self.next.push(Arc::clone(&binding));
-        let revision = binding.revision;
+        let binding = self.binding(key, contact, secs)?;
+        let at = self.position(|b| b.key() == key);
+        let wall = self.wall;
+        let before = at.map(|at| self.slot.bindings.swap_remove(at)).filter(|b| b.is_live(wall));
+        self.slot.bindings.push(binding.clone());
+        let revision = binding.revision();
         self.changes.push(Change { key, revision, before, after: Some(binding), replaced: false });
         Ok(())
     }
@@ -195,81 +196,83 @@ impl<'a> Step<'a> {
         Ok(())
     }
 
-    fn finish(self, max: usize) -> Result<(Vec<Arc<Binding>>, RegisterPlan), Refusal> {
-        let ours = |b: &&Arc<Binding>| b.aor() == self.request.aor && b.is_live(self.wall);
-        let mut bindings: Vec<_> = self.next.iter().filter(ours).cloned().collect();
+    fn finish(self, max: usize) -> Result<RegisterPlan, Refusal> {
+        let ours = |b: &&Binding| b.is_of(&self.request.aor) && b.is_live(self.wall);
+        let mut bindings: Bindings = self.slot.bindings.iter().filter(ours).cloned().collect();
         let grew = self.changes.iter().any(|c| c.before.is_none() && c.after.is_some());
         if grew && bindings.len() > max {
             return Err(Refusal::new(RefusalReason::TooManyContacts));
         }
         sort(&mut bindings);
-        Ok((self.next, RegisterPlan { bindings, changes: self.changes }))
+        Ok(RegisterPlan { bindings, changes: self.changes })
     }
 
     fn position(&self, wanted: impl Fn(&Binding) -> bool) -> Option<usize> {
-        self.next.iter().position(|b| b.aor() == self.request.aor && wanted(b))
+        self.slot.bindings.iter().position(|b| b.is_of(&self.request.aor) && wanted(b))
     }
 
     /// RFC 3261 §10.3 step 7. An equal CSeq passes: after a crash the phone sends again what we
     /// had written but not answered.
     fn check_order(&self, at: usize) -> Result<(), Refusal> {
-        let binding = &self.next[at];
-        let stale = binding.call_id() == self.request.call_id
-            && self.request.cseq < binding.cseq
+        let binding = &self.slot.bindings[at];
+        let stale = self.request.cseq < binding.cseq()
+            && binding.call_id() == self.request.call_id
             && binding.is_live(self.wall);
         if stale { Err(Refusal::new(RefusalReason::OutOfOrder)) } else { Ok(()) }
     }
 
     /// Whether a binding is this phone's under another key: the same Contact URI with and without
     /// instance, or a new URI by the same connection and Call-ID (one phone, one flow: R3.1).
-    fn is_twin(&self, binding: &Binding, contact: &Contact) -> bool {
+    fn is_twin(&self, binding: &Binding, contact: &Contact<'_>) -> bool {
         let one_unnamed = binding.instance().is_none() || contact.instance.is_none();
         let same_uri = one_unnamed && binding.contact() == contact.uri;
         let origin = self.request.origin;
         let both_unnamed = binding.instance().is_none() && contact.instance.is_none();
         let same_flow = both_unnamed
             && origin.transport.is_reliable()
-            && binding.flow == Some(origin.flow)
+            && binding.flow() == Some(origin.flow)
             && binding.call_id() == self.request.call_id
-            && binding.cseq < self.request.cseq;
+            && binding.cseq() < self.request.cseq;
         same_uri || same_flow
     }
 
     fn remove(&mut self, at: usize, replaced: bool) {
-        let binding = self.next.swap_remove(at);
-        self.changes.push(removal(self.numbers, binding, replaced));
+        let binding = self.slot.bindings.swap_remove(at);
+        self.changes.push(removal(&self.slot, binding, replaced));
     }
 
-    fn binding(&self, key: BindingKey, contact: &Contact, secs: u32) -> Result<Binding, Refusal> {
+    fn binding(
+        &self,
+        key: BindingKey,
+        contact: &Contact<'_>,
+        secs: u32,
+    ) -> Result<Binding, Refusal> {
         let request = self.request;
-        let texts = Texts::new(&NewBinding {
-            aor: &request.aor,
-            contact: &contact.uri,
-            instance: contact.instance.as_deref().unwrap_or(""),
-            call_id: &request.call_id,
-            user_agent: &request.user_agent,
-            path: &request.path.join("\n"),
-        });
-        Ok(Binding {
+        // Empty, as it mostly is, it takes no memory.
+        let path = request.path.join("\n");
+        let instance = contact.instance.as_deref().unwrap_or("");
+        let (call_id, agent) = (&*request.call_id, &*request.user_agent);
+        let binding = Binding::new(&NewBinding {
             key,
+            revision: self.slot.next_revision(),
             expires_at: self.wall + Duration::from_secs(u64::from(secs)),
             registered_at: self.wall,
-            revision: self.numbers.next_revision(),
             flow: Some(request.origin.flow),
-            source: request.origin.source,
-            local: request.origin.local,
             cseq: request.cseq,
             reg_id: contact.reg_id,
             q: contact.q,
             transport: request.origin.transport,
-            texts: texts.ok_or(Refusal::new(RefusalReason::Malformed("Contact")))?,
-        })
+            source: request.origin.source,
+            local: request.origin.local,
+            texts: [&request.aor, &contact.uri, instance, call_id, agent, &path],
+        });
+        binding.ok_or(Refusal::new(RefusalReason::Malformed("Contact")))
     }
 }
 
-fn removal(numbers: &Slot<'_>, binding: Arc<Binding>, replaced: bool) -> Change {
-    let revision = numbers.next_revision();
-    Change { key: binding.key, revision, before: Some(binding), after: None, replaced }
+fn removal(slot: &Slot<'_>, binding: Binding, replaced: bool) -> Change {
+    let (key, revision) = (binding.key(), slot.next_revision());
+    Change { key, revision, before: Some(binding), after: None, replaced }
 }
 
 #[cfg(test)]

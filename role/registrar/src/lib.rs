@@ -1,11 +1,11 @@
 //! Where phones are: the registrar (RFC 3261 §10.3, RFC 5626) and its location table.
 //!
 //! ```text
-//!   REGISTER ─► Registrar::handle_register ─► RegisterPlan ─► Journal (one thread per shard)
+//!   REGISTER ─► Registrar::handle_register ─► RegisterPlan ─► Journal (one per shard)
 //!                   │ at once, in memory                          │ one write per group
 //!                   ▼                                             ▼
-//!             LocationTable ◄── lookup(aor), by_key(binding)    done(Ok) ─► 200 OK
-//!             (shared by all shards, 256 stripes)               done(Err) ─► taken back, 500
+//!             LocationTable ◄── lookup(aor), by_key(binding)    Ok ─► 200 OK
+//!             (shared by all shards, 256 stripes)               Err ─► taken back, 500
 //! ```
 //!
 //! Contract
@@ -28,7 +28,7 @@
 //! let origin = Origin { flow, transport: Transport::Udp, local: peer, source: peer };
 //! let contact = Contact::new("sip:alice@192.0.2.7");
 //! let mut request = RegisterRequest::new("sip:alice@example.com", "call-1", 1, origin);
-//! request.contacts = Contacts::List(vec![contact]);
+//! request.contacts = Contacts::List(vec![contact].into());
 //! let now = WallTime::from_secs(1_000);
 //! let plan = registrar.handle_register(now, &request).unwrap();
 //! assert_eq!(plan.contact_lines(now), ["<sip:alice@192.0.2.7>;expires=600"]);
@@ -54,8 +54,8 @@ pub use crate::core::{Limits, Registrar};
 pub use binding::{Binding, BindingKey, NewBinding};
 pub use codec::{Entry, decode_entry, encode_entry};
 pub use journal::{Journal, JournalConfig};
-pub use plan::{Change, RegisterPlan};
+pub use plan::{Change, Changes, RegisterPlan};
 pub use refusal::{Refusal, RefusalReason};
 pub use request::{Contact, Contacts, Origin, RegisterRequest};
 pub use shell::{Location, LocationConfig, LocationShard, OnRegistered};
-pub use table::LocationTable;
+pub use table::{Bindings, LocationTable};

@@ -1,20 +1,23 @@
 //! What a REGISTER changed.
 
-use std::sync::Arc;
-
-use cluster::{Event, UnregisterReason};
+use cluster::{Event, UnregisterReason, push_frame};
 use sansio::WallTime;
+use smallvec::SmallVec;
 
 use crate::binding::{Binding, BindingKey};
-use crate::codec::Entry;
+use crate::codec::{Entry, encode_binding, encode_removal};
+use crate::table::Bindings;
+
+/// What one REGISTER changed: mostly one binding.
+pub type Changes = SmallVec<[Change; 1]>;
 
 /// The outcome of an accepted REGISTER: already in memory, not yet in the journal.
 #[derive(Debug, Clone, Default)]
 pub struct RegisterPlan {
     /// All bindings of the address of record as they are now, best first.
-    pub bindings: Vec<Arc<Binding>>,
+    pub bindings: Bindings,
     /// What changed, in order.
-    pub changes: Vec<Change>,
+    pub changes: Changes,
 }
 
 /// One changed binding.
@@ -25,9 +28,9 @@ pub struct Change {
     /// The change's place among all changes.
     pub revision: u64,
     /// As it was.
-    pub before: Option<Arc<Binding>>,
+    pub before: Option<Binding>,
     /// As it is; none if it was removed.
-    pub after: Option<Arc<Binding>>,
+    pub after: Option<Binding>,
     /// Removed to make room for a newer one of the same phone.
     pub replaced: bool,
 }
@@ -35,15 +38,45 @@ pub struct Change {
 impl RegisterPlan {
     /// The Contact values of the 200 (RFC 3261 §10.3 step 8).
     pub fn contact_lines(&self, wall: WallTime) -> Vec<String> {
-        self.bindings.iter().map(|b| contact_line(b, wall)).collect()
+        let line = |binding| {
+            let mut line = String::new();
+            push_contact(binding, wall, &mut line);
+            line
+        };
+        self.bindings.iter().map(line).collect()
+    }
+
+    /// The same values in one text, separated by commas (RFC 3261 §7.3.1), appended to `out`.
+    pub fn push_contacts(&self, wall: WallTime, out: &mut String) {
+        for (at, binding) in self.bindings.iter().enumerate() {
+            if at > 0 {
+                out.push_str(", ");
+            }
+            push_contact(binding, wall, out);
+        }
     }
 
     /// What the journal must hold before the 200.
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
         self.changes.iter().map(|change| match &change.after {
-            Some(binding) => Entry::Set(Arc::clone(binding)),
+            Some(binding) => Entry::Set(binding.clone()),
             None => Entry::Remove { key: change.key, revision: change.revision },
         })
+    }
+
+    /// The same as frames, all or none of them; false if one is too long.
+    pub(crate) fn push_frames(&self, out: &mut Vec<u8>) -> bool {
+        let before = out.len();
+        let fits = self.changes.iter().all(|change| {
+            push_frame(out, |out| match &change.after {
+                Some(binding) => encode_binding(binding, out),
+                None => encode_removal(change.key, change.revision, out),
+            })
+        });
+        if !fits {
+            out.truncate(before);
+        }
+        fits
     }
 
     /// What the spine should hear.
@@ -52,21 +85,44 @@ impl RegisterPlan {
     }
 }
 
-fn contact_line(binding: &Binding, wall: WallTime) -> String {
+fn push_contact(binding: &Binding, wall: WallTime, out: &mut String) {
     use std::fmt::Write as _;
     // Rounded to the nearest second: a phone must not be told a longer life than it has by much.
-    let left = (binding.expires_at.since(wall).as_millis() + 500) / 1000;
-    let mut line = format!("<{}>;expires={left}", binding.contact());
-    if binding.q != 1000 {
-        let _ = write!(line, ";q=0.{:03}", binding.q);
+    let left = (binding.expires_at().since(wall).as_millis() + 500) / 1000;
+    let (contact, instance) = (binding.contact(), binding.instance());
+    out.reserve(contact.len() + instance.map_or(0, str::len) + 64);
+    out.push('<');
+    out.push_str(contact);
+    out.push_str(">;expires=");
+    push_number(u64::try_from(left).unwrap_or(u64::MAX), out);
+    if binding.q() != 1000 {
+        // A String takes everything.
+        let _ = write!(out, ";q=0.{:03}", binding.q());
     }
-    if let Some(instance) = binding.instance() {
-        let _ = write!(line, ";+sip.instance=\"{instance}\"");
+    if let Some(instance) = instance {
+        out.push_str(";+sip.instance=\"");
+        out.push_str(instance);
+        out.push('"');
     }
-    if binding.reg_id != 0 {
-        let _ = write!(line, ";reg-id={}", binding.reg_id);
+    if binding.reg_id() != 0 {
+        out.push_str(";reg-id=");
+        push_number(u64::from(binding.reg_id()), out);
     }
-    line
+}
+
+/// In decimal: `write!` costs several times as much.
+fn push_number(mut number: u64, out: &mut String) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.push_str(std::str::from_utf8(&digits[at..]).unwrap_or_default());
 }
 
 fn event_of(change: &Change, wall: WallTime) -> Option<Event> {
@@ -75,10 +131,10 @@ fn event_of(change: &Change, wall: WallTime) -> Option<Event> {
             aor: binding.aor().to_owned(),
             binding: change.key.0,
             contact: binding.contact().to_owned(),
-            source: binding.source.to_string(),
-            transport: binding.transport.to_string(),
+            source: binding.source().to_string(),
+            transport: binding.transport().to_string(),
             user_agent: binding.user_agent().to_owned(),
-            expires_secs: u32::try_from(binding.expires_at.since(wall).as_secs()).ok()?,
+            expires_secs: u32::try_from(binding.expires_at().since(wall).as_secs()).ok()?,
             refresh: change.before.is_some(),
         });
     }
@@ -92,7 +148,7 @@ fn event_of(change: &Change, wall: WallTime) -> Option<Event> {
 pub(crate) fn unregistered(binding: &Binding, reason: UnregisterReason) -> Event {
     Event::Unregistered {
         aor: binding.aor().to_owned(),
-        binding: binding.key.0,
+        binding: binding.key().0,
         contact: binding.contact().to_owned(),
         reason,
     }

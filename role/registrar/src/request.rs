@@ -1,9 +1,11 @@
 //! A REGISTER as the registrar needs it.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use sansio::{FlowId, Transport};
 use sip::{HeaderName, Message};
+use smallvec::SmallVec;
 
 use crate::refusal::{Refusal, RefusalReason};
 
@@ -16,23 +18,23 @@ const CALL_ID_MAX: usize = 256;
 /// A longer User-Agent is cut.
 const USER_AGENT_MAX: usize = 128;
 
-/// The question: bind these contacts to this address of record.
+/// The question: bind these contacts to this address of record. Its texts are the message's own.
 #[derive(Debug, Clone)]
-pub struct RegisterRequest {
+pub struct RegisterRequest<'a> {
     /// The address of record in its normal form, already authenticated.
-    pub aor: String,
+    pub aor: Cow<'a, str>,
     /// What to do.
-    pub contacts: Contacts,
+    pub contacts: Contacts<'a>,
     /// The Expires header, seconds.
     pub expires: Option<u32>,
     /// Call-ID.
-    pub call_id: String,
+    pub call_id: Cow<'a, str>,
     /// CSeq number.
     pub cseq: u32,
     /// Path values (RFC 3327), outermost first.
-    pub path: Vec<String>,
+    pub path: Vec<Cow<'a, str>>,
     /// User-Agent.
-    pub user_agent: String,
+    pub user_agent: Cow<'a, str>,
     /// Where it came from.
     pub origin: Origin,
 }
@@ -52,48 +54,53 @@ pub struct Origin {
 
 /// What the Contact fields ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Contacts {
+pub enum Contacts<'a> {
     /// None: tell the bindings.
     Query,
     /// `*`: remove all (RFC 3261 §10.2.2).
     All,
     /// Bind or remove these.
-    List(Vec<Contact>),
+    List(SmallVec<[Contact<'a>; 1]>),
 }
 
 /// One Contact value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Contact {
+pub struct Contact<'a> {
     /// The URI, byte-exact.
-    pub uri: String,
+    pub uri: Cow<'a, str>,
     /// Preference in thousandths.
     pub q: u16,
     /// Seconds asked for here.
     pub expires: Option<u32>,
     /// `+sip.instance`, brackets kept.
-    pub instance: Option<String>,
+    pub instance: Option<Cow<'a, str>>,
     /// `reg-id`; 0 for none.
     pub reg_id: u32,
 }
 
-impl Contact {
+impl<'a> Contact<'a> {
     /// One without parameters.
-    pub fn new(uri: &str) -> Self {
-        Self { uri: uri.to_owned(), q: 1000, expires: None, instance: None, reg_id: 0 }
+    pub fn new(uri: impl Into<Cow<'a, str>>) -> Self {
+        Self { uri: uri.into(), q: 1000, expires: None, instance: None, reg_id: 0 }
     }
 }
 
-impl RegisterRequest {
+impl<'a> RegisterRequest<'a> {
     /// A query without contacts: fill in the rest.
-    pub fn new(aor: &str, call_id: &str, cseq: u32, origin: Origin) -> Self {
+    pub fn new(
+        aor: impl Into<Cow<'a, str>>,
+        call_id: impl Into<Cow<'a, str>>,
+        cseq: u32,
+        origin: Origin,
+    ) -> Self {
         Self {
-            aor: aor.to_owned(),
+            aor: aor.into(),
             contacts: Contacts::Query,
             expires: None,
-            call_id: call_id.to_owned(),
+            call_id: call_id.into(),
             cseq,
             path: Vec::new(),
-            user_agent: String::new(),
+            user_agent: Cow::Borrowed(""),
             origin,
         }
     }
@@ -102,7 +109,7 @@ impl RegisterRequest {
     ///
     /// # Errors
     /// A [`Refusal`] with 400 for what RFC 3261 §10.3 forbids.
-    pub fn read(aor: &str, message: &Message, origin: Origin) -> Result<Self, Refusal> {
+    pub fn read(aor: &'a str, message: &'a Message, origin: Origin) -> Result<Self, Refusal> {
         let bad = |_| Refusal::new(RefusalReason::Malformed("CSeq"));
         let cseq = message.cseq().map_err(bad)?.number;
         let call_id = message.call_id().and_then(|c| std::str::from_utf8(c).ok());
@@ -113,16 +120,23 @@ impl RegisterRequest {
         request.contacts = read_contacts(message)?;
         request.path = read_path(message)?;
         let agent = message.header(HeaderName::USER_AGENT).unwrap_or_default();
-        let agent = String::from_utf8_lossy(agent);
-        request.user_agent = agent.chars().take(USER_AGENT_MAX).collect();
+        request.user_agent = cut(String::from_utf8_lossy(agent));
         Ok(request)
     }
 }
 
-fn read_contacts(message: &Message) -> Result<Contacts, Refusal> {
+/// At most [`USER_AGENT_MAX`] characters of it.
+fn cut(agent: Cow<'_, str>) -> Cow<'_, str> {
+    if agent.len() <= USER_AGENT_MAX {
+        return agent;
+    }
+    Cow::Owned(agent.chars().take(USER_AGENT_MAX).collect())
+}
+
+fn read_contacts(message: &Message) -> Result<Contacts<'_>, Refusal> {
     let bad = Refusal::new(RefusalReason::Malformed("Contact"));
     let star = message.values(HeaderName::CONTACT).any(|v| v == b"*");
-    let mut list = Vec::new();
+    let mut list = SmallVec::new();
     for contact in message.contacts() {
         let contact = contact.map_err(|_| bad.clone())?;
         contact.sip_uri().map_err(|_| bad.clone())?;
@@ -145,17 +159,20 @@ fn read_contacts(message: &Message) -> Result<Contacts, Refusal> {
     }
 }
 
-fn read_path(message: &Message) -> Result<Vec<String>, Refusal> {
+fn read_path(message: &Message) -> Result<Vec<Cow<'_, str>>, Refusal> {
     let bad = || Refusal::new(RefusalReason::Malformed("Path"));
-    let path: Option<Vec<String>> = message.values(HeaderName::PATH).map(text).collect();
+    let path: Option<Vec<Cow<'_, str>>> = message.values(HeaderName::PATH).map(text).collect();
     let path = path.ok_or_else(bad)?;
     let total: usize = path.iter().map(|p| p.len() + 1).sum();
     if total > TEXT_MAX { Err(bad()) } else { Ok(path) }
 }
 
 /// Text that fits a binding and has no control characters.
-fn text(bytes: &[u8]) -> Option<String> {
+fn text(bytes: &[u8]) -> Option<Cow<'_, str>> {
     let text = std::str::from_utf8(bytes).ok()?;
-    let fits = text.len() <= TEXT_MAX && !text.chars().any(char::is_control);
-    fits.then(|| text.to_owned())
+    let plain = |text: &str| match text.is_ascii() {
+        true => !text.bytes().any(|b| b.is_ascii_control()),
+        false => !text.chars().any(char::is_control),
+    };
+    (text.len() <= TEXT_MAX && plain(text)).then_some(Cow::Borrowed(text))
 }

@@ -63,10 +63,21 @@ pub struct Location {
 }
 
 /// One shard's part of it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct LocationShard {
     registrar: Registrar,
     journal: Journal,
+    /// What is staged: frames, and who waits for them.
+    frames: Vec<u8>,
+    staged: Vec<Staged>,
+}
+
+/// A registration in memory that waits for the journal.
+#[derive(Debug)]
+struct Staged {
+    token: u64,
+    plan: RegisterPlan,
+    fits: bool,
 }
 
 impl Location {
@@ -104,7 +115,7 @@ impl Location {
         let shards = self.journals.len();
         let table = Arc::clone(&self.table);
         let registrar = Registrar::for_shard(table, self.config.limits, shard % shards, shards);
-        LocationShard { registrar, journal: self.journals[shard % shards].clone() }
+        LocationShard::new(registrar, self.journals[shard % shards].clone())
     }
 
     /// The table all shards share.
@@ -130,16 +141,80 @@ impl Location {
 }
 
 impl LocationShard {
+    fn new(registrar: Registrar, journal: Journal) -> Self {
+        Self { registrar, journal, frames: Vec::new(), staged: Vec::new() }
+    }
+
     /// Decides a REGISTER, writes it down, and tells `done` the outcome.
     pub fn register(
         &self,
         wall: WallTime,
-        request: &RegisterRequest,
+        request: &RegisterRequest<'_>,
         done: impl FnOnce(Result<RegisterPlan, Refusal>) + Send + 'static,
     ) {
         match self.registrar.handle_register(wall, request) {
-            Ok(plan) => self.write(&request.aor, plan, Box::new(done)),
+            Ok(plan) => self.write(plan, Box::new(done)),
             Err(refusal) => done(Err(refusal)),
+        }
+    }
+
+    /// Whether [`Self::stage`] and [`Self::flush`] may be used: where writing waits for no disk.
+    pub fn can_stage(&self) -> bool {
+        self.journal.is_inline()
+    }
+
+    /// Decides a REGISTER and changes memory; what belongs into the journal waits for
+    /// [`Self::flush`], and the answer with it. `Some` if there is nothing to wait for.
+    ///
+    /// # Errors
+    /// A [`Refusal`] to answer at once; nothing was changed.
+    pub fn stage(
+        &mut self,
+        wall: WallTime,
+        request: &RegisterRequest<'_>,
+        token: u64,
+    ) -> Result<Option<RegisterPlan>, Refusal> {
+        debug_assert!(self.can_stage(), "a journal that waits for the disk has its own thread");
+        let plan = self.registrar.handle_register(wall, request)?;
+        if plan.changes.is_empty() {
+            return Ok(Some(plan));
+        }
+        let fits = plan.push_frames(&mut self.frames);
+        self.staged.push(Staged { token, plan, fits });
+        Ok(None)
+    }
+
+    /// Whether something is staged.
+    pub fn has_staged(&self) -> bool {
+        !self.staged.is_empty()
+    }
+
+    /// Writes what is staged by one write(2) and tells the outcome of each, by its token and in
+    /// order. What could not be written is taken back.
+    pub fn flush(&mut self, mut told: impl FnMut(u64, Result<RegisterPlan, Refusal>)) {
+        if self.staged.is_empty() {
+            return;
+        }
+        let written = match self.frames.is_empty() {
+            true => Ok(()),
+            false => self.journal.write(&self.frames),
+        };
+        self.frames.clear();
+        if let Err(e) = &written {
+            tracing::error!(error = %e, refused = self.staged.len(), "registrations were refused");
+        }
+        let failed = |s: &Staged| match (&written, s.fits) {
+            (Err(e), _) => Some(e.clone()),
+            (Ok(()), false) => Some(LogError::TooLong),
+            (Ok(()), true) => None,
+        };
+        // The latest first: each then finds the table as it left it.
+        for staged in self.staged.iter().rev().filter(|s| failed(s).is_some()) {
+            self.registrar.table().revert(&staged.plan);
+        }
+        for staged in self.staged.drain(..) {
+            let error = failed(&staged).map(|e| Refusal::new(RefusalReason::NotWritten(e)));
+            told(staged.token, error.map_or(Ok(staged.plan), Err));
         }
     }
 
@@ -151,7 +226,7 @@ impl LocationShard {
         done: impl FnOnce(Result<RegisterPlan, Refusal>) + Send + 'static,
     ) {
         let plan = self.registrar.handle_user_removed(wall, aor);
-        self.write(aor, plan, Box::new(done));
+        self.write(plan, Box::new(done));
     }
 
     /// When [`Self::expire`] has something to do.
@@ -160,7 +235,7 @@ impl LocationShard {
     }
 
     /// Removes what has expired in this shard's share of the table.
-    pub fn expire(&self, wall: WallTime) -> Vec<Arc<Binding>> {
+    pub fn expire(&self, wall: WallTime) -> Vec<Binding> {
         self.registrar.handle_timeout(wall)
     }
 
@@ -169,20 +244,26 @@ impl LocationShard {
         self.registrar.table()
     }
 
-    fn write(&self, aor: &str, plan: RegisterPlan, done: OnRegistered) {
+    fn write(&self, plan: RegisterPlan, done: OnRegistered) {
         let entries: Vec<Entry> = plan.entries().collect();
         if entries.is_empty() {
             return done(Ok(plan));
         }
         let table = Arc::clone(self.registrar.table());
-        let aor = aor.to_owned();
         self.journal.append(entries, move |written| match written {
             Ok(()) => done(Ok(plan)),
             Err(e) => {
-                table.revert(&aor, &plan);
+                table.revert(&plan);
                 done(Err(Refusal::new(RefusalReason::NotWritten(e))));
             }
         });
+    }
+}
+
+impl Clone for LocationShard {
+    /// The same shard for another caller: what is staged stays with whoever staged it.
+    fn clone(&self) -> Self {
+        Self::new(self.registrar.clone(), self.journal.clone())
     }
 }
 
@@ -205,7 +286,7 @@ fn load(dir: &Path, table: &LocationTable) -> Result<Vec<PathBuf>, LogError> {
     let mut removed: BTreeMap<BindingKey, u64> = BTreeMap::new();
     for path in &files {
         LogFile::read(path, HEADER, |bytes| match decode_entry(bytes) {
-            Some(Entry::Set(binding)) if binding.revision > watermark => table.restore(binding),
+            Some(Entry::Set(binding)) if binding.revision() > watermark => table.restore(binding),
             Some(Entry::Remove { key, revision }) if revision > watermark => {
                 table.saw_revision(revision);
                 let latest = removed.entry(key).or_default();

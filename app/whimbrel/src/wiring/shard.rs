@@ -146,7 +146,7 @@ impl EdgeShard {
         for binding in self.location.expire(self.present.wall) {
             let event = cluster::Event::Unregistered {
                 aor: binding.aor().to_string(),
-                binding: binding.key.0,
+                binding: binding.key().0,
                 contact: binding.contact().to_string(),
                 reason: cluster::UnregisterReason::Expired,
             };

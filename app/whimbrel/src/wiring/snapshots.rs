@@ -137,7 +137,7 @@ impl Locations for LocationSnapshot {
 
     fn binding_on(&self, aor: &str, flow: FlowId, source: SocketAddr) -> Option<u64> {
         let wall = crate::present::wall();
-        self.0.on_flow(aor, flow, source, wall).map(|b| b.key.0)
+        self.0.on_flow(aor, flow, source, wall).map(|b| b.key().0)
     }
 }
 
@@ -205,14 +205,14 @@ struct Places<'a>(&'a LocationTable);
 
 impl router::Locations for Places<'_> {
     fn places(&self, aor: &str, wall: WallTime) -> Vec<router::Place> {
-        let place = |b: Arc<Binding>| router::Place {
-            binding: b.key.0,
+        let place = |b: Binding| router::Place {
+            binding: b.key().0,
             contact: b.contact().to_string(),
             instance: b.instance().map(str::to_string),
-            q: b.q,
-            transport: b.transport,
+            q: b.q(),
+            transport: b.transport(),
             // A datagram needs no connection.
-            reachable: b.transport == Transport::Udp || b.flow.is_some(),
+            reachable: b.transport() == Transport::Udp || b.flow().is_some(),
         };
         self.0.lookup(aor, wall).into_iter().map(place).collect()
     }
@@ -220,10 +220,10 @@ impl router::Locations for Places<'_> {
 
 fn reach_of(binding: &Binding) -> Reach {
     Reach {
-        transport: binding.transport,
-        flow: binding.flow,
-        local: binding.local,
-        peer: binding.source,
+        transport: binding.transport(),
+        flow: binding.flow(),
+        local: binding.local(),
+        peer: binding.source(),
     }
 }
 

@@ -54,7 +54,7 @@ impl Locations for Users {
     fn binding_on(&self, aor: &str, flow: FlowId, source: SocketAddr) -> Option<u64> {
         // Snapshots are read without a clock: an expired binding no longer matters to a live flow.
         let found = self.table.on_flow(aor, flow, source, WallTime::from_millis(0));
-        found.map(|binding| binding.key.0)
+        found.map(|binding| binding.key().0)
     }
 }
 
@@ -68,16 +68,16 @@ impl Router for Users {
         if bindings.is_empty() {
             return Plan::Refuse { status: 480, reason: "Temporarily Unavailable".into() };
         }
-        Plan::Fork(bindings.iter().map(|b| target(b)).collect())
+        Plan::Fork(bindings.iter().map(target).collect())
     }
 }
 
 fn target(binding: &Binding) -> Target {
-    let secure = matches!(binding.transport, Transport::Tls | Transport::Wss);
+    let secure = matches!(binding.transport(), Transport::Tls | Transport::Wss);
     Target {
         uri: binding.contact().to_owned(),
         reach: reach(binding),
-        binding: binding.key.0,
+        binding: binding.key().0,
         path: binding.path().map(str::to_owned).collect(),
         media: if secure { MediaProfile::Sdes } else { MediaProfile::Plain },
         locate: None,
@@ -86,9 +86,9 @@ fn target(binding: &Binding) -> Target {
 
 fn reach(binding: &Binding) -> Reach {
     Reach {
-        transport: binding.transport,
-        flow: binding.flow,
-        local: binding.local,
-        peer: binding.source,
+        transport: binding.transport(),
+        flow: binding.flow(),
+        local: binding.local(),
+        peer: binding.source(),
     }
 }

@@ -26,15 +26,21 @@ fn bindings_come_back_without_their_flows() {
     let found = location.table().lookup(&aor(1), at(80));
     assert_eq!(found.len(), 1);
     let (was, is) = (&moved.bindings[0], &found[0]);
-    assert_eq!((is.key, is.expires_at, is.source), (was.key, was.expires_at, was.source));
-    assert_eq!((is.flow, is.instance(), is.cseq), (None, was.instance(), 2));
-    let by_source = location.table().on_flow(&aor(1), was.flow.unwrap(), was.source, at(80));
-    assert_eq!(by_source.map(|b| b.key), Some(was.key), "UDP is known by its address");
+    assert_eq!((is.key(), is.expires_at(), is.source()), (was.key(), was.expires_at(), was.source()));
+    assert_eq!((is.flow(), is.instance(), is.cseq()), (None, was.instance(), 2));
+    let by_source = location.table().on_flow(&aor(1), was.flow().unwrap(), was.source(), at(80));
+    assert_eq!(by_source.map(|b| b.key()), Some(was.key()), "UDP is known by its address");
 }
 
 #[test]
 fn a_removal_is_not_undone_by_a_snapshot_or_an_older_file() {
-    let dir = Dir::new("undone");
+    undone("undone", FsyncPolicy::Never);
+    undone("undone-synced", FsyncPolicy::Always);
+}
+
+fn undone(name: &str, fsync: FsyncPolicy) {
+    let dir = Dir::new(name);
+    let config = |shards, compact_bytes| synced(fsync, shards, compact_bytes);
     for round in 0..4_u32 {
         let location = open(&dir.0, config(3, 4_000));
         let cseq = round * 1000 + 1;

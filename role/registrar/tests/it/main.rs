@@ -3,6 +3,7 @@
 mod disk;
 mod kill;
 mod speed;
+mod staged;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
@@ -36,7 +37,10 @@ fn at(secs: u64) -> WallTime {
 }
 
 fn config(shards: usize, compact_bytes: u64) -> LocationConfig {
-    let fsync = FsyncPolicy::Never;
+    synced(FsyncPolicy::Never, shards, compact_bytes)
+}
+
+fn synced(fsync: FsyncPolicy, shards: usize, compact_bytes: u64) -> LocationConfig {
     let journal = JournalConfig { fsync, compact_bytes, ..JournalConfig::default() };
     LocationConfig { shards, journal, ..LocationConfig::default() }
 }
@@ -49,20 +53,20 @@ fn aor(user: u64) -> String {
     format!("sip:user{user}@example.com")
 }
 
-fn request(user: u64, cseq: u32, expires: u32) -> RegisterRequest {
+fn request(user: u64, cseq: u32, expires: u32) -> RegisterRequest<'static> {
     let flow = FlowId { node: 0, shard: 0, id: user };
     let source = "192.0.2.1:5060".parse().unwrap();
     let local = "198.51.100.1:5060".parse().unwrap();
     let origin = Origin { flow, transport: Transport::Udp, local, source };
-    let mut request = RegisterRequest::new(&aor(user), "call", cseq, origin);
-    let mut contact = Contact::new(&format!("sip:user{user}@192.0.2.1:5060;transport=udp"));
+    let mut request = RegisterRequest::new(aor(user), "call", cseq, origin);
+    let mut contact = Contact::new(format!("sip:user{user}@192.0.2.1:5060;transport=udp"));
     contact.expires = Some(expires);
-    contact.instance = Some(format!("<urn:uuid:00000000-0000-0000-0000-{user:012}>"));
-    request.contacts = Contacts::List(vec![contact]);
+    contact.instance = Some(format!("<urn:uuid:00000000-0000-0000-0000-{user:012}>").into());
+    request.contacts = Contacts::List(vec![contact].into());
     request
 }
 
-fn register(shard: &LocationShard, request: &RegisterRequest) -> Result<RegisterPlan, Refusal> {
+fn register(shard: &LocationShard, request: &RegisterRequest<'_>) -> Result<RegisterPlan, Refusal> {
     let (done, outcome) = sync_channel(1);
     shard.register(at(10), request, move |result| done.send(result).unwrap());
     outcome.recv_timeout(Duration::from_secs(20)).unwrap()
