@@ -51,9 +51,8 @@ fn by_instruction(bytes: &[u8]) -> u32 {
 }
 
 fn by_tables(bytes: &[u8]) -> u32 {
-    let at = |table: usize, word: u64, byte: u32| {
-        TABLES[table][((word >> (8 * byte)) & 0xff) as usize]
-    };
+    let at =
+        |table: usize, word: u64, byte: u32| TABLES[table][((word >> (8 * byte)) & 0xff) as usize];
     let (eights, rest) = bytes.as_chunks::<8>();
     let crc = eights.iter().fold(!0_u32, |crc, eight| {
         let word = u64::from_le_bytes(*eight) ^ u64::from(crc);

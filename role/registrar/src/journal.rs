@@ -170,9 +170,8 @@ impl WeakJournal {
         let Some(shared) = self.0.upgrade() else { return false };
         let Way::Inline { writer, .. } = &shared.way else { return false };
         let file = lock(writer).log.handle();
-        let synced = file.and_then(|file| {
-            file.sync_data().map_err(|e| LogError::from_io(&shared.path, &e))
-        });
+        let synced =
+            file.and_then(|file| file.sync_data().map_err(|e| LogError::from_io(&shared.path, &e)));
         if let Err(e) = synced {
             tracing::error!(error = %e, "the journal could not be forced to disk");
         }

@@ -109,9 +109,9 @@ impl LocationTable {
     pub fn forget_flow(&self, aor: &str, flow: FlowId) -> usize {
         let half = BindingKey::aor_half(aor);
         let mut slots = self.stripe(half).write();
-        let on_it = slots.iter_hash_mut(spread(half)).filter(|b| {
-            b.key().upper() == half && b.flow() == Some(flow) && b.is_of(aor)
-        });
+        let on_it = slots
+            .iter_hash_mut(spread(half))
+            .filter(|b| b.key().upper() == half && b.flow() == Some(flow) && b.is_of(aor));
         on_it.map(|b| *b = b.without_flow()).count()
     }
 

@@ -51,9 +51,9 @@ pub(super) fn run(mut writer: Writer, items: &Receiver<Item>) {
                 Item::Rotate { aside, done } => {
                     // What came before belongs into the old file.
                     write(&mut writer, &mut bytes, &mut waiting);
-                    let rotated = writer.rotate(&aside).and_then(|old| {
-                        old.sync_data().map_err(|e| LogError::from_io(&aside, &e))
-                    });
+                    let rotated = writer
+                        .rotate(&aside)
+                        .and_then(|old| old.sync_data().map_err(|e| LogError::from_io(&aside, &e)));
                     // Nobody listening means nobody compacts: no harm.
                     let _ = done.send(rotated);
                 }

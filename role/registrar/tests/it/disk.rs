@@ -26,7 +26,10 @@ fn bindings_come_back_without_their_flows() {
     let found = location.table().lookup(&aor(1), at(80));
     assert_eq!(found.len(), 1);
     let (was, is) = (&moved.bindings[0], &found[0]);
-    assert_eq!((is.key(), is.expires_at(), is.source()), (was.key(), was.expires_at(), was.source()));
+    assert_eq!(
+        (is.key(), is.expires_at(), is.source()),
+        (was.key(), was.expires_at(), was.source())
+    );
     assert_eq!((is.flow(), is.instance(), is.cseq()), (None, was.instance(), 2));
     let by_source = location.table().on_flow(&aor(1), was.flow().unwrap(), was.source(), at(80));
     assert_eq!(by_source.map(|b| b.key()), Some(was.key()), "UDP is known by its address");
