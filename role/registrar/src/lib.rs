@@ -43,7 +43,6 @@
 mod binding;
 mod codec;
 mod core;
-mod journal;
 mod plan;
 mod refusal;
 mod request;
@@ -53,9 +52,8 @@ mod table;
 pub use crate::core::{Limits, Registrar};
 pub use binding::{Binding, BindingKey, NewBinding};
 pub use codec::{Entry, decode_entry, encode_entry};
-pub use journal::{Journal, JournalConfig};
 pub use plan::{Change, Changes, RegisterPlan};
 pub use refusal::{Refusal, RefusalReason};
 pub use request::{Contact, Contacts, Origin, RegisterRequest};
-pub use shell::{Location, LocationConfig, LocationShard, OnRegistered};
+pub use shell::{Journal, JournalConfig, Location, LocationConfig, LocationShard, OnRegistered};
 pub use table::{Bindings, LocationTable};

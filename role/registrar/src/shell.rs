@@ -21,11 +21,15 @@ use sansio::WallTime;
 use crate::binding::{Binding, BindingKey};
 use crate::codec::{Entry, decode_entry, encode_entry};
 use crate::core::{Limits, Registrar};
-use crate::journal::{HEADER, Journal, JournalConfig};
 use crate::plan::RegisterPlan;
 use crate::refusal::{Refusal, RefusalReason};
 use crate::request::RegisterRequest;
 use crate::table::{LocationTable, STRIPES};
+
+mod journal;
+
+use journal::HEADER;
+pub use journal::{Journal, JournalConfig};
 
 /// After a failed snapshot: how long to wait before the next.
 const RETRY: Duration = Duration::from_secs(10);
