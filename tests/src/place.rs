@@ -68,6 +68,11 @@ impl Place {
         self.base
     }
 
+    /// A second port for SIP over UDP and TCP, for servers that are given one.
+    pub fn sip_alternate(&self) -> u16 {
+        self.base + 4
+    }
+
     /// SIP over TLS.
     pub fn sips(&self) -> u16 {
         self.base + 1

@@ -14,6 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Probe {
     socket: UdpSocket,
     number: u32,
+    sent: String,
 }
 
 impl Probe {
@@ -23,7 +24,7 @@ impl Probe {
         let socket = UdpSocket::bind((place.peer_ip(), 0)).expect("a port for the probe");
         socket.connect((place.server_ip(), place.sip())).expect("loopback");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        Self { socket, number: 0 }
+        Self { socket, number: 0, sent: String::new() }
     }
 
     /// Sends bytes as they are.
@@ -54,15 +55,25 @@ impl Probe {
     /// REGISTER of `user` with `password`: both responses. The second one is none when the first
     /// one was no challenge.
     pub fn register(&mut self, user: &str, password: &str) -> (Message, Option<Message>) {
-        let contact = format!(
-            "Contact: <sip:{user}@{}>\r\nExpires: 300\r\n",
-            self.socket.local_addr().expect("bound")
-        );
+        let local = self.socket.local_addr().expect("bound");
+        let contact = format!("Contact: <sip:{user}@{local}>\r\nExpires: 300\r\n");
+        self.ask("REGISTER", (user, password), &contact)
+    }
+
+    /// A request of `user` to the server itself, once more with credentials when it is challenged:
+    /// both responses.
+    pub fn ask(
+        &mut self,
+        method: &str,
+        (user, password): (&str, &str),
+        lines: &str,
+    ) -> (Message, Option<Message>) {
         let call = format!("{}-{}", std::process::id(), self.number);
-        let first = self.request("REGISTER", user, &contact, 1, &call);
+        let first = self.request(method, user, lines, 1, &call);
         self.send(first.as_bytes());
-        let challenged = self.receive().expect("an answer to REGISTER");
-        let value = challenged.header("WWW-Authenticate").map(<[u8]>::to_vec);
+        let challenged = self.receive().expect("an answer");
+        let headers = ["WWW-Authenticate", "Proxy-Authenticate"];
+        let value = headers.iter().find_map(|name| challenged.header(*name)).map(<[u8]>::to_vec);
         let Some(value) = value else { return (challenged, None) };
         let challenge = Challenge::choose(digest::challenges(&value)).expect("a challenge we know");
         let algorithm = challenge.algorithm().expect("an algorithm we know");
@@ -72,28 +83,35 @@ impl Probe {
         let answer = digest::Answer {
             username: user,
             ha1: &ha1,
-            method: b"REGISTER",
+            method: method.as_bytes(),
             uri: uri.as_bytes(),
             cnonce: "0a4f113b",
             nc: 1,
         };
         let credentials = digest::answer(&challenge, &answer).expect("credentials");
-        let lines = format!("{contact}Authorization: {credentials}\r\n");
-        let second = self.request("REGISTER", user, &lines, 2, &call);
+        let proxy = if challenged.status() == Some(407) { "Proxy-" } else { "" };
+        let lines = format!("{lines}{proxy}Authorization: {credentials}\r\n");
+        let second = self.request(method, user, &lines, 2, &call);
         self.send(second.as_bytes());
         (challenged, self.receive())
+    }
+
+    /// The last request of [`Probe::ask`], as it was sent.
+    pub fn sent(&self) -> &str {
+        &self.sent
     }
 
     fn request(&mut self, method: &str, user: &str, lines: &str, cseq: u32, call: &str) -> String {
         self.number += 1;
         let local = self.socket.local_addr().expect("bound");
-        format!(
+        self.sent = format!(
             "{method} sip:{DOMAIN} SIP/2.0\r\n\
              Via: SIP/2.0/UDP {local};branch=z9hG4bKprobe{number};rport\r\n\
              Max-Forwards: 70\r\nFrom: <sip:{user}@{DOMAIN}>;tag=p{number}\r\n\
              To: <sip:{user}@{DOMAIN}>\r\nCall-ID: probe-{call}\r\nCSeq: {cseq} {method}\r\n\
              {lines}Content-Length: 0\r\n\r\n",
             number = self.number,
-        )
+        );
+        self.sent.clone()
     }
 }

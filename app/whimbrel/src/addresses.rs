@@ -44,13 +44,24 @@ impl Addresses {
     pub fn sip(&self, config: &Config) -> Vec<(String, Transport, SocketAddr)> {
         let mut all = Vec::new();
         for interface in &self.interfaces {
+            let mut add = |transport, port| {
+                all.push((interface.name.clone(), transport, (interface.bind, port).into()));
+            };
             for transport in &interface.transports {
                 let (transport, port) = match transport {
                     TransportName::Udp => (Transport::Udp, config.ports.sip),
                     TransportName::Tcp => (Transport::Tcp, config.ports.sip),
                     TransportName::Tls => (Transport::Tls, config.ports.sips),
                 };
-                all.push((interface.name.clone(), transport, (interface.bind, port).into()));
+                add(transport, port);
+            }
+            // Last, so that what is written into messages is the first port where it matters not.
+            for transport in &interface.transports {
+                match (transport, config.ports.sip_alternate) {
+                    (TransportName::Udp, Some(port)) => add(Transport::Udp, port),
+                    (TransportName::Tcp, Some(port)) => add(Transport::Tcp, port),
+                    _ => {}
+                }
             }
         }
         all
@@ -65,6 +76,11 @@ impl Addresses {
     /// Where HTTPS listens.
     pub fn https(&self, config: &Config) -> SocketAddr {
         (self.interfaces[0].bind, config.ports.https).into()
+    }
+
+    /// Where SIP over WebSocket in clear listens, if it does.
+    pub fn ws(&self, config: &Config) -> Option<SocketAddr> {
+        config.ports.ws.map(|port| (self.interfaces[0].bind, port).into())
     }
 
     /// Every address that means this server.

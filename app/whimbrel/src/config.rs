@@ -62,10 +62,16 @@ pub enum TransportName {
 pub struct Ports {
     /// SIP over UDP and TCP.
     pub sip: u16,
+    /// A second port for SIP over UDP and TCP: routers that rewrite SIP look at 5060 only, and
+    /// phones learn from it what their NAT does (STUN OTHER-ADDRESS, RFC 5780). Default: none.
+    pub sip_alternate: Option<u16>,
     /// SIP over TLS.
     pub sips: u16,
     /// Console, API, web phone and SIP over WebSocket.
     pub https: u16,
+    /// SIP over WebSocket in clear, at `/sip` (RFC 7118): for a proxy that ends TLS in front of this
+    /// server. Default: none.
+    pub ws: Option<u16>,
     /// Media, first port.
     pub rtp_min: u16,
     /// Media, last port.
@@ -146,8 +152,10 @@ impl Default for Ports {
     fn default() -> Self {
         Self {
             sip: 5060,
+            sip_alternate: None,
             sips: 5061,
             https: 8443,
+            ws: None,
             rtp_min: 10_000,
             rtp_max: 20_000,
             metrics: SocketAddr::from((Ipv4Addr::LOCALHOST, 9640)),
@@ -236,6 +244,16 @@ impl Config {
                 "give at least four ports".into(),
             ));
         }
+        for (name, port) in [("sip_alternate", ports.sip_alternate), ("ws", ports.ws)] {
+            let others = [Some(ports.sip), Some(ports.sips), Some(ports.https)];
+            let twice = name == "ws" && port == ports.sip_alternate;
+            if port.is_some() && (others.contains(&port) || twice) {
+                return Err((
+                    format!("ports.{name} {} is used by another of [ports]", port.unwrap_or(0)),
+                    "give it a port of its own, or leave it out".into(),
+                ));
+            }
+        }
         if self.shards == Some(0) || self.shards > Some(64) {
             return Err(("shards must be 1 to 64".into(), "leave it out for one per core".into()));
         }
@@ -317,6 +335,8 @@ mod tests {
         let text = error("[ports]\nsip = \"many\"\n");
         assert!(text.starts_with("whimbrel.toml:2:7: ports.sip: invalid type"), "{text}");
         assert!(error("shards = 0").contains("1 to 64"));
+        assert!(error("[ports]\nsip_alternate = 5061").contains("sip_alternate 5061 is used"));
+        assert!(error("[ports]\nws = 8443").contains("ports.ws 8443 is used"));
         assert!(error("[tls]\nkey = \"k.pem\"").contains("only one of certificate and key"));
         assert!(error("[edge]\ndigest_algorithms = [\"MD4\"]").contains("MD4"));
     }
@@ -342,6 +362,7 @@ mod tests {
         }
         let all = Config::parse(&format!("{top}{rest}"), Path::new("config.md")).unwrap();
         assert_eq!(all.interface.len(), 1);
+        assert_eq!((all.ports.sip_alternate, all.ports.ws), (Some(5070), Some(8080)));
         assert!(all.tls.key.is_some() && all.shards.is_some() && all.media.threads.is_some());
     }
 

@@ -56,6 +56,7 @@ struct Running {
     pbx: pbx::Services,
     keeping: JoinHandle<()>,
     https: HttpServer,
+    ws: Option<HttpServer>,
     metrics: HttpServer,
 }
 
@@ -66,13 +67,14 @@ pub async fn run(data: &Path, args: &ServeArgs) -> Result<()> {
     net::install_crypto();
     make_private(data)?;
     let addresses = Addresses::new(&config, args);
-    let Running { shared, shards, pbx, keeping, https, metrics } =
+    let Running { shared, shards, pbx, keeping, https, ws, metrics } =
         start(data, &config, &addresses).await?;
     // Only now, when nothing can fail any more: what is shown once must be shown.
     let domain = first_domain(&config, args, &addresses);
     let newcomer = bootstrap(&shared, &domain).await?;
     let places = places(&addresses, &config, &https, &metrics);
     let console = tokio::spawn(console::serve(https, shared.clone()));
+    let ws = ws.map(|ws| tokio::spawn(console::serve_ws(ws)));
     let observed = Observed::new(shared.clone());
     let watching = tokio::spawn(crate::metrics::serve(metrics, observed.clone()));
     console::answer_commands(data, &shared)?;
@@ -92,6 +94,9 @@ pub async fn run(data: &Path, args: &ServeArgs) -> Result<()> {
         hang_up_all(&shared).await;
     }
     console.abort();
+    if let Some(ws) = ws {
+        ws.abort();
+    }
     watching.abort();
     drop(pbx);
     tokio::task::spawn_blocking(move || shards.shutdown()).await?;
@@ -131,6 +136,7 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
         edge: config.edge.clone(),
         addresses: addresses.clone(),
         https_port: config.ports.https,
+        ws_port: config.ports.ws,
         router: router.clone(),
         location: Arc::new(location),
         roles: Roles { relay: relay.clone(), spine: spine.clone(), gauges: Arc::clone(&gauges) },
@@ -140,6 +146,7 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
     // The relay speaks only of sessions that shards made: this is set before the first one.
     let _ = handles_of_relay.set(Arc::clone(&handles));
     let https = roles::bind_https(config, addresses, &tls, &shards)?;
+    let ws = roles::bind_ws(config, addresses, &shards)?;
     let metrics = HttpServer::bind(config.ports.metrics, HttpOptions::default())?;
     let pbx = roles::start_services(config, addresses, &router.services)?;
     let shared = Shared {
@@ -156,7 +163,7 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
         shards: handles,
         tls,
     };
-    Ok(Running { shared, shards, pbx, keeping, https, metrics })
+    Ok(Running { shared, shards, pbx, keeping, https, ws, metrics })
 }
 
 /// On the first start: a tenant, two people, an administrator's link. Where tenants were added

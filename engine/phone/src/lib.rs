@@ -57,6 +57,7 @@ mod registration;
 mod requests;
 mod session_timer;
 mod update;
+mod screening;
 
 pub use account::{Account, Config, Link};
 pub use event::{CallHandle, Cause, PhoneError, PhoneEvent, PhoneOutput};

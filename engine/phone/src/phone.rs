@@ -7,6 +7,7 @@ use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent, PhoneOutput};
 use crate::extensions::{ALLOW, SUPPORTED, not_understood};
 use crate::registration::Registration;
 use crate::requests::Sent;
+use crate::screening;
 use bytes::Bytes;
 use sansio::{Entropy, FlowId, TimerQueue};
 use sip::transaction::{Arrival, ClientKey, Layer, Output, ServerKey, TransactionKey};
@@ -85,10 +86,14 @@ impl Phone {
         self.drain(now);
     }
 
-    /// One whole SIP message came by the link. Anything else is ignored.
+    /// One whole SIP message came by the link. A request that cannot be read is refused if it can
+    /// be answered; anything else is ignored.
     pub fn handle_sip(&mut self, now: Instant, bytes: Bytes) {
         let Some(link) = self.link else { return };
-        let Ok(message) = Message::parse(bytes) else { return };
+        let message = match Message::parse(bytes.clone()) {
+            Ok(message) => message,
+            Err(error) => return self.refuse_malformed(bytes, error.status()),
+        };
         let message = match message.is_request() {
             true => sip::proxy::forward::received_from(&message, link.server),
             false => message,
@@ -276,6 +281,8 @@ impl Phone {
         if let Some(unknown) = not_understood(&request) {
             let refused = response_to(&request, 420, "").header(HeaderName::UNSUPPORTED, unknown);
             self.reply(now, &key, refused);
+        } else if let Some(refusal) = screening::refusal(&request) {
+            self.reply(now, &key, refusal);
         } else if request.to_tag().is_some() {
             self.handle_in_dialog(now, key, &request);
         } else if method == Method::INVITE {

@@ -1,6 +1,6 @@
 //! Many datagrams per system call: `recvmmsg` and `sendmmsg` behind a safe face.
 //!
-//! The only file of this crate with `unsafe`. Kernel headers are rebuilt for each call from the
+//! One of two files of this crate with `unsafe` (the other is `tos.rs`). Kernel headers are rebuilt for each call from the
 //! owned buffers, so a batch may be moved freely between calls.
 
 use std::io;

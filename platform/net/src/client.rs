@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 mod connect;
 
+use crate::core::begins_message;
 use crate::error::NetError;
 use crate::ws;
 
@@ -158,7 +159,7 @@ async fn receive_datagram(socket: &UdpSocket, buffer: &mut [u8]) -> Result<Optio
             Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => continue,
             Err(e) => return Err(e.to_string()),
         };
-        if buffer[..n].first().is_some_and(u8::is_ascii_alphabetic) {
+        if begins_message(&buffer[..n]) {
             return Ok(Some(Bytes::copy_from_slice(&buffer[..n])));
         }
     }
@@ -198,7 +199,7 @@ async fn receive_frame(
             Some(Ok(_)) => continue,
             Some(Err(error)) => return Err(error.to_string()),
         };
-        if bytes.first().is_some_and(u8::is_ascii_alphabetic) {
+        if begins_message(&bytes) {
             return Ok(Some(bytes));
         }
     }

@@ -1,6 +1,6 @@
 //! What the shards listen on, and their limits.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,9 @@ impl ShardsConfig {
 
     /// Adds a listener.
     pub fn listen(mut self, interface: &str, transport: Transport, bind: SocketAddr) -> Self {
-        self.listeners.push(Listener { interface: interface.to_owned(), transport, bind });
+        let (advertise, report_tos) = (None, false);
+        let interface = interface.to_owned();
+        self.listeners.push(Listener { interface, transport, bind, advertise, report_tos });
         self
     }
 }
@@ -49,6 +51,11 @@ pub struct Listener {
     pub transport: Transport,
     /// Where; once started, with its true port.
     pub bind: SocketAddr,
+    /// The address others reach it at, to be told over STUN. `None`: that of `bind`.
+    pub advertise: Option<IpAddr>,
+    /// Whether STUN answers tell the type of service octet of their requests (UDP). Costs a system
+    /// call for each datagram.
+    pub report_tos: bool,
 }
 
 /// Every bound a stranger can run into. Limits by source do not count loopback addresses.
@@ -79,6 +86,8 @@ pub struct Limits {
     pub udp_receive_buffer: usize,
     /// Letters (notes, cross-shard messages) waiting for one shard.
     pub mailbox: usize,
+    /// Delayed answers to STUN waiting in one shard.
+    pub diagnostics: ice::behaviour::Limits,
 }
 
 impl Default for Limits {
@@ -96,6 +105,7 @@ impl Default for Limits {
             udp_idle: Duration::from_secs(2 * 3600),
             udp_receive_buffer: 4 << 20,
             mailbox: 16_384,
+            diagnostics: ice::behaviour::Limits::default(),
         }
     }
 }

@@ -100,6 +100,12 @@ pub enum FlowTarget {
     },
 }
 
+/// Whether bytes can begin a SIP message: a method is a token (RFC 3261 §25.1), not just letters.
+/// STUN and keep-alives begin otherwise (RFC 7983).
+pub(crate) fn begins_message(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|b| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(b))
+}
+
 /// Why a flow ended, or why a message could not be sent on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

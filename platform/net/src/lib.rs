@@ -65,6 +65,7 @@ mod shard;
 mod stats;
 mod stun;
 mod tls;
+mod tos;
 mod ws;
 
 pub use authority::{CertificateFiles, ServerTls, TlsConfig, published_ca, published_ca_path};

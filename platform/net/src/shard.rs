@@ -18,6 +18,7 @@ use sansio::{FlowId, NodeId, ShardId, Transport};
 use tokio::sync::{mpsc, watch};
 
 mod admission;
+mod diagnostics;
 mod engine;
 mod mail;
 mod outbox;

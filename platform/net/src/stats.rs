@@ -42,6 +42,8 @@ counters! {
     rerouted,
     /// Datagrams that held no SIP message: keep-alives, STUN, noise.
     ignored,
+    /// STUN requests with diagnostic attributes that got, or will get, an answer.
+    diagnosed,
     /// Messages dropped because the flow was gone.
     dropped_no_flow,
     /// Messages and notes dropped because a shard's mailbox was full.

@@ -28,11 +28,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`behaviour::Server`] is the other half of the crate: it answers phones that measure what a NAT
+//! does to them (RFC 5780).
+//!
 //! What this crate does not do: it gathers no candidates, sends no checks (a full agent is another
 //! library's work), allocates nothing on a TURN server.
 //!
 //! Start reading at [`Lite`], then [`stun::Message`].
 
+pub mod behaviour;
 mod error;
 mod lite;
 pub mod stun;

@@ -25,9 +25,10 @@ pub const BINDING: u16 = 1;
 const MAX_ATTRIBUTES: usize = 64;
 const FINGERPRINT_XOR: u32 = 0x5354_554e;
 
-/// Attribute types (RFC 8489 §18.3, RFC 8445 §21.3).
+/// Attribute types (RFC 8489 §18.3, RFC 8445 §21.3, RFC 5780 §7).
 pub mod attribute {
     #![allow(missing_docs, reason = "the registered names say it")]
+    pub const CHANGE_REQUEST: u16 = 0x0003;
     pub const USERNAME: u16 = 0x0006;
     pub const MESSAGE_INTEGRITY: u16 = 0x0008;
     pub const ERROR_CODE: u16 = 0x0009;
@@ -35,10 +36,14 @@ pub mod attribute {
     pub const XOR_MAPPED_ADDRESS: u16 = 0x0020;
     pub const PRIORITY: u16 = 0x0024;
     pub const USE_CANDIDATE: u16 = 0x0025;
+    pub const PADDING: u16 = 0x0026;
+    pub const RESPONSE_PORT: u16 = 0x0027;
     pub const SOFTWARE: u16 = 0x8022;
     pub const FINGERPRINT: u16 = 0x8028;
     pub const ICE_CONTROLLED: u16 = 0x8029;
     pub const ICE_CONTROLLING: u16 = 0x802a;
+    pub const RESPONSE_ORIGIN: u16 = 0x802b;
+    pub const OTHER_ADDRESS: u16 = 0x802c;
 }
 use attribute as attr;
 
@@ -211,6 +216,17 @@ impl<'a> Message<'a> {
     pub fn error_code(&self) -> Option<u16> {
         let value = self.attribute(attr::ERROR_CODE).filter(|v| v.len() >= 4)?;
         Some(u16::from(value[2] & 7) * 100 + u16::from(value[3]))
+    }
+
+    /// A plain address, such as OTHER-ADDRESS (RFC 5780 §7.4), written as MAPPED-ADDRESS is.
+    pub fn address(&self, kind: u16) -> Option<SocketAddr> {
+        let value = self.attribute(kind)?;
+        let ip = match (value.get(1)?, value.len()) {
+            (1, 8) => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(&value[4..]).ok()?)),
+            (2, 20) => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(&value[4..]).ok()?)),
+            _ => return None,
+        };
+        Some(SocketAddr::new(ip, be16(value, 2)))
     }
 
     /// The address the other side saw (RFC 8489 §14.2).

@@ -36,6 +36,7 @@
 //! Start reading at [`Message`], then [`Edit`] and [`transaction`].
 
 mod builder;
+mod date;
 pub mod dialog;
 pub mod digest;
 mod edit;
@@ -56,6 +57,7 @@ mod via;
 mod writer;
 
 pub use builder::{RequestBuilder, ResponseBuilder, reason_phrase, response_to};
+pub use date::SipDate;
 pub use edit::Edit;
 pub use error::{ParseError, ParseErrorKind};
 pub use framing::{Frame, FrameError, StreamFramer};

@@ -12,6 +12,7 @@ use crate::authenticate::Authenticator;
 use crate::branch::BranchId;
 use crate::call::Call;
 use crate::config::{Config, ConfigError, Place};
+use crate::diagnose::{DateLine, wants_echo};
 use crate::dialled::Dialled;
 use crate::forward::Forward;
 use crate::in_dialog::Passing;
@@ -139,6 +140,9 @@ pub struct EdgeCore {
     pub(crate) arrived_at: SocketAddr,
     /// How the message under way came.
     pub(crate) arrived_by: Option<Arrival>,
+    /// The message under way as it came, if it is to be played back.
+    pub(crate) raw: Option<Bytes>,
+    pub(crate) date: DateLine,
     /// When which response context wants its time-out.
     pub(crate) context_deadlines: BTreeSet<(Instant, ServerKey)>,
     /// When which re-INVITE has waited too long for its final.
@@ -222,6 +226,8 @@ impl EdgeCore {
             loop_salt: u64::from_le_bytes(nonce_head(&keys.nonce)),
             arrived_at: SocketAddr::from(([0, 0, 0, 0], 0)),
             arrived_by: None,
+            raw: None,
+            date: DateLine::default(),
             context_deadlines: BTreeSet::new(),
             passing_deadlines: BTreeSet::new(),
             sessions,
@@ -388,6 +394,7 @@ impl EdgeCore {
     fn take(&mut self, at: Present, inbound: &Inbound, message: Message) {
         self.counters.requests += u64::from(message.is_request());
         self.arrived_at = inbound.local;
+        self.raw = wants_echo(&message).then(|| inbound.message.clone());
         let arrival = crate::forward::arrival(inbound);
         self.arrived_by = Some(arrival);
         self.layer.handle_message(at.now, arrival, message);

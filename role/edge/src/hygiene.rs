@@ -51,9 +51,29 @@ pub(crate) fn unreadable(request: &Message) -> Option<&'static str> {
     }
     // RFC 3261 §8.1.1.8: an INVITE has exactly one Contact, and only a SIP URI can be called back.
     let begins = request.method() == Some(Method::INVITE) && request.to_tag().is_none();
-    let contact = request.contacts().next();
-    let callable = contact.is_some_and(|c| c.is_ok_and(|c| c.sip_uri().is_ok()));
+    let callable = match request.contacts().next() {
+        Some(contact) => contact.is_ok_and(|c| c.sip_uri().is_ok()),
+        None => is_of_rfc_2543(request),
+    };
     (begins && !callable).then_some("Bad Contact")
+}
+
+/// Whether a request is of the time when neither branch nor Contact was mandatory.
+fn is_of_rfc_2543(request: &Message) -> bool {
+    request.top_via().is_ok_and(|via| via.branch().is_none_or(|b| !b.starts_with(b"z9hG4bK")))
+}
+
+/// An old INVITE without Contact is called back where its From says (RFC 2543 §6.13): today's
+/// phones need to be told in a Contact.
+pub(crate) fn with_contact(request: Message) -> Message {
+    if request.method() != Some(Method::INVITE) || request.contacts().next().is_some() {
+        return request;
+    }
+    let Some(uri) = request.from_().ok().map(|from| from.uri().to_vec()) else {
+        return request;
+    };
+    let value = [b"<".as_slice(), &uri, b">"].concat();
+    Edit::new(&request).append(HeaderName::CONTACT, value).finish()
 }
 
 /// Whether a message of offer and answer may hide a description in a part of its body, where the

@@ -5,8 +5,9 @@ use crate::authenticate::Face;
 use crate::branch::BranchId;
 use crate::call::{Call, sdp_of};
 use crate::core::{EdgeCore, Present, RETRY_AFTER};
+use crate::diagnose::ALLOW;
 use crate::forward::{Forward, Outcome};
-use crate::hygiene::{hides_description, unreadable};
+use crate::hygiene::{hides_description, unreadable, with_contact};
 use crate::media_policy::offered_profile;
 use crate::ports::{CallFacts, CallOpening, MediaProfile, Plan, Question, Reach, Refusal, Target};
 use crate::upstream::cause_of;
@@ -16,9 +17,6 @@ use sip::transaction::{Arrival, ServerKey};
 use sip::{Aor, Edit, HeaderName, Message, Method, SipUri};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-
-/// What we answer for ourselves.
-const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, MESSAGE";
 
 impl EdgeCore {
     /// A new request from the transaction layer.
@@ -66,7 +64,7 @@ impl EdgeCore {
             self.reply(at, key, &request, (482, "Loop Detected"), &[]);
             return;
         }
-        self.handle_initial(at, key, arrival, request);
+        self.handle_initial(at, key, arrival, with_contact(request));
     }
 
     /// A CANCEL for an INVITE that has no final yet.
@@ -93,8 +91,12 @@ impl EdgeCore {
         let is_invite = method == Method::INVITE;
         if user.is_empty() {
             match method {
-                Method::OPTIONS => self.answer_options(at, key, &request),
+                Method::OPTIONS => self.answer_options(at, key, arrival, &request),
                 Method::INVITE | Method::MESSAGE => self.reply_status(at, key, &request, 484),
+                // What lives in dialogs only, without one (RFC 3261 §15.1.2, §12.2.2).
+                Method::BYE | Method::PRACK | Method::UPDATE | Method::INFO => {
+                    self.reply_status(at, key, &request, 481);
+                }
                 _ => {
                     let allow = [("Allow", ALLOW.to_string())];
                     self.reply(at, key, &request, (405, "Method Not Allowed"), &allow);
@@ -192,11 +194,6 @@ impl EdgeCore {
         let user = if uri.user().is_some() { aor.user().to_string() } else { String::new() };
         let domain = self.directory.realm(aor.host()).unwrap_or_else(|| aor.host().to_string());
         Some((user, domain))
-    }
-
-    fn answer_options(&mut self, at: Present, key: ServerKey, request: &Message) {
-        let headers = [("Allow", ALLOW.to_string()), ("Accept", "application/sdp".to_string())];
-        self.reply(at, key, request, (200, "OK"), &headers);
     }
 
     /// Opens the context and, for an INVITE, the call and its record.

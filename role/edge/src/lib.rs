@@ -32,6 +32,7 @@ mod branch_response;
 mod call;
 mod config;
 mod core;
+mod diagnose;
 mod dialled;
 mod dialog_made;
 mod dialog_track;

@@ -103,6 +103,7 @@ impl EdgeCore {
                 }
                 let tag = self.entropy.token(10);
                 let mut builder = response_to(&request, 200, "OK").to_tag(&tag);
+                builder = builder.header(HeaderName::DATE, self.date.at(at.wall));
                 for ContactLine(contact) in contacts {
                     builder = builder.header(HeaderName::CONTACT, contact);
                 }

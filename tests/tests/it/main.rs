@@ -3,6 +3,7 @@
 
 mod browser;
 mod bulk;
+mod diagnostics;
 mod durability;
 mod first_run;
 mod foreign_phone;
@@ -10,3 +11,4 @@ mod own_phones;
 mod refusals;
 mod shutdown;
 mod silence;
+mod torture;

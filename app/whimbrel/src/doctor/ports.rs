@@ -34,6 +34,7 @@ fn wanted(patient: &Patient<'_>) -> Vec<(&'static str, SocketAddr)> {
         })
         .collect();
     wanted.push(("https", patient.addresses.https(&patient.config)));
+    wanted.extend(patient.addresses.ws(&patient.config).map(|addr| ("ws", addr)));
     wanted.push(("metrics", patient.config.ports.metrics));
     wanted
 }

@@ -172,6 +172,7 @@ fn net_help(entry: &str) -> &'static str {
         "sent" => "SIP messages handed to the kernel or to a connection's queue",
         "rerouted" => "Messages passed to the shard that owns their transaction",
         "ignored" => "Datagrams that held no SIP message: keep-alives, STUN, noise",
+        "diagnosed" => "STUN requests with diagnostic attributes that got, or will get, an answer",
         "dropped_no_flow" => "Messages dropped because their flow was gone",
         "dropped_mailbox" => "Messages and notes dropped because a shard's mailbox was full",
         "dropped_udp" => "Datagrams the kernel would not take",

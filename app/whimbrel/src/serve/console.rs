@@ -28,6 +28,14 @@ pub async fn serve(https: HttpServer, shared: Shared) {
     }
 }
 
+/// Serves SIP over WebSocket in clear, and nothing else, until the task is dropped.
+pub async fn serve_ws(ws: HttpServer) {
+    let nothing_else = hyper_util::service::TowerToHyperService::new(axum::Router::<()>::new());
+    if let Err(error) = ws.serve(nothing_else, std::future::pending()).await {
+        tracing::error!(%error, "SIP over WebSocket in clear stopped");
+    }
+}
+
 /// Tells the API who asks, for its limits.
 async fn name_source(mut request: axum::extract::Request) -> axum::extract::Request {
     if let Some(client) = request.extensions().get::<ClientAddr>().copied() {

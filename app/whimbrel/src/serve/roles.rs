@@ -97,6 +97,8 @@ pub struct CoreParts {
     pub edge: edge::Config,
     pub addresses: Addresses,
     pub https_port: u16,
+    /// Where SIP over WebSocket in clear comes in, if it does.
+    pub ws_port: Option<u16>,
     pub router: RouterSnapshot,
     pub location: Arc<Location>,
     pub roles: Roles,
@@ -113,11 +115,12 @@ impl CoreParts {
                 advertise: host_port(self.addresses.advertise(&l.interface), l.bind.port()),
             })
             .collect();
-        for transport in [Transport::Wss, Transport::Ws] {
+        let ws_port = self.ws_port.unwrap_or(self.https_port);
+        for (transport, port) in [(Transport::Wss, self.https_port), (Transport::Ws, ws_port)] {
             listeners.push(edge::Listener {
                 transport,
-                bind: (self.addresses.interfaces[0].bind, self.https_port).into(),
-                advertise: host_port(self.addresses.advertised, self.https_port),
+                bind: (self.addresses.interfaces[0].bind, port).into(),
+                advertise: host_port(self.addresses.advertised, port),
             });
         }
         let place =
@@ -157,7 +160,14 @@ pub fn start_shards(
     settings.shards = shard_count(config);
     settings.tls = Some(tls.sip_config());
     for (interface, transport, bind) in addresses.sip(config) {
-        settings = settings.listen(&interface, transport, bind);
+        let alternate = Some(bind.port()) == config.ports.sip_alternate;
+        settings.listeners.push(net::Listener {
+            advertise: Some(addresses.advertise(&interface)),
+            report_tos: alternate && transport == Transport::Udp,
+            interface,
+            transport,
+            bind,
+        });
     }
     let shards = Shards::start(settings, move |context| match parts.core(&context) {
         Ok(core) => core,
@@ -179,6 +189,18 @@ pub fn bind_https(
         ..HttpOptions::default()
     };
     Ok(HttpServer::bind(addresses.https(config), options)?)
+}
+
+/// The listener for SIP over WebSocket in clear, if the configuration wants one.
+pub fn bind_ws(
+    config: &Config,
+    addresses: &Addresses,
+    shards: &Shards<Note>,
+) -> Result<Option<HttpServer>> {
+    let Some(addr) = addresses.ws(config) else { return Ok(None) };
+    let websockets = Some(shards.websocket_door());
+    let options = HttpOptions { websockets, ..HttpOptions::default() };
+    Ok(Some(HttpServer::bind(addr, options)?))
 }
 
 /// Echo and tone.

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::ShardHandle;
 use super::admission::Admission;
+use super::diagnostics::Diagnostics;
 use super::mail::Mail;
 use super::outbox::{Ending, Outbox};
 use super::run::Phase;
@@ -37,6 +38,7 @@ pub(crate) struct Engine<C: ShardCore> {
     pub(crate) udp: Rc<RefCell<UdpTable>>,
     /// By listener; `None` for stream listeners.
     pub(crate) ports: Vec<Option<UdpPort>>,
+    pub(crate) diagnostics: Diagnostics,
     pub(crate) scratch: RefCell<Box<[u8]>>,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) timer: Notify,
@@ -61,6 +63,7 @@ pub(crate) struct Parts<N> {
     pub(crate) admission: Arc<Admission>,
     pub(crate) udp: Rc<RefCell<UdpTable>>,
     pub(crate) ports: Vec<Option<UdpPort>>,
+    pub(crate) diagnostics: Diagnostics,
     pub(crate) mail: Arc<[mpsc::Sender<Mail>]>,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) drained: watch::Sender<bool>,
@@ -77,6 +80,7 @@ impl<C: ShardCore> Engine<C> {
             admission: parts.admission,
             udp: parts.udp,
             ports: parts.ports,
+            diagnostics: parts.diagnostics,
             scratch: RefCell::new(vec![0; 16 * 1024].into_boxed_slice()),
             phase: parts.phase,
             timer: Notify::new(),

@@ -16,6 +16,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio_rustls::TlsAcceptor;
 
 use super::admission::{Admission, Permit};
+use super::diagnostics::{Diagnostics, receive_marked_loop, reply_loop};
 use super::engine::{Alarm, Engine, Origin, Parts};
 use super::mail::Mail;
 use super::udp::{UdpPort, receive_loop};
@@ -25,6 +26,7 @@ use crate::batch::{BATCH_MAX, RecvBatch};
 use crate::config::{Limits, Listener};
 use crate::core::ShardCore;
 use crate::error::NetError;
+use crate::tos;
 
 /// The largest UDP datagram.
 const DATAGRAM_MAX: usize = 65_535;
@@ -120,7 +122,11 @@ async fn run<C: ShardCore + 'static>(
     for (index, listener) in listeners.iter().enumerate() {
         if listener.transport == Transport::Udp {
             let at = (index, listener.bind);
-            spawn_local(receive_loop(Rc::clone(&engine), at, Rc::clone(&batch)));
+            if listener.report_tos {
+                spawn_local(receive_marked_loop(Rc::clone(&engine), at));
+            } else {
+                spawn_local(receive_loop(Rc::clone(&engine), at, Rc::clone(&batch)));
+            }
             spawn_local(unblock_loop(Rc::clone(&engine), index));
         }
     }
@@ -130,6 +136,7 @@ async fn run<C: ShardCore + 'static>(
     }
     spawn_local(mail_loop(Rc::clone(&engine), mail_end, note_end));
     spawn_local(timer_loop(Rc::clone(&engine)));
+    spawn_local(reply_loop(Rc::clone(&engine)));
     spawn_local(sweep_loop(Rc::clone(&engine)));
 
     engine.start();
@@ -165,7 +172,12 @@ fn build<C: ShardCore>(
     let mut accepting = Vec::new();
     for socket in sockets {
         ports.push(match socket {
-            Sockets::Udp(socket) => Some(UdpPort::new(socket)?),
+            Sockets::Udp(socket) => {
+                if seed.listeners.get(ports.len()).is_some_and(|l| l.report_tos) {
+                    tos::watch(&socket)?;
+                }
+                Some(UdpPort::new(socket)?)
+            }
             Sockets::Tcp(listener) | Sockets::Tls(listener) => {
                 let secure = seed.listeners.get(ports.len()).map(|l| l.transport);
                 let secure = secure == Some(Transport::Tls);
@@ -183,6 +195,7 @@ fn build<C: ShardCore>(
         udp: UdpFlows { table: Rc::clone(&udp) },
         handle: seed.handle.clone(),
     });
+    let diagnostics = Diagnostics::new(&seed.listeners, seed.limits.diagnostics);
     let parts = Parts {
         node: seed.node,
         handle: seed.handle,
@@ -191,6 +204,7 @@ fn build<C: ShardCore>(
         admission: seed.admission,
         udp,
         ports,
+        diagnostics,
         mail: seed.mail,
         phase: seed.phase,
         drained: seed.drained,

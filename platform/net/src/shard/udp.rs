@@ -14,9 +14,8 @@ use tokio::sync::Notify;
 
 use super::engine::{Engine, Origin};
 use crate::batch::{BATCH_MAX, RecvBatch, send_batch};
-use crate::core::ShardCore;
+use crate::core::{ShardCore, begins_message};
 use crate::stats::Counters;
-use crate::stun;
 
 /// Datagrams that may wait for the kernel to take them.
 const QUEUE_MAX: usize = 4096;
@@ -33,6 +32,10 @@ impl UdpPort {
     pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         let socket = UdpSocket::from_std(socket)?;
         Ok(Self { socket, queue: RefCell::default(), blocked: Notify::new() })
+    }
+
+    pub(crate) fn socket(&self) -> &UdpSocket {
+        &self.socket
     }
 
     pub(crate) fn push(&self, to: SocketAddr, datagram: Bytes, counters: &Counters) {
@@ -133,7 +136,7 @@ fn receive_batch<C: ShardCore>(
 }
 
 /// Sorts keep-alives and noise from messages by the first byte (RFC 3261 §7.5, RFC 7983).
-fn handle_datagram<C: ShardCore>(
+pub(crate) fn handle_datagram<C: ShardCore>(
     engine: &Engine<C>,
     listener: usize,
     origin: Origin,
@@ -142,17 +145,11 @@ fn handle_datagram<C: ShardCore>(
     let peer = origin.peer;
     let start = datagram.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(datagram.len());
     let message = &datagram[start..];
-    if message.first().is_some_and(u8::is_ascii_alphabetic) {
+    if begins_message(message) {
         let flow = engine.udp.borrow_mut().touch(listener, peer);
         engine.receive(origin.received(flow, Bytes::copy_from_slice(message)));
         return;
     }
     engine.counters.ignored.add(1);
-    let mut table = engine.udp.borrow_mut();
-    if table.knows(listener, peer) {
-        table.touch(listener, peer);
-        if let Some(response) = stun::binding_response(datagram, peer) {
-            engine.send_datagram(listener, peer, response.into());
-        }
-    }
+    engine.handle_stun(listener, peer, None, datagram);
 }

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::engine::{Engine, Origin};
 use super::mail::Adopted;
 use super::outbox::{Ending, Outbox};
-use crate::core::{CloseReason, ShardCore};
+use crate::core::{CloseReason, ShardCore, begins_message};
 use crate::server_stream::ServerStream;
 use crate::ws;
 
@@ -175,7 +175,7 @@ impl<C: ShardCore> Connection<'_, C> {
             let answered = bytes.len() < 4 || self.outbox.push(pong);
             return if answered { Ok(()) } else { Err(CloseReason::SlowReader) };
         }
-        if !bytes[0].is_ascii_alphabetic() {
+        if !begins_message(&bytes) {
             return Err(CloseReason::Framing);
         }
         self.engine.receive(self.origin.received(self.flow, bytes));

@@ -1,5 +1,6 @@
 //! Shards, TLS, WebSocket and clients over loopback.
 
+mod diagnostics;
 mod flows;
 mod limits;
 mod tls;

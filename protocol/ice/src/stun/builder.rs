@@ -98,6 +98,35 @@ impl Builder {
         self.attribute(attr::XOR_MAPPED_ADDRESS, &value)
     }
 
+    /// An address that is not masked, such as RESPONSE-ORIGIN (RFC 5780 §7.3).
+    #[must_use]
+    pub fn address(self, kind: u16, addr: SocketAddr) -> Self {
+        let mut value = vec![0, if addr.is_ipv4() { 1 } else { 2 }];
+        value.extend(addr.port().to_be_bytes());
+        match addr.ip() {
+            IpAddr::V4(ip) => value.extend(ip.octets()),
+            IpAddr::V6(ip) => value.extend(ip.octets()),
+        }
+        self.attribute(kind, &value)
+    }
+
+    /// PADDING that brings the message to `total` bytes, a multiple of four (RFC 5780 §7.6). None
+    /// if it is that long already.
+    #[must_use]
+    pub fn padding_to(mut self, total: usize) -> Self {
+        if let Some(len) = total.checked_sub(self.bytes.len() + 4) {
+            self.bytes.extend(attr::PADDING.to_be_bytes());
+            self.bytes.extend((len as u16).to_be_bytes());
+            self.bytes.resize(total, 0);
+        }
+        self
+    }
+
+    /// How many bytes the message has so far.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Any attribute. The value is cut at 1,024 bytes.
     #[must_use]
     pub fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
@@ -114,6 +143,13 @@ impl Builder {
         let tag = integrity(key, &self.bytes);
         self = self.attribute(attr::MESSAGE_INTEGRITY, tag.as_ref());
         self.finish_unsigned()
+    }
+
+    /// Adds nothing.
+    pub fn finish_bare(mut self) -> Vec<u8> {
+        let len = (self.bytes.len() - HEADER_LEN) as u16;
+        self.bytes[2..4].copy_from_slice(&len.to_be_bytes());
+        self.bytes
     }
 
     /// Adds FINGERPRINT only: for errors to someone whose key is not known.

@@ -88,7 +88,7 @@ pub(super) fn index_lenient(bytes: Bytes) -> Option<Message> {
     }
     let body_at = (at + 2).min(bytes.len());
     let message = assemble(bytes, start, (start_len, body_at), slots, any_fold);
-    message.top_via().is_ok().then_some(message)
+    message.header(HeaderName::VIA).is_some().then_some(message)
 }
 
 /// Puts a message together from parts whose offsets are known to fit 32 bits.

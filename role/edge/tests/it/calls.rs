@@ -152,6 +152,35 @@ fn options_to_the_server_is_answered_without_credentials() {
 }
 
 #[test]
+fn what_needs_a_dialog_and_names_none_is_481() {
+    let mut lab = Lab::new(1);
+    for method in ["BYE", "PRACK", "UPDATE", "INFO"] {
+        lab.send(1, request(method, 1, "user1", "sip:example.com", EMPTY));
+        assert_eq!(lab.next(1).status(), Some(481), "{method}");
+    }
+    lab.send(1, request("NEWMETHOD", 1, "user1", "sip:example.com", EMPTY));
+    assert_eq!(lab.next(1).status(), Some(405));
+}
+
+#[test]
+fn an_invite_of_rfc_2543_without_contact_is_given_one() {
+    let mut lab = Lab::new(1);
+    lab.user("user2", &[2]);
+    let contact = "Contact: <sip:user1@192.0.2.1:5060>\r\n";
+    let old = |text: String| text.replace(contact, "");
+    lab.send(1, old(request("INVITE", 1, "user1", BOB, EMPTY)));
+    assert_eq!(lab.next(1).status(), Some(400), "with today's branch it is just wrong");
+    let old = |text| old(text).replace(";branch=z9hG4bK", ";branch=");
+    lab.send(1, old(request("INVITE", 1, "user1", BOB, EMPTY)));
+    let challenge = lab.next(1);
+    let auth = crate::lab::credentials(&challenge, "INVITE", BOB, "user1", "pw-user1");
+    lab.send(1, old(request("INVITE", 1, "user1", BOB, &format!("{auth}{EMPTY}"))));
+    let invite = lab.find(2, "INVITE");
+    let contact = crate::lab::text(invite.header(HeaderName::CONTACT));
+    assert_eq!(contact, "<sip:user1@example.com>");
+}
+
+#[test]
 fn a_request_out_of_hops_is_483() {
     let mut lab = Lab::new(1);
     lab.user("user2", &[2]);

@@ -1,6 +1,7 @@
 //! The edge in virtual time, with scripted phones and four shards.
 
 mod calls;
+mod diagnose;
 mod dialogs;
 mod forking;
 mod headers;
