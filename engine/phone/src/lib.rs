@@ -55,9 +55,9 @@ mod outgoing;
 mod phone;
 mod registration;
 mod requests;
+mod screening;
 mod session_timer;
 mod update;
-mod screening;
 
 pub use account::{Account, Config, Link};
 pub use event::{CallHandle, Cause, PhoneError, PhoneEvent, PhoneOutput};
