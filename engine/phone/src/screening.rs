@@ -1,7 +1,8 @@
 //! What a phone refuses before it looks for a dialog: what cannot be read, is not meant for a phone,
 //! or asks for what we cannot give (RFC 3261 §8.2).
 
-use crate::phone::{ALLOW, Phone};
+use crate::extensions::ALLOW;
+use crate::phone::Phone;
 use bytes::Bytes;
 use sip::{HeaderName, Message, Method, ResponseBuilder, Uri, response_to};
 
