@@ -1,9 +1,13 @@
 //! `whimbrel.toml`: one table per role, every unknown field refused with its place.
 
+mod network;
+
 use serde::Deserialize;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+
+pub use network::{Dns, Transports};
 
 /// The whole configuration. An empty file is a working server.
 #[derive(Debug, Clone, Deserialize, Default, PartialEq, Eq)]
@@ -29,6 +33,10 @@ pub struct Config {
     pub registrar: Registrar,
     /// `[media]`.
     pub media: Media,
+    /// `[dns]`.
+    pub dns: Dns,
+    /// `[transport]`.
+    pub transport: Transports,
 }
 
 /// `[[interface]]`: a named address (design decision 12).

@@ -139,7 +139,12 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
         ws_port: config.ports.ws,
         router: router.clone(),
         location: Arc::new(location),
-        roles: Roles { relay: relay.clone(), spine: spine.clone(), gauges: Arc::clone(&gauges) },
+        roles: Roles {
+            relay: relay.clone(),
+            spine: spine.clone(),
+            gauges: Arc::clone(&gauges),
+            locator: roles::start_locator(config, addresses)?,
+        },
     };
     let shards = roles::start_shards(config, addresses, &tls, parts)?;
     let handles = Arc::new(shards.handles().to_vec());

@@ -8,13 +8,14 @@ use bytes::{Bytes, BytesMut};
 use rustls::ClientConfig;
 use sansio::Transport;
 use sip::{Frame, StreamFramer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 mod connect;
 
+use crate::connecting::Io;
 use crate::core::begins_message;
 use crate::error::NetError;
 use crate::ws;
@@ -71,12 +72,9 @@ pub struct ClientTransport {
 #[derive(Debug)]
 enum Inner {
     Udp { socket: UdpSocket, buffer: Box<[u8]> },
-    Stream { io: Box<dyn Stream>, framer: StreamFramer, buffer: BytesMut },
-    WebSocket(Box<WebSocketStream<Box<dyn Stream>>>),
+    Stream { io: Box<dyn Io>, framer: StreamFramer, buffer: BytesMut },
+    WebSocket(Box<WebSocketStream<Box<dyn Io>>>),
 }
-
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> Stream for T {}
 
 impl ClientTransport {
     /// Connects, with TLS and WebSocket handshakes where the transport has them.
@@ -166,7 +164,7 @@ async fn receive_datagram(socket: &UdpSocket, buffer: &mut [u8]) -> Result<Optio
 }
 
 async fn receive_framed(
-    io: &mut Box<dyn Stream>,
+    io: &mut Box<dyn Io>,
     framer: &mut StreamFramer,
     buffer: &mut BytesMut,
 ) -> Result<Option<Bytes>, String> {
@@ -187,9 +185,7 @@ async fn receive_framed(
     }
 }
 
-async fn receive_frame(
-    socket: &mut WebSocketStream<Box<dyn Stream>>,
-) -> Result<Option<Bytes>, String> {
+async fn receive_frame(socket: &mut WebSocketStream<Box<dyn Io>>) -> Result<Option<Bytes>, String> {
     use futures_util::StreamExt;
     loop {
         let bytes: Bytes = match socket.next().await {
@@ -205,7 +201,7 @@ async fn receive_frame(
     }
 }
 
-async fn write(io: &mut Box<dyn Stream>, bytes: &[u8]) -> std::io::Result<()> {
+async fn write(io: &mut Box<dyn Io>, bytes: &[u8]) -> std::io::Result<()> {
     io.write_all(bytes).await?;
     io.flush().await
 }

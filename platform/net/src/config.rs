@@ -17,6 +17,8 @@ pub struct ShardsConfig {
     pub listeners: Vec<Listener>,
     /// For the TLS listeners ([`crate::ServerTls::sip_config`]).
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// For connections to next hops over TLS ([`crate::client_config`]); without it there are none.
+    pub client_tls: Option<Arc<rustls::ClientConfig>>,
     /// The limits.
     pub limits: Limits,
 }
@@ -24,7 +26,14 @@ pub struct ShardsConfig {
 impl ShardsConfig {
     /// One shard of node 0 with the default limits and no listener yet.
     pub fn new() -> Self {
-        Self { node: 0, shards: 1, listeners: Vec::new(), tls: None, limits: Limits::default() }
+        Self {
+            node: 0,
+            shards: 1,
+            listeners: Vec::new(),
+            tls: None,
+            client_tls: None,
+            limits: Limits::default(),
+        }
     }
 
     /// Adds a listener.
@@ -84,6 +93,23 @@ pub struct Limits {
     pub udp_idle: Duration,
     /// The kernel's receive buffer asked for each UDP socket, in bytes.
     pub udp_receive_buffer: usize,
+    /// How often a silent WebSocket is pinged; it counts as dead after two and a half times that
+    /// without any sign of life.
+    pub websocket_ping: Duration,
+    /// How long connecting to a next hop may take, handshakes included.
+    pub connect: Duration,
+    /// Flows to next hops remembered by one shard.
+    pub dialled: usize,
+    /// Of these, to one IP address.
+    pub dialled_per_peer: usize,
+    /// Connections one shard makes at the same time.
+    pub connecting: usize,
+    /// How long a connection to a next hop is kept without a message.
+    pub dialled_idle: Duration,
+    /// How often it is kept alive (RFC 5626 §4.4.1).
+    pub dialled_ping: Duration,
+    /// How long the answer to that may take, from a peer that has answered before.
+    pub pong: Duration,
     /// Letters (notes, cross-shard messages) waiting for one shard.
     pub mailbox: usize,
     /// Delayed answers to STUN waiting in one shard.
@@ -104,6 +130,14 @@ impl Default for Limits {
             udp_flows: 200_000,
             udp_idle: Duration::from_secs(2 * 3600),
             udp_receive_buffer: 4 << 20,
+            websocket_ping: Duration::from_secs(25),
+            connect: Duration::from_secs(5),
+            dialled: 10_000,
+            dialled_per_peer: 16,
+            connecting: 64,
+            dialled_idle: Duration::from_secs(600),
+            dialled_ping: Duration::from_secs(90),
+            pong: Duration::from_secs(10),
             mailbox: 16_384,
             diagnostics: ice::behaviour::Limits::default(),
         }

@@ -130,4 +130,10 @@ pub enum CloseReason {
     MailboxFull,
     /// The server shuts down.
     Shutdown,
+    /// No connection to a next hop: refused, no route, or a handshake that failed.
+    Unreachable,
+    /// A next hop did not answer within [`crate::Limits::connect`].
+    TimedOut,
+    /// A next hop's certificate is not trusted, or does not prove its name.
+    Untrusted,
 }

@@ -58,6 +58,12 @@ pub enum NetError {
         /// What to do.
         remedy: &'static str,
     },
+    /// The system's name servers cannot be learned.
+    #[error("cannot learn the name servers from the system: {reason}; name them in [dns] servers")]
+    NameServers {
+        /// What was wrong.
+        reason: String,
+    },
     /// The system gave no thread or runtime.
     #[error("cannot start a thread for {what}: {source}")]
     Thread {

@@ -42,9 +42,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What this crate does not do: it parses no SIP beyond framing and the top Via's branch, opens no
-//! outgoing connections for a server (TCP and TLS flows are always the client's), resolves no
-//! names, and decides nothing about calls.
+//! What this crate does not do: it parses no SIP beyond framing and the top Via's branch, resolves no
+//! names itself, and decides nothing about calls.
 //!
 //! Start reading at [`ShardCore`], then `shard/engine.rs`.
 
@@ -54,10 +53,12 @@ mod bind;
 mod branch;
 pub mod client;
 mod config;
+mod connecting;
 mod core;
 mod entropy;
 mod error;
 pub mod http;
+mod locator;
 mod media_sockets;
 mod route;
 mod server_stream;
@@ -74,8 +75,11 @@ pub use config::{Limits, Listener, ShardsConfig};
 pub use core::{CloseReason, FlowTarget, Received, ShardCore, Transmit};
 pub use entropy::OsEntropy;
 pub use error::NetError;
+pub use locator::{Located, Locator, LocatorConfig};
 pub use media_sockets::MediaSockets;
 pub use route::source_address;
-pub use shard::{NoteRefused, ShardContext, ShardHandle, Shards, UdpFlows, WebSocketDoor};
+pub use shard::{
+    DialledFlows, NoteRefused, ShardContext, ShardHandle, Shards, UdpFlows, WebSocketDoor,
+};
 pub use stats::ShardStats;
 pub use tls::{client_config, install_crypto};

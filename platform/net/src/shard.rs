@@ -15,10 +15,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use sansio::{FlowId, NodeId, ShardId, Transport};
+use sip::locate::NextHop;
 use tokio::sync::{mpsc, watch};
 
 mod admission;
 mod diagnostics;
+mod dial;
+mod dialled;
 mod engine;
 mod mail;
 mod outbox;
@@ -34,6 +37,7 @@ use crate::core::ShardCore;
 use crate::error::NetError;
 use crate::stats::{Counters, ShardStats};
 use admission::Admission;
+use dialled::DialTable;
 pub(crate) use mail::Adopted;
 use mail::Mail;
 use run::{Phase, Seed, Sockets};
@@ -244,6 +248,7 @@ impl<N: Send + 'static> Shared<N> {
                 limits: Arc::clone(&self.limits),
                 admission: Arc::clone(&self.admission),
                 tls: config.tls.clone(),
+                client_tls: config.client_tls.clone(),
                 mail: Arc::clone(&self.mail),
                 mail_end,
                 note_end,
@@ -317,6 +322,8 @@ pub struct ShardContext<N> {
     pub listeners: Arc<[Listener]>,
     /// Names UDP flows beforehand.
     pub udp: UdpFlows,
+    /// Names flows to next hops, which their first message connects.
+    pub dialled: DialledFlows,
     /// The way for completions to reach this core from any thread.
     pub handle: ShardHandle<N>,
 }
@@ -332,6 +339,32 @@ impl UdpFlows {
     /// first UDP listener of the family) to `peer`. `None` without such a listener.
     pub fn flow(&self, local: SocketAddr, peer: SocketAddr) -> Option<FlowId> {
         self.table.borrow_mut().open(local, peer)
+    }
+}
+
+/// Gives a core the [`FlowId`] of a next hop over a stream. Nothing is connected until the first
+/// message is sent on it; a connection that cannot be made ends as
+/// [`ShardCore::handle_flow_closed`] with [`crate::CloseReason::Unreachable`], `TimedOut` or
+/// `Untrusted`. The flow outlives its connections: the next message connects it anew.
+#[derive(Debug, Clone)]
+pub struct DialledFlows {
+    table: Rc<RefCell<DialTable>>,
+}
+
+impl DialledFlows {
+    /// The flow to a hop: the one there is to any of its addresses under the same proved name, or
+    /// a new one. `None` for UDP ([`UdpFlows`] has those), for TLS without
+    /// [`crate::ShardsConfig::client_tls`], and when [`crate::Limits::dialled`] or
+    /// `dialled_per_peer` is reached by flows in use.
+    pub fn flow(&self, hop: &NextHop) -> Option<FlowId> {
+        self.table.borrow_mut().open(hop)
+    }
+
+    /// Uses a connection that the peer opened for requests to `hop` as well, until it closes
+    /// (RFC 5923). Only for a peer whose right to that address and name is beyond doubt: by its
+    /// client certificate, or by configuration. False when we have a connection of our own.
+    pub fn alias(&self, hop: &NextHop, accepted: FlowId) -> bool {
+        self.table.borrow_mut().alias(hop, accepted)
     }
 }
 

@@ -54,6 +54,10 @@ counters! {
     refused,
     /// Connections accepted or adopted.
     accepted,
+    /// Connections to next hops begun.
+    dialled,
+    /// Of these, those that failed.
+    dials_failed,
     /// TLS handshakes that failed.
     handshakes_failed,
     /// Connections closed for breaking framing or a limit.

@@ -178,6 +178,8 @@ fn net_help(entry: &str) -> &'static str {
         "dropped_udp" => "Datagrams the kernel would not take",
         "refused" => "Connections refused by a limit",
         "accepted" => "Connections accepted or adopted",
+        "dialled" => "Connections to next hops begun",
+        "dials_failed" => "Connections to next hops that could not be made",
         "handshakes_failed" => "TLS handshakes that failed",
         "expelled" => "Connections closed for breaking framing or a limit",
         "connections" => "Connections open now",

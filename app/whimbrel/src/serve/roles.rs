@@ -136,12 +136,25 @@ impl CoreParts {
         };
         let entropy = Box::new(net::OsEntropy);
         let core = EdgeCore::new(place, self.edge.clone(), &self.keys, snapshots, entropy)?;
-        let flows = Flows::new(context.udp.clone(), Arc::clone(&context.listeners));
+        let flows = Flows::new(context);
         let core = core.dialling(Box::new(flows));
         let present = Present { now: Instant::now(), wall: present::wall() };
         let location = self.location.shard(usize::from(context.shard));
         Ok(EdgeShard::new(core, location, self.roles.clone(), context.handle.clone(), present))
     }
+}
+
+/// What finds next hops by name, in the address families we listen on.
+pub fn start_locator(config: &Config, addresses: &Addresses) -> Result<net::Locator> {
+    let binds = || addresses.interfaces.iter().map(|i| i.bind);
+    let policy = sip::locate::Policy {
+        v4: binds().any(|ip| ip.is_ipv4()),
+        v6: binds().any(|ip| ip.is_ipv6()),
+        avoid: std::time::Duration::from_secs(config.dns.avoid_s),
+        ..sip::locate::Policy::default()
+    };
+    let servers = config.dns.servers.iter().map(|server| server.0).collect();
+    Ok(net::Locator::start(net::LocatorConfig { servers, policy })?)
 }
 
 /// The signalling shards, all of them or none.
@@ -159,6 +172,8 @@ pub fn start_shards(
     let mut settings = ShardsConfig::new();
     settings.shards = shard_count(config);
     settings.tls = Some(tls.sip_config());
+    settings.client_tls = Some(net::client_config(&config.transport.ca, true)?);
+    config.transport.limit(&mut settings.limits);
     for (interface, transport, bind) in addresses.sip(config) {
         let alternate = Some(bind.port()) == config.ports.sip_alternate;
         settings.listeners.push(net::Listener {

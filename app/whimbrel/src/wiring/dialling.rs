@@ -1,7 +1,7 @@
 //! Flows to next hops, for the edge.
 
 use edge::{Dialler, Reach};
-use net::{Listener, UdpFlows};
+use net::{DialledFlows, Listener, UdpFlows};
 use sansio::Transport;
 use sip::locate::NextHop;
 use std::net::SocketAddr;
@@ -10,30 +10,35 @@ use std::sync::Arc;
 /// Opens flows from the shard's own sockets.
 pub struct Flows {
     udp: UdpFlows,
+    dialled: DialledFlows,
     listeners: Arc<[Listener]>,
 }
 
 impl Flows {
     /// Flows of the shard that has these.
-    pub fn new(udp: UdpFlows, listeners: Arc<[Listener]>) -> Self {
-        Self { udp, listeners }
+    pub fn new<N>(context: &net::ShardContext<N>) -> Self {
+        let (udp, dialled) = (context.udp.clone(), context.dialled.clone());
+        Self { udp, dialled, listeners: Arc::clone(&context.listeners) }
     }
 
-    /// Our address for a hop: a listener of its transport and family.
+    /// Our address for a hop: a listener of its family, if possible of its transport. A server
+    /// without any could not be answered there.
     fn local(&self, transport: Transport, peer: SocketAddr) -> Option<SocketAddr> {
-        let fits = |l: &&Listener| l.transport == transport && l.bind.is_ipv4() == peer.is_ipv4();
-        self.listeners.iter().find(fits).map(|l| l.bind)
+        let near = |l: &&Listener| l.bind.is_ipv4() == peer.is_ipv4();
+        let fits = |l: &&Listener| l.transport == transport && near(l);
+        let found = self.listeners.iter().find(fits);
+        found.or_else(|| self.listeners.iter().find(near)).map(|l| l.bind)
     }
 }
 
 impl Dialler for Flows {
     fn open(&self, hop: &NextHop) -> Option<Reach> {
         let (transport, peer) = (hop.transport, hop.addr());
-        if transport != Transport::Udp {
-            return None;
-        }
         let local = self.local(transport, peer)?;
-        let flow = self.udp.flow(local, peer)?;
+        let flow = match transport {
+            Transport::Udp => self.udp.flow(local, peer)?,
+            _ => self.dialled.flow(hop)?,
+        };
         Some(Reach { transport, flow: Some(flow), local, peer })
     }
 }

@@ -2,12 +2,14 @@
 
 use super::{events, relaying};
 use edge::{
-    Answer, AskId, ContactLine, EdgeCore, Inbound, Note, OutboundTo, Present, Question, Refusal,
+    Answer, AskId, ContactLine, EdgeCore, EdgeEvent, Inbound, Note, OutboundTo, Present, Question,
+    Refusal,
 };
 use net::{CloseReason, FlowTarget, Received, ShardCore, ShardHandle, Transmit};
 use registrar::{LocationShard, Origin, RegisterRequest};
 use relay::Relay;
 use sansio::{FlowId, WallTime};
+use sip::locate::LocateError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +20,7 @@ pub struct Roles {
     pub relay: Relay,
     pub spine: cluster::Spine,
     pub gauges: Arc<Gauges>,
+    pub locator: net::Locator,
 }
 
 /// What a shard shows to metrics.
@@ -72,8 +75,10 @@ impl EdgeShard {
                 self.answer(id, question);
             }
             while let Some(event) = self.core.poll_event() {
-                let Roles { spine, relay, .. } = &self.roles;
-                events::tell(spine, relay, self.location.table(), self.present.wall, event);
+                let Roles { spine, relay, locator, .. } = &self.roles;
+                if let Some(event) = locator_heard(locator, event) {
+                    events::tell(spine, relay, self.location.table(), self.present.wall, event);
+                }
             }
             if idle {
                 break;
@@ -89,9 +94,12 @@ impl EdgeShard {
                 let written = relaying::answer(&self.roles.relay, ask);
                 self.core.handle_answer(self.present, id, Answer::Relayed(written));
             }
-            Question::Locate(_) => {
-                let none = Answer::Located(Err(refusal(503, "Names Are Not Looked Up Yet")));
-                self.core.handle_answer(self.present, id, none);
+            Question::Locate(ask) => {
+                let handle = self.handle.clone();
+                self.roles.locator.locate(*ask, move |located| {
+                    let located = located.map_err(|error| unlocated(&error));
+                    notify(&handle, Note::Answer(id, Answer::Located(located)));
+                });
             }
             Question::OpenCall(opening) => {
                 let handle = self.handle.clone();
@@ -242,6 +250,26 @@ fn notify(handle: &ShardHandle<Note>, note: Note) {
 
 fn translate(error: &registrar::Refusal) -> Refusal {
     Refusal { status: error.status(), reason: error.phrase(), headers: error.headers() }
+}
+
+/// What concerns next hops goes to the locator; the rest comes back.
+fn locator_heard(locator: &net::Locator, event: EdgeEvent) -> Option<EdgeEvent> {
+    match event {
+        EdgeEvent::HopFailed { hop, retry_after } => locator.failed(hop, retry_after),
+        EdgeEvent::HopWorked { hop } => locator.worked(hop),
+        other => return Some(other),
+    }
+    None
+}
+
+fn unlocated(error: &LocateError) -> Refusal {
+    match error {
+        LocateError::NoSuchName(_) => refusal(404, "No Such Domain"),
+        LocateError::NoCommonTransport(_) => refusal(480, "No Common Transport"),
+        LocateError::Busy => refusal(503, "Too Many Lookups"),
+        // RFC 3261 §21.5.5: an external server did not answer in time.
+        _ => refusal(504, "Name Servers Do Not Answer"),
+    }
 }
 
 fn refusal(status: u16, reason: &str) -> Refusal {

@@ -4,18 +4,13 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::BytesMut;
-use rustls::pki_types::ServerName;
 use sansio::Transport;
 use sip::StreamFramer;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
-use tokio_rustls::TlsConnector;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::{Error, handshake::client::Request};
 
-use super::{DATAGRAM_MAX, Endpoint, Inner, Stream};
+use super::{DATAGRAM_MAX, Endpoint, Inner};
+use crate::connecting::{self, ConnectError, Io};
 use crate::error::NetError;
-use crate::ws;
 
 /// The connection and our address on it.
 pub(super) async fn connect(endpoint: &Endpoint) -> Result<(Inner, SocketAddr), NetError> {
@@ -35,7 +30,7 @@ async fn try_connect(endpoint: &Endpoint) -> Result<(Inner, SocketAddr), NetErro
     }
     let tcp = tcp(endpoint).await.map_err(failed)?;
     let local = tcp.local_addr().map_err(failed)?;
-    let io: Box<dyn Stream> =
+    let io: Box<dyn Io> =
         if endpoint.transport.is_secure() { tls(endpoint, tcp).await? } else { Box::new(tcp) };
     let inner = match endpoint.transport {
         Transport::Ws | Transport::Wss => websocket(endpoint, io).await?,
@@ -67,56 +62,30 @@ async fn tcp(endpoint: &Endpoint) -> io::Result<TcpStream> {
     Ok(tcp)
 }
 
-async fn tls(endpoint: &Endpoint, tcp: TcpStream) -> Result<Box<dyn Stream>, NetError> {
-    let failed = |source| unreachable(endpoint, source);
+async fn tls(endpoint: &Endpoint, tcp: TcpStream) -> Result<Box<dyn Io>, NetError> {
     let config = match &endpoint.tls {
         Some(config) => config.clone(),
         None => crate::tls::client_config(&[], true)?,
     };
-    let bare = endpoint.name.trim_matches(['[', ']']).to_owned();
-    let name = ServerName::try_from(bare).map_err(|e| failed(io::Error::other(e)))?;
-    match TlsConnector::from(config).connect(name, tcp).await {
-        Ok(tls) => Ok(Box::new(tls)),
-        Err(error) => Err(match error.get_ref().and_then(|e| e.downcast_ref()) {
-            Some(source @ rustls::Error::InvalidCertificate(_)) => NetError::Untrusted {
-                addr: endpoint.addr,
-                name: endpoint.name.clone(),
-                source: source.clone(),
-            },
-            _ => failed(error),
-        }),
-    }
+    connecting::tls(tcp, config, &endpoint.name).await.map_err(|e| refused(endpoint, e))
 }
 
-async fn websocket(endpoint: &Endpoint, io: Box<dyn Stream>) -> Result<Inner, NetError> {
-    let refused = |reason: String| NetError::WebSocketRefused {
-        addr: endpoint.addr,
-        path: endpoint.path.clone(),
-        reason,
-    };
-    let request = request(endpoint).map_err(|e| refused(e.to_string()))?;
-    let config = Some(ws::config(65_536));
-    let connected = tokio_tungstenite::client_async_with_config(request, io, config).await;
-    match connected {
-        Ok((socket, _)) => Ok(Inner::WebSocket(Box::new(socket))),
-        Err(Error::Http(response)) => Err(refused(response.status().to_string())),
-        Err(error) => Err(refused(error.to_string())),
-    }
+async fn websocket(endpoint: &Endpoint, io: Box<dyn Io>) -> Result<Inner, NetError> {
+    let (transport, port) = (endpoint.transport, endpoint.addr.port());
+    let place = (transport, endpoint.name.as_str(), port, endpoint.path.as_str());
+    let socket = connecting::websocket(io, place, 65_536).await;
+    Ok(Inner::WebSocket(Box::new(socket.map_err(|e| refused(endpoint, e))?)))
 }
 
-fn request(endpoint: &Endpoint) -> Result<Request, Error> {
-    let scheme = if endpoint.transport.is_secure() { "wss" } else { "ws" };
-    let host = match endpoint.name.parse::<Ipv6Addr>() {
-        Ok(v6) => format!("[{v6}]"),
-        Err(_) => endpoint.name.clone(),
-    };
-    let port = endpoint.addr.port();
-    let uri = format!("{scheme}://{host}:{port}{}", endpoint.path);
-    let mut request = uri.into_client_request()?;
-    // tungstenite refuses an answer that does not pick the subprotocol.
-    let protocol = HeaderValue::from_static(ws::SUBPROTOCOL);
-    request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
-    Ok(request)
+fn refused(endpoint: &Endpoint, error: ConnectError) -> NetError {
+    let (addr, name) = (endpoint.addr, endpoint.name.clone());
+    match error {
+        ConnectError::Io(source) => unreachable(endpoint, source),
+        ConnectError::Untrusted(source) => NetError::Untrusted { addr, name, source },
+        ConnectError::WebSocket(reason) => {
+            NetError::WebSocketRefused { addr, path: endpoint.path.clone(), reason }
+        }
+    }
 }
 
 fn unreachable(endpoint: &Endpoint, source: io::Error) -> NetError {

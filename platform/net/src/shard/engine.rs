@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::ShardHandle;
 use super::admission::Admission;
 use super::diagnostics::Diagnostics;
+use super::dialled::DialTable;
 use super::mail::Mail;
 use super::outbox::{Ending, Outbox};
 use super::run::Phase;
@@ -36,6 +37,7 @@ pub(crate) struct Engine<C: ShardCore> {
     pub(crate) counters: Arc<Counters>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) udp: Rc<RefCell<UdpTable>>,
+    pub(crate) dialled: Rc<RefCell<DialTable>>,
     /// By listener; `None` for stream listeners.
     pub(crate) ports: Vec<Option<UdpPort>>,
     pub(crate) diagnostics: Diagnostics,
@@ -62,6 +64,7 @@ pub(crate) struct Parts<N> {
     pub(crate) limits: Arc<Limits>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) udp: Rc<RefCell<UdpTable>>,
+    pub(crate) dialled: Rc<RefCell<DialTable>>,
     pub(crate) ports: Vec<Option<UdpPort>>,
     pub(crate) diagnostics: Diagnostics,
     pub(crate) mail: Arc<[mpsc::Sender<Mail>]>,
@@ -79,6 +82,7 @@ impl<C: ShardCore> Engine<C> {
             counters: parts.handle.counters,
             admission: parts.admission,
             udp: parts.udp,
+            dialled: parts.dialled,
             ports: parts.ports,
             diagnostics: parts.diagnostics,
             scratch: RefCell::new(vec![0; 16 * 1024].into_boxed_slice()),
@@ -167,6 +171,7 @@ impl<C: ShardCore> Engine<C> {
         if is_expulsion(why) {
             self.counters.expelled.add(1);
         }
+        self.dialled.borrow_mut().ended(flow.id);
         if self.streams.borrow_mut().remove(&flow.id).is_some() {
             tracing::debug!(%flow, ?why, "connection closed");
             self.drive(|core, now, _| core.handle_flow_closed(now, flow, why));
@@ -270,7 +275,7 @@ impl<C: ShardCore> Engine<C> {
             return Ok(());
         }
         let outbox = self.streams.borrow().get(&flow.id).map(Rc::clone);
-        let Some(outbox) = outbox else {
+        let Some(outbox) = outbox.or_else(|| self.begin_dialling(flow)) else {
             self.counters.dropped_no_flow.add(1);
             return Err(CloseReason::NoSuchFlow);
         };
@@ -282,6 +287,22 @@ impl<C: ShardCore> Engine<C> {
         outbox.end(Ending::Now(CloseReason::SlowReader));
         self.report(flow, CloseReason::SlowReader);
         Ok(())
+    }
+
+    /// The queue of a flow to a next hop whose connection is made now; `None` for other flows.
+    fn begin_dialling(&self, flow: FlowId) -> Option<Rc<Outbox>> {
+        if !self.dialled.borrow_mut().want(flow.id) {
+            return None;
+        }
+        let outbox = Rc::new(Outbox::new(self.limits.write_queue_bytes));
+        self.streams.borrow_mut().insert(flow.id, Rc::clone(&outbox));
+        self.counters.connections.add(1);
+        Some(outbox)
+    }
+
+    /// The queue of a connection.
+    pub(crate) fn outbox(&self, flow: FlowId) -> Option<Rc<Outbox>> {
+        self.streams.borrow().get(&flow.id).map(Rc::clone)
     }
 
     /// Queues a datagram until the next flush.

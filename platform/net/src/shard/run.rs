@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -17,11 +17,13 @@ use tokio_rustls::TlsAcceptor;
 
 use super::admission::{Admission, Permit};
 use super::diagnostics::{Diagnostics, receive_marked_loop, reply_loop};
+use super::dial::{self, Dialling};
+use super::dialled::{DialLimits, DialTable};
 use super::engine::{Alarm, Engine, Origin, Parts};
 use super::mail::Mail;
 use super::udp::{UdpPort, receive_loop};
 use super::udp_table::UdpTable;
-use super::{ShardContext, ShardHandle, UdpFlows, stream, websocket};
+use super::{DialledFlows, ShardContext, ShardHandle, UdpFlows, stream, websocket};
 use crate::batch::{BATCH_MAX, RecvBatch};
 use crate::config::{Limits, Listener};
 use crate::core::ShardCore;
@@ -77,6 +79,7 @@ pub(crate) struct Seed<N> {
     pub(crate) limits: Arc<Limits>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) client_tls: Option<Arc<rustls::ClientConfig>>,
     pub(crate) mail: Arc<[mpsc::Sender<Mail>]>,
     pub(crate) mail_end: mpsc::Receiver<Mail>,
     pub(crate) note_end: mpsc::Receiver<N>,
@@ -117,6 +120,7 @@ async fn run<C: ShardCore + 'static>(
 ) -> io::Result<()> {
     let mut phase = seed.phase.clone();
     let (tls, listeners) = (seed.tls.clone(), Arc::clone(&seed.listeners));
+    let dialling = Dialling { tls: seed.client_tls.clone(), from: sources(&listeners) };
     let (engine, accepting, mail_end, note_end) = build(seed, sockets, make)?;
     let batch = Rc::new(RefCell::new(RecvBatch::new(BATCH_MAX, DATAGRAM_MAX)));
     for (index, listener) in listeners.iter().enumerate() {
@@ -135,6 +139,7 @@ async fn run<C: ShardCore + 'static>(
         spawn_local(accept_loop(Rc::clone(&engine), listener, acceptor));
     }
     spawn_local(mail_loop(Rc::clone(&engine), mail_end, note_end));
+    spawn_local(dial::dial_loop(Rc::clone(&engine), dialling));
     spawn_local(timer_loop(Rc::clone(&engine)));
     spawn_local(reply_loop(Rc::clone(&engine)));
     spawn_local(sweep_loop(Rc::clone(&engine)));
@@ -187,12 +192,14 @@ fn build<C: ShardCore>(
         });
     }
     let udp = Rc::new(RefCell::new(udp_table(&seed)));
+    let dialled = Rc::new(RefCell::new(dial_table(&seed)));
     let core = make(ShardContext {
         node: seed.node,
         shard: seed.handle.shard,
         shards: u16::try_from(seed.handles.len()).unwrap_or(u16::MAX),
         listeners: Arc::clone(&seed.listeners),
         udp: UdpFlows { table: Rc::clone(&udp) },
+        dialled: DialledFlows { table: Rc::clone(&dialled) },
         handle: seed.handle.clone(),
     });
     let diagnostics = Diagnostics::new(&seed.listeners, seed.limits.diagnostics);
@@ -203,6 +210,7 @@ fn build<C: ShardCore>(
         limits: seed.limits,
         admission: seed.admission,
         udp,
+        dialled,
         ports,
         diagnostics,
         mail: seed.mail,
@@ -218,6 +226,21 @@ fn udp_table<N>(seed: &Seed<N>) -> UdpTable {
     let listeners = udp.map(|(index, l)| (index, l.bind)).collect();
     let limits = (seed.limits.udp_flows, seed.limits.udp_idle);
     UdpTable::new((seed.node, seed.handle.shard), listeners, limits, Instant::now())
+}
+
+fn dial_table<N>(seed: &Seed<N>) -> DialTable {
+    let Limits { dialled: flows, dialled_per_peer: per_peer, connecting, .. } = *seed.limits;
+    let limits = DialLimits { flows, per_peer, connecting };
+    DialTable::new((seed.node, seed.handle.shard), limits, seed.client_tls.is_some())
+}
+
+/// What we connect from: the first address of each family that a listener is bound to.
+fn sources(listeners: &[Listener]) -> Vec<IpAddr> {
+    let of = |v4: bool| {
+        let first = listeners.iter().find(|l| l.bind.is_ipv4() == v4)?;
+        Some(first.bind.ip()).filter(|ip| !ip.is_unspecified())
+    };
+    [of(true), of(false)].into_iter().flatten().collect()
 }
 
 async fn accept_loop<C: ShardCore + 'static>(
@@ -277,7 +300,7 @@ async fn connection<C: ShardCore>(
 }
 
 /// Neither option is vital: a connection works without them.
-fn prepare(tcp: &TcpStream) {
+pub(crate) fn prepare(tcp: &TcpStream) {
     let _ = tcp.set_nodelay(true);
     let probes = TcpKeepalive::new()
         .with_time(KEEPALIVE_AFTER)

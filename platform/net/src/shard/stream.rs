@@ -27,6 +27,34 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (flow, outbox) = engine.open_stream();
+    run(engine, stream, origin, (flow, outbox), None).await;
+}
+
+/// Serves a connection to a next hop to its end.
+pub(crate) async fn serve_dialled<C, S>(
+    engine: Rc<Engine<C>>,
+    stream: S,
+    origin: Origin,
+    flow: FlowId,
+    outbox: Rc<Outbox>,
+) where
+    C: ShardCore,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let upkeep = Upkeep::new(Instant::now());
+    run(engine, stream, origin, (flow, outbox), Some(upkeep)).await;
+}
+
+async fn run<C, S>(
+    engine: Rc<Engine<C>>,
+    stream: S,
+    origin: Origin,
+    (flow, outbox): (FlowId, Rc<Outbox>),
+    upkeep: Option<Upkeep>,
+) where
+    C: ShardCore,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let (reader, writer) = tokio::io::split(stream);
     let limits =
         sip::Limits { message_bytes_max: engine.limits.max_message, ..sip::Limits::default() };
@@ -39,11 +67,14 @@ where
         writer,
         pending: Bytes::new(),
         unflushed: false,
-        clock: Clock { heard: now, begun: Some(now), writing: None },
+        // Who was called needs not speak first.
+        clock: Clock { heard: now, begun: upkeep.is_none().then_some(now), writing: None },
+        upkeep,
         framer: StreamFramer::new(limits),
     };
     let why = connection.run(reader).await;
-    if matches!(why, CloseReason::PeerClosed | CloseReason::Shutdown) {
+    let ours = connection.upkeep.is_some() && why == CloseReason::Idle;
+    if ours || matches!(why, CloseReason::PeerClosed | CloseReason::Shutdown) {
         // A courtesy (FIN, TLS close_notify); whoever broke a limit does not get it.
         let _ = tokio::time::timeout(GOODBYE, connection.writer.shutdown()).await;
     }
@@ -59,18 +90,20 @@ struct Connection<'a, C: ShardCore, S> {
     pending: Bytes,
     unflushed: bool,
     clock: Clock,
+    /// For a connection to a next hop.
+    upkeep: Option<Upkeep>,
     framer: StreamFramer,
 }
 
 impl<C: ShardCore, S: AsyncRead + AsyncWrite> Connection<'_, C, S> {
     async fn run(&mut self, mut reader: ReadHalf<S>) -> CloseReason {
         let limits = &self.engine.limits;
-        let mut alarm = pin!(tokio::time::sleep_until(self.clock.next(limits).0.into()));
+        let mut alarm = pin!(tokio::time::sleep_until(self.next(limits).0.into()));
         loop {
             if let Some(why) = self.prepare_write() {
                 return why;
             }
-            let (deadline, verdict) = self.clock.next(limits);
+            let (deadline, verdict) = self.next(limits);
             if deadline < alarm.deadline().into_std() {
                 alarm.as_mut().reset(deadline.into());
             }
@@ -90,8 +123,12 @@ impl<C: ShardCore, S: AsyncRead + AsyncWrite> Connection<'_, C, S> {
                 () = poll_fn(|cx| self.outbox.poll_wanted(cx, writing)) => {}
                 () = alarm.as_mut() => {
                     if Instant::now() >= deadline {
-                        return verdict;
+                        match verdict {
+                            Due::End(why) => return why,
+                            Due::Ping => self.ping(),
+                        }
                     }
+                    let (deadline, _) = self.next(limits);
                     alarm.as_mut().reset(deadline.into());
                 }
             }
@@ -105,6 +142,9 @@ impl<C: ShardCore, S: AsyncRead + AsyncWrite> Connection<'_, C, S> {
         }
         if self.pending.is_empty() {
             self.pending = self.outbox.take();
+            if let Some(upkeep) = self.upkeep.as_mut().filter(|_| self.pending.len() > PING.len()) {
+                upkeep.busy = Instant::now();
+            }
         }
         if self.pending.is_empty() && !self.unflushed {
             self.clock.writing = None;
@@ -128,6 +168,9 @@ impl<C: ShardCore, S: AsyncRead + AsyncWrite> Connection<'_, C, S> {
         let mut whole = false;
         while let Some(frame) = self.framer.next_frame().map_err(reason)? {
             whole = true;
+            if let Some(upkeep) = &mut self.upkeep {
+                upkeep.hear(&frame, now);
+            }
             match frame {
                 Frame::Message(message) => {
                     self.engine.receive(self.origin.received(self.flow, message));
@@ -150,6 +193,67 @@ impl<C: ShardCore, S: AsyncRead + AsyncWrite> Connection<'_, C, S> {
             }
         }
         Ok(())
+    }
+
+    /// The nearest deadline and what is due then.
+    fn next(&self, limits: &Limits) -> (Instant, Due) {
+        let (at, why) = self.clock.next(limits);
+        let upkeep = self.upkeep.as_ref().map(|upkeep| upkeep.next(limits));
+        upkeep.filter(|(due, _)| *due < at).unwrap_or((at, Due::End(why)))
+    }
+
+    fn ping(&mut self) {
+        if let Some(upkeep) = &mut self.upkeep {
+            upkeep.pinged = Instant::now();
+            upkeep.unanswered.get_or_insert(upkeep.pinged);
+            // A full queue is a sign of life, or of a slow reader, which has its own limit.
+            self.outbox.push(Bytes::from_static(PING));
+        }
+    }
+}
+
+/// RFC 5626 §4.4.1.
+const PING: &[u8] = b"\r\n\r\n";
+
+/// What is due at a deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    End(CloseReason),
+    Ping,
+}
+
+/// How a connection to a next hop is kept, and when it is given up.
+#[derive(Debug, Clone, Copy)]
+struct Upkeep {
+    /// When the last message went or came.
+    busy: Instant,
+    pinged: Instant,
+    /// Since when a ping waits for its answer.
+    unanswered: Option<Instant>,
+    /// Whether the peer ever answered one: from others no answer may be expected.
+    answers: bool,
+}
+
+impl Upkeep {
+    fn new(now: Instant) -> Self {
+        Self { busy: now, pinged: now, unanswered: None, answers: false }
+    }
+
+    fn hear(&mut self, frame: &Frame, now: Instant) {
+        self.unanswered = None;
+        match frame {
+            Frame::Message(_) => self.busy = now,
+            Frame::Pong => self.answers = true,
+            Frame::Ping => {}
+        }
+    }
+
+    fn next(&self, limits: &Limits) -> (Instant, Due) {
+        let idle = (self.busy + limits.dialled_idle, Due::End(CloseReason::Idle));
+        let ping = (self.pinged + limits.dialled_ping, Due::Ping);
+        let dead = self.unanswered.filter(|_| self.answers);
+        let dead = dead.map(|at| (at + limits.pong, Due::End(CloseReason::Broken)));
+        [Some(ping), dead].into_iter().flatten().fold(idle, |a, b| if b.0 < a.0 { b } else { a })
     }
 }
 

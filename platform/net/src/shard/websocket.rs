@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use sansio::{FlowId, Transport};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
@@ -18,13 +19,8 @@ use super::engine::{Engine, Origin};
 use super::mail::Adopted;
 use super::outbox::{Ending, Outbox};
 use crate::core::{CloseReason, ShardCore, begins_message};
-use crate::server_stream::ServerStream;
 use crate::ws;
 
-/// How often we ping: keeps NAT bindings open and finds dead browsers (RFC 7118 §6).
-const PING_EVERY: Duration = Duration::from_secs(25);
-/// Silence, pongs included, after which the peer is taken for dead.
-const DEAD_AFTER: Duration = Duration::from_secs(65);
 /// How long closing in order may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -41,8 +37,37 @@ pub(crate) async fn serve<C: ShardCore>(engine: Rc<Engine<C>>, mut adopted: Adop
         WebSocketStream::from_partially_read(stream, read_ahead.into(), Role::Server, config).await;
     let (flow, outbox) = engine.open_stream();
     let origin = Origin { transport, local, peer };
+    run(engine, socket, origin, (flow, outbox), false).await;
+    drop(permit);
+}
+
+/// Serves a WebSocket to a next hop to its end.
+pub(crate) async fn serve_dialled<C, S>(
+    engine: Rc<Engine<C>>,
+    socket: WebSocketStream<S>,
+    origin: Origin,
+    flow: FlowId,
+    outbox: Rc<Outbox>,
+) where
+    C: ShardCore,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    run(engine, socket, origin, (flow, outbox), true).await;
+}
+
+async fn run<C, S>(
+    engine: Rc<Engine<C>>,
+    socket: WebSocketStream<S>,
+    origin: Origin,
+    (flow, outbox): (FlowId, Rc<Outbox>),
+    dialled: bool,
+) where
+    C: ShardCore,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let now = Instant::now();
-    let (heard, pinged, begun) = (now, now, Some(now));
+    let (heard, pinged, busy) = (now, now, dialled.then_some(now));
+    let begun = (!dialled).then_some(now);
     let mut connection = Connection {
         engine: &engine,
         origin,
@@ -55,20 +80,20 @@ pub(crate) async fn serve<C: ShardCore>(engine: Rc<Engine<C>>, mut adopted: Adop
         heard,
         pinged,
         begun,
+        busy,
     };
     let why = connection.run().await;
     connection.say_goodbye(why).await;
     drop(connection);
     engine.stream_ended(flow, why);
-    drop(permit);
 }
 
-struct Connection<'a, C: ShardCore> {
+struct Connection<'a, C: ShardCore, S> {
     engine: &'a Engine<C>,
     origin: Origin,
     flow: FlowId,
     outbox: &'a Outbox,
-    socket: WebSocketStream<ServerStream>,
+    socket: WebSocketStream<S>,
     unflushed: bool,
     /// Bytes given to the socket and not yet flushed.
     in_flight: usize,
@@ -78,11 +103,15 @@ struct Connection<'a, C: ShardCore> {
     pinged: Instant,
     /// Waiting for the first message since.
     begun: Option<Instant>,
+    /// For a WebSocket to a next hop: when the last message went or came.
+    busy: Option<Instant>,
 }
 
-impl<C: ShardCore> Connection<'_, C> {
+impl<C: ShardCore, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
     async fn run(&mut self) -> CloseReason {
-        let mut alarm = pin!(tokio::time::sleep(PING_EVERY.min(self.engine.limits.message)));
+        let limits = &self.engine.limits;
+        let step = limits.websocket_ping.min(limits.message);
+        let mut alarm = pin!(tokio::time::sleep(step));
         loop {
             tokio::select! {
                 event = poll_fn(|cx| self.poll(cx)) => match event {
@@ -98,7 +127,6 @@ impl<C: ShardCore> Connection<'_, C> {
                     if let Some(why) = self.look_at_clock() {
                         return why;
                     }
-                    let step = PING_EVERY.min(self.engine.limits.message);
                     alarm.as_mut().reset(tokio::time::Instant::now() + step);
                 }
             }
@@ -145,6 +173,7 @@ impl<C: ShardCore> Connection<'_, C> {
             }
             let Some(message) = self.outbox.pop() else { break };
             self.in_flight += message.len();
+            self.busy = self.busy.map(|_| Instant::now());
             Pin::new(&mut self.socket).start_send(ws::frame(message))?;
             self.unflushed = true;
         }
@@ -170,6 +199,7 @@ impl<C: ShardCore> Connection<'_, C> {
             Message::Close(_) => return Err(CloseReason::PeerClosed),
         };
         self.begun = None;
+        self.busy = self.busy.map(|_| self.heard);
         if bytes.iter().all(|b| matches!(b, b'\r' | b'\n')) {
             let pong = Bytes::from_static(b"\r\n");
             let answered = bytes.len() < 4 || self.outbox.push(pong);
@@ -188,13 +218,16 @@ impl<C: ShardCore> Connection<'_, C> {
         if self.begun.is_some_and(|at| now - at >= limits.message) {
             return Some(CloseReason::Dribble);
         }
-        if heard >= DEAD_AFTER.min(limits.idle) {
+        // Two pings and half of the time to the third without any sign of life.
+        let dead = limits.websocket_ping * 5 / 2;
+        let idle = self.busy.is_some_and(|at| now - at >= limits.dialled_idle);
+        if idle || heard >= dead.min(limits.idle) {
             return Some(CloseReason::Idle);
         }
         if self.stalled.is_some_and(|at| now - at >= limits.write_stall) {
             return Some(CloseReason::SlowReader);
         }
-        if now - self.pinged >= PING_EVERY && !self.unflushed {
+        if now - self.pinged >= limits.websocket_ping && !self.unflushed {
             self.pinged = now;
             self.unflushed =
                 Pin::new(&mut self.socket).start_send(Message::Ping(Bytes::new())).is_ok();

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use net::{
-    CloseReason, Limits, Received, ServerTls, ShardContext, ShardCore, Shards, ShardsConfig,
-    TlsConfig, Transmit, UdpFlows,
+    CloseReason, DialledFlows, Limits, Received, ServerTls, ShardContext, ShardCore, Shards,
+    ShardsConfig, TlsConfig, Transmit, UdpFlows,
 };
 use sansio::{Entropy, FlowId, ShardId, Transport, WallTime};
+use sip::locate::NextHop;
 
 /// Longer than anything here should ever take.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,6 +37,8 @@ pub enum Note {
     Text(String),
     WakeIn(Duration),
     UdpFlow(SocketAddr, SocketAddr),
+    Dial(NextHop),
+    Alias(NextHop, FlowId),
     /// Holds the shard's thread.
     Hold(Duration),
     /// Nothing is under way any more.
@@ -48,6 +51,7 @@ pub enum Note {
 pub struct Echo {
     shard: ShardId,
     udp: UdpFlows,
+    dialled: DialledFlows,
     seen: SyncSender<Seen>,
     out: VecDeque<Transmit>,
     notes: VecDeque<(ShardId, Note)>,
@@ -80,6 +84,8 @@ impl ShardCore for Echo {
             Note::UdpFlow(local, peer) => {
                 drop(self.seen.send(Seen::Flow(self.udp.flow(local, peer))));
             }
+            Note::Dial(hop) => drop(self.seen.send(Seen::Flow(self.dialled.flow(&hop)))),
+            Note::Alias(hop, flow) => assert!(self.dialled.alias(&hop, flow)),
             Note::Hold(time) => std::thread::sleep(time),
             Note::Done => self.busy = false,
             Note::Panic => panic!("a bug in the core"),
@@ -151,6 +157,7 @@ impl World {
         let shards = Shards::start(config, move |context: ShardContext<Note>| Echo {
             shard: context.shard,
             udp: context.udp,
+            dialled: context.dialled,
             seen: sender.lock().unwrap().clone(),
             out: VecDeque::new(),
             notes: VecDeque::new(),
