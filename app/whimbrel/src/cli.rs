@@ -42,6 +42,8 @@ pub enum Verb {
     /// Why a call would go where it goes.
     #[command(subcommand)]
     Route(RouteVerb),
+    /// Have the running server read its configuration and certificates again. Nothing is dropped.
+    Reload(ReloadArgs),
     /// Checks configuration, ports, certificate, DNS, store and clock, and says what to do.
     Doctor(DoctorArgs),
 }
@@ -60,6 +62,13 @@ pub struct ServeArgs {
     /// The first tenant's domain, when the data folder is empty. Default: the address listened on.
     #[arg(long, value_name = "DOMAIN")]
     pub domain: Option<String>,
+}
+
+#[derive(Debug, Args, Clone)]
+pub struct ReloadArgs {
+    /// One JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args, Clone)]

@@ -234,7 +234,7 @@ impl Config {
 
     fn check(&self) -> Result<(), (String, String)> {
         self.edge
-            .algorithms()
+            .check()
             .map_err(|e| (e.to_string(), "correct the [edge] table".to_string()))?;
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             return Err((

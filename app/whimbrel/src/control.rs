@@ -25,6 +25,8 @@ pub enum Request {
     Ping,
     /// Tenants or users changed in the store: take them over now.
     Reload,
+    /// Read the configuration file and the certificates again.
+    Configure,
     /// Devices registered now.
     Registrations,
     /// Calls in progress.

@@ -25,6 +25,7 @@ mod logging;
 mod metrics;
 mod phone;
 mod present;
+mod reload;
 mod serve;
 mod wiring;
 
@@ -64,6 +65,7 @@ async fn perform(cli: Cli) -> Result<bool> {
             return phone::run(*args).await;
         }
         Verb::Doctor(args) => return doctor::run(data, &args).await,
+        Verb::Reload(args) => reload::run(data, &args)?,
         Verb::Registrations(verb) => lists::show_registrations(data, &verb)?,
         Verb::Calls(verb) => lists::show_calls(data, &verb)?,
         Verb::Route(verb) => lists::show_route(data, verb)?,

@@ -9,6 +9,7 @@ use crate::control;
 use crate::first_run::{self, Newcomer, Places};
 use crate::metrics::Observed;
 use crate::present;
+use crate::reload::{self, Reloader};
 use crate::wiring::{Domains, Gauges, Roles, RouterSnapshot};
 use anyhow::{Context, Result, anyhow};
 use edge::Note;
@@ -63,7 +64,7 @@ struct Running {
 /// Runs the server until it is told to stop.
 pub async fn run(data: &Path, args: &ServeArgs) -> Result<()> {
     let config = load_config(args)?;
-    crate::logging::init(&config.log)?;
+    let log = crate::logging::init(&config.log)?;
     net::install_crypto();
     make_private(data)?;
     let addresses = Addresses::new(&config, args);
@@ -77,7 +78,15 @@ pub async fn run(data: &Path, args: &ServeArgs) -> Result<()> {
     let ws = ws.map(|ws| tokio::spawn(console::serve_ws(ws)));
     let observed = Observed::new(shared.clone());
     let watching = tokio::spawn(crate::metrics::serve(metrics, observed.clone()));
-    console::answer_commands(data, &shared)?;
+    let reloader = Reloader::new(
+        args.config.clone(),
+        config.clone(),
+        log,
+        shared.tls.clone(),
+        Arc::clone(&shared.shards),
+    );
+    console::answer_commands(data, &shared, &reloader)?;
+    tokio::spawn(reload::on_hangup(reloader));
     publish(&shared.tls, &config);
     tokio::spawn(shared.tls.clone().keep_fresh());
     tokio::spawn(console::housekeeping(shared.clone()));

@@ -24,6 +24,7 @@ mod tests;
 
 use crate::error::NetError;
 use crate::route::source_address;
+use crate::tickets::Sessions;
 use crate::tls::{CertificateSlot, server_config};
 use issue::Authority;
 use load::{CHECK_FILES, Loaded};
@@ -36,7 +37,9 @@ const WARN_BEFORE: Duration = Duration::from_secs(14 * 24 * 3600);
 const RENEW: &str = "install a renewed certificate, or check this machine's clock";
 const REISSUE: &str = "remove it, and the server issues a new one when it starts";
 /// How often [`ServerTls::keep_fresh`] looks.
-const LOOK_EVERY: Duration = Duration::from_secs(3600);
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How many looks from one warning to the next.
+const WARN_EVERY: u64 = 60;
 
 /// Where the server's certificate comes from and whom it names.
 #[derive(Debug, Clone)]
@@ -60,6 +63,14 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
+/// A certificate that was read and checked, and is not in use yet.
+#[derive(Debug)]
+pub struct PreparedCertificate {
+    files: Option<CertificateFiles>,
+    loaded: Loaded,
+    certified: rustls::sign::CertifiedKey,
+}
+
 /// The server's side of TLS; clones share it.
 #[derive(Debug, Clone)]
 pub struct ServerTls {
@@ -70,6 +81,7 @@ pub struct ServerTls {
 struct Inner {
     state: Mutex<State>,
     slot: Arc<CertificateSlot>,
+    sessions: Arc<Sessions>,
     sip: Arc<ServerConfig>,
     https: Arc<ServerConfig>,
 }
@@ -88,10 +100,13 @@ impl ServerTls {
     pub fn open(config: TlsConfig, now: WallTime) -> Result<Self, NetError> {
         let (loaded, certified) = obtain(&config, now)?;
         let slot = CertificateSlot::new(certified);
-        let sip = server_config(Arc::clone(&slot), &[])?;
-        let https = server_config(Arc::clone(&slot), &[b"http/1.1"])?;
+        let sessions = Sessions::new()?;
+        let config_of = |alpn: &[&[u8]]| {
+            server_config(Arc::clone(&slot), Arc::clone(&sessions), alpn)
+        };
+        let (sip, https) = (config_of(&[])?, config_of(&[b"http/1.1"])?);
         let state = Mutex::new(State { config, loaded });
-        Ok(Self { inner: Arc::new(Inner { state, slot, sip, https }) })
+        Ok(Self { inner: Arc::new(Inner { state, slot, sessions, sip, https }) })
     }
 
     /// For SIP over TLS.
@@ -136,28 +151,58 @@ impl ServerTls {
     /// # Errors
     /// As [`ServerTls::open`]; the former certificate then stays in use.
     pub fn refresh(&self, now: WallTime) -> Result<bool, NetError> {
+        let files = self.state().config.files.clone();
+        Ok(self.take(self.prepare(files, now)?))
+    }
+
+    /// Reads the certificate that [`Self::take`] is to use: of the operator's files, or of the own
+    /// authority. What is in use stays in use.
+    ///
+    /// # Errors
+    /// As [`ServerTls::open`].
+    pub fn prepare(
+        &self,
+        files: Option<CertificateFiles>,
+        now: WallTime,
+    ) -> Result<PreparedCertificate, NetError> {
+        let config = TlsConfig { files, ..self.state().config.clone() };
+        let (loaded, certified) = obtain(&config, now)?;
+        Ok(PreparedCertificate { files: config.files, loaded, certified })
+    }
+
+    /// Swaps a prepared certificate in; connections are not touched, and sessions begun under the
+    /// former one are not resumed. True if it is another one.
+    pub fn take(&self, prepared: PreparedCertificate) -> bool {
+        let PreparedCertificate { files, loaded, certified } = prepared;
         let mut state = self.state();
-        let (loaded, certified) = obtain(&state.config, now)?;
+        state.config.files = files;
         if loaded == state.loaded {
-            return Ok(false);
+            return false;
         }
         state.loaded = loaded;
         self.inner.slot.swap(certified);
-        Ok(true)
+        self.inner.sessions.forget();
+        true
     }
 
-    /// Refreshes every hour, for ever; failures, and an end that comes near, are logged.
+    /// Refreshes every minute, for ever, so that a renewed file is noticed. What is wrong is logged
+    /// once, and an end that comes near every hour.
     pub async fn keep_fresh(self) {
-        loop {
+        let mut wrong = String::new();
+        for looks in 1_u64.. {
             tokio::time::sleep(LOOK_EVERY).await;
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let now = WallTime::from_secs(since.as_secs());
             match self.refresh(now) {
                 Ok(true) => tracing::info!("the server certificate was replaced"),
-                Ok(false) => {}
-                Err(error) => tracing::error!(%error, "the server certificate was not renewed"),
+                Ok(false) => wrong.clear(),
+                Err(error) if error.to_string() == wrong => {}
+                Err(error) => {
+                    tracing::error!(%error, "the server certificate was not renewed");
+                    wrong = error.to_string();
+                }
             }
-            if self.not_after() < now + WARN_BEFORE {
+            if looks % WARN_EVERY == 1 && self.not_after() < now + WARN_BEFORE {
                 let days = self.not_after().since(now).as_secs() / (24 * 3600);
                 tracing::warn!(days, "the server certificate ends soon: install a renewed one");
             }

@@ -399,6 +399,11 @@ impl<N> ShardHandle<N> {
         })
     }
 
+    /// Whether a note would be taken now.
+    pub fn has_room(&self) -> bool {
+        self.notes.capacity() > 0
+    }
+
     /// As [`ShardHandle::notify`], but waits for room: for completions that must not be lost.
     ///
     /// # Errors

@@ -13,9 +13,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::error::NetError;
-
-/// TLS 1.2 sessions the server remembers; 1.3 uses stateless tickets.
-const SESSIONS_MAX: usize = 20_000;
+use crate::tickets::Sessions;
 
 /// Where Linux systems and macOS keep the bundle of public authorities.
 const SYSTEM_BUNDLES: [&str; 4] = [
@@ -60,14 +58,15 @@ pub fn client_config(ca_files: &[PathBuf], system: bool) -> Result<Arc<ClientCon
 /// A server configuration whose certificate is whatever `slot` holds at each handshake.
 pub(crate) fn server_config(
     slot: Arc<CertificateSlot>,
+    sessions: Arc<Sessions>,
     alpn: &[&[u8]],
 ) -> Result<Arc<ServerConfig>, NetError> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
         .with_cert_resolver(slot);
-    config.ticketer = aws_lc_rs::Ticketer::new()?;
-    config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSIONS_MAX);
+    config.ticketer = Arc::clone(&sessions) as _;
+    config.session_storage = sessions;
     config.send_tls13_tickets = 1;
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Arc::new(config))

@@ -53,6 +53,15 @@ impl Authenticator {
         })
     }
 
+    /// Takes over what another configuration says; nonces given out stay good.
+    pub(crate) fn configure(&mut self, config: &Config) -> Result<(), ConfigError> {
+        self.algorithms = config.algorithms()?;
+        self.nonces.set_lifetime(Duration::from_secs(config.nonce_lifetime_s));
+        self.md5_first = lower(&config.digest_md5_first);
+        self.md5_only = lower(&config.digest_md5_only);
+        Ok(())
+    }
+
     /// The algorithms to offer a user agent, in order.
     fn offer(&self, user_agent: &str) -> Vec<Algorithm> {
         let agent = user_agent.to_ascii_lowercase();

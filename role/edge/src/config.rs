@@ -120,7 +120,17 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Checks every field and reads the algorithms.
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// The first one that makes no sense.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.algorithms()?;
+        crate::session_timer::Sessions::new(self)?;
+        Ok(())
+    }
+
+    /// Checks what authentication needs and reads the algorithms.
     pub fn algorithms(&self) -> Result<Vec<Algorithm>, ConfigError> {
         if self.ring_timeout_s <= 180 {
             return Err(ConfigError::RingTimeoutTooShort(self.ring_timeout_s));

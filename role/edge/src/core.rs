@@ -28,6 +28,7 @@ use sip::Message;
 use sip::transaction::{Arrival, ClientKey, Layer, Output, ServerKey, TransactionKey};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The present, in both reckonings.
@@ -90,6 +91,8 @@ pub enum Note {
     MediaSilent(u64),
     /// Take no new calls: the server stops.
     Drain,
+    /// From now on work by this configuration; it was checked.
+    Configure(Arc<Config>),
 }
 
 /// Counters of one shard, for metrics.
@@ -112,7 +115,7 @@ pub struct Counters {
 /// The edge of one shard.
 pub struct EdgeCore {
     pub(crate) place: Place,
-    pub(crate) config: Config,
+    pub(crate) config: Arc<Config>,
     pub(crate) directory: Box<dyn Directory>,
     pub(crate) locations: Box<dyn Locations>,
     pub(crate) router: Box<dyn Router>,
@@ -206,7 +209,7 @@ impl EdgeCore {
             place,
             auth,
             layer,
-            config,
+            config: Arc::new(config),
             directory: snapshots.directory,
             locations: snapshots.locations,
             router: snapshots.router,
@@ -247,6 +250,18 @@ impl EdgeCore {
         self
     }
 
+    /// Works by another configuration from now on; calls, flows and nonces given out stay. One that
+    /// makes no sense changes nothing: whoever sends it checks it first ([`Config::check`]).
+    fn configure(&mut self, config: Arc<Config>) {
+        let checked = config.check();
+        let taken = checked.and_then(|()| self.auth.configure(&config));
+        if let Err(error) = taken.and_then(|()| self.sessions.configure(&config)) {
+            tracing::error!(%error, "the configuration stays as it was");
+            return;
+        }
+        self.config = config;
+    }
+
     /// A message came.
     pub fn handle_received(&mut self, at: Present, inbound: Inbound) {
         let Some(message) = self.admit(&inbound) else { return };
@@ -272,6 +287,7 @@ impl EdgeCore {
             Note::MediaSilent(call) if !self.is_answered(call) => {}
             Note::MediaSilent(call) => self.hang_up(at, call, crate::EndCause::MediaSilence),
             Note::Drain => self.draining = true,
+            Note::Configure(config) => self.configure(config),
         }
         self.run_layer(at);
     }

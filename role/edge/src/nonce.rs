@@ -74,6 +74,11 @@ impl Nonces {
         }
     }
 
+    /// How long nonces are good from now on, those given out before included.
+    pub fn set_lifetime(&mut self, lifetime: Duration) {
+        self.lifetime = lifetime;
+    }
+
     /// A new nonce.
     pub fn issue(&self, wall: WallTime, entropy: &mut dyn Entropy) -> String {
         let mut raw = [0; TIME_LEN + RANDOM_LEN + MAC_LEN];

@@ -44,6 +44,19 @@ impl Sessions {
         })
     }
 
+    /// Takes over what another configuration says, for intervals agreed on from now.
+    pub(crate) fn configure(&mut self, config: &Config) -> Result<(), ConfigError> {
+        let deadlines = std::mem::take(&mut self.deadlines);
+        match Self::new(config) {
+            Ok(fresh) => *self = Self { deadlines, ..fresh },
+            Err(error) => {
+                self.deadlines = deadlines;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(at, _)| *at)
     }

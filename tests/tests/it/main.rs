@@ -9,6 +9,7 @@ mod first_run;
 mod foreign_phone;
 mod own_phones;
 mod refusals;
+mod reload;
 mod shutdown;
 mod silence;
 mod torture;

@@ -5,6 +5,7 @@ use super::{Shared, take_over};
 use crate::backend::ServerBackend;
 use crate::control::{self, Request};
 use crate::present;
+use crate::reload::Reloader;
 use anyhow::Result;
 use net::http::{ClientAddr, HttpServer};
 use serde_json::{Value, json};
@@ -45,12 +46,12 @@ async fn name_source(mut request: axum::extract::Request) -> axum::extract::Requ
 }
 
 /// Answers the command line on the control socket.
-pub fn answer_commands(data: &Path, shared: &Shared) -> Result<()> {
-    let shared = shared.clone();
-    control::listen(data, move |request| handle_control(shared.clone(), request))
+pub fn answer_commands(data: &Path, shared: &Shared, reloader: &Reloader) -> Result<()> {
+    let (shared, reloader) = (shared.clone(), reloader.clone());
+    control::listen(data, move |request| handle_control(shared.clone(), reloader.clone(), request))
 }
 
-async fn handle_control(shared: Shared, request: Request) -> Result<Value> {
+async fn handle_control(shared: Shared, reloader: Reloader, request: Request) -> Result<Value> {
     match request {
         Request::Ping => Ok(json!({ "version": env!("CARGO_PKG_VERSION") })),
         Request::Reload => {
@@ -58,6 +59,7 @@ async fn handle_control(shared: Shared, request: Request) -> Result<Value> {
             shared.tls.set_names(shared.domains.tenants(), present::wall())?;
             Ok(Value::Null)
         }
+        Request::Configure => reloader.reload(),
         Request::Registrations => Ok(crate::lists::registrations(&shared.location)),
         Request::Calls => Ok(serde_json::to_value(shared.calls.list())?),
         Request::Explain { from, to } => Ok(crate::lists::explain(&shared.router, &from, &to)),

@@ -165,7 +165,7 @@ pub fn start_shards(
     parts: CoreParts,
 ) -> Result<Shards<Note>> {
     // Checked before, so that no shard can fail on it.
-    parts.edge.algorithms()?;
+    parts.edge.check()?;
     for network in &parts.edge.open_from {
         tracing::warn!(%network, "edge.open_from: whoever sends from here calls in anybody's name");
     }

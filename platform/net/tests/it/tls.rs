@@ -141,3 +141,51 @@ async fn a_new_certificate_is_used_at_once_and_old_connections_live_on() {
     ask(&mut old).await;
     assert!(!secure.tls.refresh(wall()).unwrap(), "nothing more to do");
 }
+
+/// `openssl s_client` with these arguments against an address; what it prints until it ends, or
+/// until `file` has something in it.
+fn s_client(addr: std::net::SocketAddr, arguments: &[&str], file: Option<&std::path::Path>) -> String {
+    use std::process::{Command, Stdio};
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--", "openssl", "s_client", "-connect"]);
+    command.arg(addr.to_string()).args(arguments).stdout(Stdio::piped()).stderr(Stdio::null());
+    // With its input at an end it leaves before the ticket of TLS 1.3 comes.
+    command.stdin(if file.is_some() { Stdio::piped() } else { Stdio::null() });
+    let mut child = command.spawn().unwrap();
+    if let Some(file) = file {
+        let begun = std::time::Instant::now();
+        while std::fs::metadata(file).map_or(0, |m| m.len()) == 0 {
+            assert!(begun.elapsed() < crate::world::PATIENCE, "no session was given");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        child.kill().unwrap();
+    }
+    String::from_utf8_lossy(&child.wait_with_output().unwrap().stdout).into_owned()
+}
+
+#[test]
+fn r1_3_openssl_resumes_its_session_at_any_shard_until_the_certificate_is_replaced() {
+    let folder = Folder::new();
+    let tls = server_tls(&folder);
+    let mut wanted = config(4).listen("lo", Transport::Tls, any());
+    wanted.tls = Some(tls.sip_config());
+    let world = World::start(wanted);
+    let addr = world.addr(Transport::Tls);
+    let mut files = Vec::new();
+    for version in ["-tls1_3", "-tls1_2"] {
+        let file = folder.path().join(format!("session{version}"));
+        let name = file.display().to_string();
+        s_client(addr, &[version, "-sess_out", &name], Some(&file));
+        // The kernel spreads eight connections over the shards' sockets.
+        for n in 0..8 {
+            let seen = s_client(addr, &[version, "-sess_in", &name], None);
+            assert!(seen.contains("Reused, TLSv1."), "{version} {n}: {seen}");
+        }
+        files.push((version, name));
+    }
+    assert!(tls.set_names(vec!["new.example".to_owned()], wall()).unwrap());
+    for (version, name) in files {
+        let seen = s_client(addr, &[version, "-sess_in", &name], None);
+        assert!(seen.contains("New, TLSv1."), "{version}: {seen}");
+    }
+}
