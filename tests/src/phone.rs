@@ -3,6 +3,7 @@
 use crate::process::Process;
 use crate::story::Story;
 use serde_json::Value;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -35,6 +36,17 @@ pub struct PhoneEnded {
 impl Phone {
     /// A phone of `user` that reaches the story's server by `transport` and prefers `codec`.
     pub fn of<'a>(story: &'a Story, user: &str, transport: &str, codec: &str) -> PhoneSetup<'a> {
+        Self::at(story, user, transport, codec, story.place.server_ip())
+    }
+
+    /// The same, at one of several addresses of the server.
+    pub fn at<'a>(
+        story: &'a Story,
+        user: &str,
+        transport: &str,
+        codec: &str,
+        ip: IpAddr,
+    ) -> PhoneSetup<'a> {
         let place = &story.place;
         let port = match transport {
             "tls" => place.sips(),
@@ -44,7 +56,7 @@ impl Phone {
         let mut command = story.whimbrel();
         command.arg("phone").arg("--account").arg(story.address(user));
         command.arg("--password-file").arg(story.password_file(user));
-        command.arg("--server").arg(format!("{}:{port}", place.server_ip()));
+        command.arg("--server").arg(SocketAddr::new(ip, port).to_string());
         command.args(["--transport", transport, "--codec", codec, "--json"]);
         PhoneSetup { story, user: user.into(), command }
     }

@@ -35,7 +35,10 @@ impl<'a> Server<'a> {
         let config = Self::config(story, more);
         let mut command = story.whimbrel();
         command.arg("serve").arg("--data").arg(story.data()).arg("--config").arg(config);
-        command.arg("--listen-ip").arg(story.place.server_ip().to_string());
+        // It would move every interface that the story names.
+        if !more.contains("[[interface]]") {
+            command.arg("--listen-ip").arg(story.place.server_ip().to_string());
+        }
         Process::start(&story.scratch, "server", command)
     }
 

@@ -34,7 +34,8 @@ impl Addresses {
                 true => primary(interface.bind.is_ipv4()),
                 false => interface.bind,
             };
-            interface.advertise = interface.advertise.or(public).or(Some(own));
+            let fits = |ip: &IpAddr| ip.is_ipv4() == interface.bind.is_ipv4();
+            interface.advertise = interface.advertise.or(public.filter(fits)).or(Some(own));
         }
         let first = interfaces[0].advertise.unwrap_or(interfaces[0].bind);
         Self { interfaces, advertised: first }
@@ -73,9 +74,16 @@ impl Addresses {
         found.and_then(|i| i.advertise).unwrap_or(self.advertised)
     }
 
-    /// Where HTTPS listens.
-    pub fn https(&self, config: &Config) -> SocketAddr {
-        (self.interfaces[0].bind, config.ports.https).into()
+    /// Where HTTPS listens: on every interface, the first one's address first.
+    pub fn https(&self, config: &Config) -> Vec<SocketAddr> {
+        let mut all: Vec<SocketAddr> = Vec::new();
+        for interface in &self.interfaces {
+            let addr = (interface.bind, config.ports.https).into();
+            if !all.contains(&addr) {
+                all.push(addr);
+            }
+        }
+        all
     }
 
     /// Where SIP over WebSocket in clear listens, if it does.
@@ -136,6 +144,25 @@ mod tests {
         assert_eq!(addresses.advertised, IpAddr::from([198, 51, 100, 7]));
         assert_eq!(addresses.local_udp(&Config::default()).to_string(), "127.0.0.9:5060");
         assert_eq!(addresses.ours().len(), 2);
+    }
+
+    #[test]
+    fn a_dual_stack_server_writes_the_right_family_and_serves_https_on_both() {
+        let interface = |name: &str, bind: &str| Interface {
+            name: name.into(),
+            bind: bind.parse().unwrap(),
+            advertise: None,
+            transports: vec![TransportName::Udp],
+        };
+        let interfaces = vec![interface("four", "127.0.0.1"), interface("six", "::1")];
+        let config = Config { interface: interfaces, ..Config::default() };
+        let public_ip = Some(IpAddr::from([198, 51, 100, 7]));
+        let args = ServeArgs { public_ip, ..ServeArgs::default() };
+        let addresses = Addresses::new(&config, &args);
+        assert_eq!(addresses.advertise("four").to_string(), "198.51.100.7");
+        assert_eq!(addresses.advertise("six").to_string(), "::1");
+        let https: Vec<String> = addresses.https(&config).iter().map(|a| a.to_string()).collect();
+        assert_eq!(https, ["127.0.0.1:8443", "[::1]:8443"]);
     }
 
     #[test]

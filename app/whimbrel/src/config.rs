@@ -233,9 +233,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), (String, String)> {
-        self.edge
-            .check()
-            .map_err(|e| (e.to_string(), "correct the [edge] table".to_string()))?;
+        self.edge.check().map_err(|e| (e.to_string(), "correct the [edge] table".to_string()))?;
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             return Err((
                 "[tls] names only one of certificate and key".into(),

@@ -165,8 +165,18 @@ mod tests {
         let shown = format!("{before:?}");
         let waiting = |text: &str| super::waiting(&before, &config(text));
         for table in [
-            "domain", "public_ip", "shards", "interface", "ports", "tls", "log", "edge",
-            "registrar", "media", "dns", "transport",
+            "domain",
+            "public_ip",
+            "shards",
+            "interface",
+            "ports",
+            "tls",
+            "log",
+            "edge",
+            "registrar",
+            "media",
+            "dns",
+            "transport",
         ] {
             assert!(shown.contains(&format!("{table}: ")), "{table}");
         }

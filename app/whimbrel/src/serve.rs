@@ -10,7 +10,7 @@ use crate::first_run::{self, Newcomer, Places};
 use crate::metrics::Observed;
 use crate::present;
 use crate::reload::{self, Reloader};
-use crate::wiring::{Domains, Gauges, Roles, RouterSnapshot};
+use crate::wiring::{Domains, Gauges, MediaSides, Roles, RouterSnapshot};
 use anyhow::{Context, Result, anyhow};
 use edge::Note;
 use net::http::{HttpOptions, HttpServer};
@@ -56,7 +56,7 @@ struct Running {
     shards: Shards<Note>,
     pbx: pbx::Services,
     keeping: JoinHandle<()>,
-    https: HttpServer,
+    https: Vec<HttpServer>,
     ws: Option<HttpServer>,
     metrics: HttpServer,
 }
@@ -150,6 +150,7 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
         location: Arc::new(location),
         roles: Roles {
             relay: relay.clone(),
+            sides: MediaSides::new(&addresses.interfaces),
             spine: spine.clone(),
             gauges: Arc::clone(&gauges),
             locator: roles::start_locator(config, addresses)?,
@@ -232,13 +233,14 @@ pub async fn take_over(
 fn places(
     addresses: &Addresses,
     config: &Config,
-    https: &HttpServer,
+    https: &[HttpServer],
     metrics: &HttpServer,
 ) -> Places {
+    let https = https.first().map_or(config.ports.https, |first| first.local_addr().port());
     let ip = addresses.advertised;
     let at = |port| host_port(ip, port);
     Places {
-        console: format!("https://{}", at(https.local_addr().port())),
+        console: format!("https://{}", at(https)),
         sip: at(config.ports.sip),
         sips: at(config.ports.sips),
         metrics: format!("http://{}/metrics", metrics.local_addr()),

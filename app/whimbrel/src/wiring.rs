@@ -7,6 +7,6 @@ mod shard;
 mod snapshots;
 
 pub use dialling::Flows;
-pub use relaying::INTERNAL;
+pub use relaying::{INTERNAL, MediaSides};
 pub use shard::{EdgeShard, Gauges, Roles};
 pub use snapshots::{DirectorySnapshot, Domains, LocationSnapshot, RouterSnapshot, Services};

@@ -101,9 +101,8 @@ impl ServerTls {
         let (loaded, certified) = obtain(&config, now)?;
         let slot = CertificateSlot::new(certified);
         let sessions = Sessions::new()?;
-        let config_of = |alpn: &[&[u8]]| {
-            server_config(Arc::clone(&slot), Arc::clone(&sessions), alpn)
-        };
+        let config_of =
+            |alpn: &[&[u8]]| server_config(Arc::clone(&slot), Arc::clone(&sessions), alpn);
         let (sip, https) = (config_of(&[])?, config_of(&[b"http/1.1"])?);
         let state = Mutex::new(State { config, loaded });
         Ok(Self { inner: Arc::new(Inner { state, slot, sessions, sip, https }) })

@@ -70,7 +70,9 @@ mod tls;
 mod tos;
 mod ws;
 
-pub use authority::{CertificateFiles, PreparedCertificate, ServerTls, TlsConfig, published_ca, published_ca_path};
+pub use authority::{
+    CertificateFiles, PreparedCertificate, ServerTls, TlsConfig, published_ca, published_ca_path,
+};
 pub use branch::{branch_owner, branch_prefix};
 pub use config::{Limits, Listener, ShardsConfig};
 pub use core::{CloseReason, FlowTarget, Received, ShardCore, Transmit};

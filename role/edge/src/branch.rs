@@ -77,6 +77,8 @@ impl EdgeCore {
                     from: forward.caller_media,
                     toward: branch.media,
                     source: forward.caller_reach.peer.ip(),
+                    from_local: forward.caller_reach.local.ip(),
+                    toward_local: branch.target.reach.local.ip(),
                 };
                 let question = Question::Relay(RelayAsk::Offer(description));
                 self.ask(at, question, Pending::BranchOffer(key, id));

@@ -120,7 +120,7 @@ impl EdgeCore {
         branch.at_relay = Some(response);
         branch.answer = Some(sdp.clone());
         let (from, toward) = (branch.media, forward.caller_media);
-        let source = branch.target.reach.peer.ip();
+        let reach = branch.target.reach;
         let Some(forward) = self.forwards.get(&key) else { return };
         let description = RelayDescription {
             session: self.relay_session(forward),
@@ -129,7 +129,9 @@ impl EdgeCore {
             sdp,
             from,
             toward,
-            source,
+            source: reach.peer.ip(),
+            from_local: reach.local.ip(),
+            toward_local: forward.caller_reach.local.ip(),
         };
         // An INVITE without an offer gets it in the response (RFC 3261 §13.2.1).
         let ask =

@@ -202,6 +202,8 @@ impl EdgeCore {
             from: dialog.party(from).media,
             toward: dialog.party(from.other()).media,
             source: dialog.party(from).reach.peer.ip(),
+            from_local: dialog.party(from).reach.local.ip(),
+            toward_local: dialog.party(from.other()).reach.local.ip(),
         };
         Question::Relay(if is_offer {
             RelayAsk::Offer(description)

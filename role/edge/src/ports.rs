@@ -220,6 +220,10 @@ pub struct RelayDescription {
     pub toward: MediaProfile,
     /// Where the SIP message came from: behind a NAT the media does too, whatever SDP says.
     pub source: IpAddr,
+    /// Our address that the side it came from signals to: its media comes to that interface.
+    pub from_local: IpAddr,
+    /// Our address that the side it goes to signals to.
+    pub toward_local: IpAddr,
 }
 
 /// What is known of a call when its INVITE is accepted for routing.

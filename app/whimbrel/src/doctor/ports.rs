@@ -33,7 +33,8 @@ fn wanted(patient: &Patient<'_>) -> Vec<(&'static str, SocketAddr)> {
             _ => ("tls", addr),
         })
         .collect();
-    wanted.push(("https", patient.addresses.https(&patient.config)));
+    let https = patient.addresses.https(&patient.config);
+    wanted.extend(https.into_iter().map(|addr| ("https", addr)));
     wanted.extend(patient.addresses.ws(&patient.config).map(|addr| ("ws", addr)));
     wanted.push(("metrics", patient.config.ports.metrics));
     wanted

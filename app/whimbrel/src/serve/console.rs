@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Serves console, API and web phone until the task is dropped.
-pub async fn serve(https: HttpServer, shared: Shared) {
+pub async fn serve(https: Vec<HttpServer>, shared: Shared) {
     let backend = Arc::new(ServerBackend::new(shared));
     let pages: admin::Pages = Arc::new(|path| {
         let asset = web::asset(path)?;
@@ -24,9 +24,15 @@ pub async fn serve(https: HttpServer, shared: Shared) {
     let options = admin::Options { pages: Some(pages), ..admin::Options::default() };
     let router = admin::router(backend, options).layer(axum::middleware::map_request(name_source));
     let service = hyper_util::service::TowerToHyperService::new(router);
-    if let Err(error) = https.serve(service, std::future::pending()).await {
-        tracing::error!(%error, "the console stopped");
-    }
+    let serving = https.into_iter().map(|server| {
+        let service = service.clone();
+        async move {
+            if let Err(error) = server.serve(service, std::future::pending()).await {
+                tracing::error!(%error, "the console stopped");
+            }
+        }
+    });
+    futures_util::future::join_all(serving).await;
 }
 
 /// Serves SIP over WebSocket in clear, and nothing else, until the task is dropped.

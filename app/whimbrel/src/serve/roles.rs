@@ -117,11 +117,11 @@ impl CoreParts {
             .collect();
         let ws_port = self.ws_port.unwrap_or(self.https_port);
         for (transport, port) in [(Transport::Wss, self.https_port), (Transport::Ws, ws_port)] {
-            listeners.push(edge::Listener {
+            listeners.extend(self.addresses.interfaces.iter().map(|i| edge::Listener {
                 transport,
-                bind: (self.addresses.interfaces[0].bind, port).into(),
-                advertise: host_port(self.addresses.advertised, port),
-            });
+                bind: (i.bind, port).into(),
+                advertise: host_port(self.addresses.advertise(&i.name), port),
+            }));
         }
         let place =
             Place { node: context.node, shard: context.shard, shards: context.shards, listeners };
@@ -191,19 +191,20 @@ pub fn start_shards(
     Ok(shards)
 }
 
-/// The console's listener, which hands SIP over WebSocket to the shards.
+/// The console's listeners, one for each address, which hand SIP over WebSocket to the shards.
 pub fn bind_https(
     config: &Config,
     addresses: &Addresses,
     tls: &ServerTls,
     shards: &Shards<Note>,
-) -> Result<HttpServer> {
+) -> Result<Vec<HttpServer>> {
     let options = HttpOptions {
         tls: Some(tls.https_config()),
         websockets: Some(shards.websocket_door()),
         ..HttpOptions::default()
     };
-    Ok(HttpServer::bind(addresses.https(config), options)?)
+    let bind = |addr| Ok(HttpServer::bind(addr, options.clone())?);
+    addresses.https(config).into_iter().map(bind).collect()
 }
 
 /// The listener for SIP over WebSocket in clear, if the configuration wants one.

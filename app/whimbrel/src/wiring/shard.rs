@@ -1,6 +1,7 @@
 //! One signalling shard: the edge's core driven by `net`, its questions answered by the roles.
 
-use super::{events, relaying};
+use super::events;
+use super::relaying::{self, MediaSides};
 use edge::{
     Answer, AskId, ContactLine, EdgeCore, EdgeEvent, Inbound, Note, OutboundTo, Present, Question,
     Refusal,
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone)]
 pub struct Roles {
     pub relay: Relay,
+    pub sides: MediaSides,
     pub spine: cluster::Spine,
     pub gauges: Arc<Gauges>,
     pub locator: net::Locator,
@@ -91,7 +93,7 @@ impl EdgeShard {
         match question {
             Question::Register(ask) => self.register(id, &ask),
             Question::Relay(ask) => {
-                let written = relaying::answer(&self.roles.relay, ask);
+                let written = relaying::answer(&self.roles.relay, &self.roles.sides, ask);
                 self.core.handle_answer(self.present, id, Answer::Relayed(written));
             }
             Question::Locate(ask) => {

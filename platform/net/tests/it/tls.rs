@@ -144,7 +144,11 @@ async fn a_new_certificate_is_used_at_once_and_old_connections_live_on() {
 
 /// `openssl s_client` with these arguments against an address; what it prints until it ends, or
 /// until `file` has something in it.
-fn s_client(addr: std::net::SocketAddr, arguments: &[&str], file: Option<&std::path::Path>) -> String {
+fn s_client(
+    addr: std::net::SocketAddr,
+    arguments: &[&str],
+    file: Option<&std::path::Path>,
+) -> String {
     use std::process::{Command, Stdio};
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--", "openssl", "s_client", "-connect"]);
