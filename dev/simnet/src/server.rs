@@ -116,6 +116,7 @@ impl<C: ShardCore, M: MediaPlane> Server<C, M> {
         while busy {
             busy = false;
             for shard in 0..self.shards.len() {
+                self.shards[shard].handle_batch_end(now, wall);
                 while let Some(transmit) = self.shards[shard].poll_transmit() {
                     busy = true;
                     self.transmit(now, shard, transmit);

@@ -1,7 +1,8 @@
 //! Many datagrams per system call: `recvmmsg` and `sendmmsg` behind a safe face.
 //!
-//! One of two files of this crate with `unsafe` (the other is `tos.rs`). Kernel headers are rebuilt for each call from the
-//! owned buffers, so a batch may be moved freely between calls.
+//! One of two files of this crate with `unsafe` (the other is `tos.rs`). A [`RecvBatch`] owns its
+//! buffers in boxes, so it may be moved freely between calls; what is sent is only borrowed for the
+//! call.
 
 use std::io;
 use std::mem::{self, MaybeUninit};
@@ -9,13 +10,28 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 
-/// Buffers for one `recvmmsg`.
+/// Buffers for one `recvmmsg`, with the kernel's view of them made once.
 #[derive(Debug)]
 pub struct RecvBatch {
     buffer: Box<[u8]>,
     slot_bytes: usize,
+    stride: usize,
     received: Vec<Slot>,
+    view: View,
 }
+
+/// What the kernel reads and writes: boxed, so that its pointers stay good when a batch is moved.
+#[derive(Debug)]
+struct View {
+    names: Box<[libc::sockaddr_storage]>,
+    /// Pointed into by `headers`; never read here.
+    _iovecs: Box<[libc::iovec]>,
+    headers: Box<[libc::mmsghdr]>,
+}
+
+// SAFETY: the pointers in a view lead into the boxes of the same batch, which goes from thread to
+// thread as one.
+unsafe impl Send for View {}
 
 #[derive(Debug, Clone, Copy)]
 struct Slot {
@@ -27,12 +43,17 @@ struct Slot {
 /// The most datagrams one call moves, either way.
 pub const BATCH_MAX: usize = 64;
 
+/// Slots of a power of two would all begin in the same sets of the processor's cache.
+const STAGGER: usize = 64 * 17;
+
 impl RecvBatch {
     /// Room for `slots` datagrams (1 to [`BATCH_MAX`]) of at most `slot_bytes` each.
     pub fn new(slots: usize, slot_bytes: usize) -> Self {
         let slots = slots.clamp(1, BATCH_MAX);
-        let buffer = vec![0; slots * slot_bytes].into_boxed_slice();
-        Self { buffer, slot_bytes, received: Vec::with_capacity(slots) }
+        let stride = slot_bytes.next_multiple_of(64) + STAGGER;
+        let mut buffer = vec![0; slots * stride].into_boxed_slice();
+        let view = View::new(&mut buffer, (slots, stride, slot_bytes));
+        Self { buffer, slot_bytes, stride, received: Vec::with_capacity(slots), view }
     }
 
     /// Receives what is waiting, without blocking; how many datagrams.
@@ -40,31 +61,24 @@ impl RecvBatch {
     /// # Errors
     /// `WouldBlock` if none waits; otherwise what the socket reports.
     pub fn recv(&mut self, socket: &impl AsFd) -> io::Result<usize> {
-        self.received.clear();
-        let slots = self.buffer.len() / self.slot_bytes.max(1);
-        // SAFETY: sockaddr_storage, iovec and mmsghdr are plain C data for which all-zero is valid.
-        let mut names: [libc::sockaddr_storage; BATCH_MAX] = unsafe { mem::zeroed() };
-        // SAFETY: as above.
-        let mut iovecs: [libc::iovec; BATCH_MAX] = unsafe { mem::zeroed() };
-        // SAFETY: as above.
-        let mut headers: [libc::mmsghdr; BATCH_MAX] = unsafe { mem::zeroed() };
-        for (i, chunk) in self.buffer.chunks_exact_mut(self.slot_bytes).take(slots).enumerate() {
-            iovecs[i] = libc::iovec { iov_base: chunk.as_mut_ptr().cast(), iov_len: chunk.len() };
-            headers[i].msg_hdr = header(ptr::from_mut(&mut names[i]), NAME_LEN, &mut iovecs[i]);
+        for (header, _) in self.view.headers.iter_mut().zip(&self.received) {
+            // The kernel wrote the length of the last address here.
+            header.msg_hdr.msg_namelen = NAME_LEN;
         }
-        // SAFETY: each of the first `slots` headers points at a live name, iovec and buffer slot of
-        // the stated lengths, disjoint from one another, all outliving the call.
+        self.received.clear();
+        // SAFETY: each header points at a live name, iovec and buffer slot of the stated lengths,
+        // disjoint from one another, all owned by this batch and borrowed mutably by this call.
         let n = unsafe {
             libc::recvmmsg(
                 socket.as_fd().as_raw_fd(),
-                headers.as_mut_ptr(),
-                slots as libc::c_uint,
+                self.view.headers.as_mut_ptr(),
+                self.view.headers.len() as libc::c_uint,
                 libc::MSG_DONTWAIT,
                 ptr::null_mut(),
             )
         };
         let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
-        for (header, name) in headers.iter().zip(&names).take(n) {
+        for (header, name) in self.view.headers.iter().zip(&self.view.names).take(n) {
             self.received.push(Slot {
                 len: (header.msg_len as usize).min(self.slot_bytes),
                 from: from_storage(name),
@@ -74,9 +88,14 @@ impl RecvBatch {
         Ok(n)
     }
 
+    /// Whether the last call filled every slot: more may be waiting.
+    pub fn is_full(&self) -> bool {
+        self.received.len() == self.view.headers.len()
+    }
+
     /// The datagrams of the last call with their senders. Truncated ones are left out.
     pub fn iter(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
-        self.buffer.chunks_exact(self.slot_bytes).zip(&self.received).filter_map(|(buf, slot)| {
+        self.buffer.chunks_exact(self.stride).zip(&self.received).filter_map(|(buf, slot)| {
             let from = slot.from.filter(|_| !slot.truncated)?;
             Some((from, &buf[..slot.len]))
         })
@@ -85,11 +104,32 @@ impl RecvBatch {
     /// As [`RecvBatch::iter`], but each datagram's whole slot with its length: for work in place
     /// that grows the packet (SRTP tags).
     pub fn slots_mut(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8], usize)> {
-        let slots = self.buffer.chunks_exact_mut(self.slot_bytes).zip(&self.received);
+        let slots = self.buffer.chunks_exact_mut(self.stride).zip(&self.received);
         slots.filter_map(|(buf, slot)| {
             let from = slot.from.filter(|_| !slot.truncated)?;
-            Some((from, buf, slot.len))
+            Some((from, &mut buf[..self.slot_bytes], slot.len))
         })
+    }
+}
+
+impl View {
+    fn new(buffer: &mut [u8], (slots, stride, slot_bytes): (usize, usize, usize)) -> Self {
+        // SAFETY: sockaddr_storage is plain C data for which all-zero is valid.
+        let name: libc::sockaddr_storage = unsafe { mem::zeroed() };
+        let mut names = vec![name; slots].into_boxed_slice();
+        let mut iovecs: Box<[libc::iovec]> = buffer
+            .chunks_exact_mut(stride)
+            .map(|slot| libc::iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: slot_bytes })
+            .collect();
+        let headers = names
+            .iter_mut()
+            .zip(&mut iovecs)
+            .map(|(name, iovec)| libc::mmsghdr {
+                msg_hdr: header(ptr::from_mut(name), NAME_LEN, iovec),
+                msg_len: 0,
+            })
+            .collect();
+        Self { names, _iovecs: iovecs, headers }
     }
 }
 
@@ -106,25 +146,23 @@ pub fn send_batch(
     if count == 0 {
         return Ok(0);
     }
-    // SAFETY: sockaddr_storage, iovec and mmsghdr are plain C data for which all-zero is valid.
-    let mut names: [libc::sockaddr_storage; BATCH_MAX] = unsafe { mem::zeroed() };
-    // SAFETY: as above.
-    let mut iovecs: [libc::iovec; BATCH_MAX] = unsafe { mem::zeroed() };
-    // SAFETY: as above.
-    let mut headers: [libc::mmsghdr; BATCH_MAX] = unsafe { mem::zeroed() };
+    // Only what is used is written: zeroing all of it would cost more than sending one packet.
+    let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::uninit() }; BATCH_MAX];
+    let mut iovecs = [const { MaybeUninit::<libc::iovec>::uninit() }; BATCH_MAX];
+    let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH_MAX];
     for (i, (to, bytes)) in packets.iter().take(count).enumerate() {
         let base = bytes.as_ptr().cast_mut().cast();
-        iovecs[i] = libc::iovec { iov_base: base, iov_len: bytes.len() };
+        let iovec = iovecs[i].write(libc::iovec { iov_base: base, iov_len: bytes.len() });
         let len = to.map_or(0, |to| to_storage(to, &mut names[i]));
-        let name = if len == 0 { ptr::null_mut() } else { ptr::from_mut(&mut names[i]) };
-        headers[i].msg_hdr = header(name, len, &mut iovecs[i]);
+        let name = if len == 0 { ptr::null_mut() } else { names[i].as_mut_ptr() };
+        headers[i].write(libc::mmsghdr { msg_hdr: header(name, len, iovec), msg_len: 0 });
     }
     // SAFETY: each of the first `count` headers points at a live name (or none), iovec and packet of
     // the stated lengths, all outliving the call; sendmmsg only reads through them.
     let n = unsafe {
         libc::sendmmsg(
             socket.as_fd().as_raw_fd(),
-            headers.as_mut_ptr(),
+            headers.as_mut_ptr().cast(),
             count as libc::c_uint,
             libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
         )
@@ -167,24 +205,33 @@ fn from_storage(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
     }
 }
 
-fn to_storage(addr: SocketAddr, name: &mut libc::sockaddr_storage) -> libc::socklen_t {
+/// Writes an address in the kernel's form; its length.
+fn to_storage(
+    addr: SocketAddr,
+    name: &mut MaybeUninit<libc::sockaddr_storage>,
+) -> libc::socklen_t {
     match addr {
         SocketAddr::V4(addr) => {
-            // SAFETY: sockaddr_storage is large and aligned enough for a sockaddr_in, and zeroed.
-            let v4 = unsafe { &mut *ptr::from_mut(name).cast::<libc::sockaddr_in>() };
-            v4.sin_family = libc::AF_INET as libc::sa_family_t;
-            v4.sin_port = addr.port().to_be();
-            v4.sin_addr.s_addr = u32::from(*addr.ip()).to_be();
+            let v4 = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: addr.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from(*addr.ip()).to_be() },
+                sin_zero: [0; 8],
+            };
+            // SAFETY: sockaddr_storage is large and aligned enough for a sockaddr_in.
+            unsafe { name.as_mut_ptr().cast::<libc::sockaddr_in>().write(v4) };
             mem::size_of::<libc::sockaddr_in>() as libc::socklen_t
         }
         SocketAddr::V6(addr) => {
-            // SAFETY: sockaddr_storage is large and aligned enough for a sockaddr_in6, and zeroed.
-            let v6 = unsafe { &mut *ptr::from_mut(name).cast::<libc::sockaddr_in6>() };
-            v6.sin6_family = libc::AF_INET6 as libc::sa_family_t;
-            v6.sin6_port = addr.port().to_be();
-            v6.sin6_flowinfo = addr.flowinfo();
-            v6.sin6_addr.s6_addr = addr.ip().octets();
-            v6.sin6_scope_id = addr.scope_id();
+            let v6 = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: addr.port().to_be(),
+                sin6_flowinfo: addr.flowinfo(),
+                sin6_addr: libc::in6_addr { s6_addr: addr.ip().octets() },
+                sin6_scope_id: addr.scope_id(),
+            };
+            // SAFETY: sockaddr_storage is large and aligned enough for a sockaddr_in6.
+            unsafe { name.as_mut_ptr().cast::<libc::sockaddr_in6>().write(v6) };
             mem::size_of::<libc::sockaddr_in6>() as libc::socklen_t
         }
     }

@@ -8,7 +8,8 @@ use sansio::{FlowId, ShardId, Transport, WallTime};
 
 /// A sans-IO machine that owns one shard's signalling.
 ///
-/// After every `handle_*` the shard drains `poll_transmit`, `poll_note` and `poll_close` to `None`
+/// After every `handle_*`, or after several that came together, the shard calls
+/// [`ShardCore::handle_batch_end`], drains `poll_transmit`, `poll_note` and `poll_close` to `None`
 /// and asks `poll_timeout` once. All calls happen on the shard's own thread, none of them
 /// concurrently: a core needs no locks and need not be `Send`.
 pub trait ShardCore {
@@ -27,6 +28,10 @@ pub trait ShardCore {
 
     /// The deadline last given by `poll_timeout` has come.
     fn handle_timeout(&mut self, now: Instant, wall: WallTime);
+
+    /// All that came together (one batch of datagrams, one read, one timer) has been handed in: the
+    /// moment to do in one go what would be dear one by one, such as writing a journal.
+    fn handle_batch_end(&mut self, _now: Instant, _wall: WallTime) {}
 
     /// The server is being drained: refuse new work, finish what is under way.
     fn handle_drain(&mut self, _now: Instant, _wall: WallTime) {}

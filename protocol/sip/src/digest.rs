@@ -65,19 +65,45 @@ impl Algorithm {
     }
 
     /// The hash of `parts` joined by colons, in lower-case hex.
-    fn hash(self, parts: &[&[u8]]) -> String {
+    fn hash(self, parts: &[&[u8]]) -> HexHash {
         match self {
-            Self::Md5 | Self::Md5Sess => hex(&joined::<Md5>(parts)),
-            Self::Sha256 | Self::Sha256Sess => hex(&joined::<Sha256>(parts)),
-            Self::Sha512_256 | Self::Sha512_256Sess => hex(&joined::<Sha512_256>(parts)),
+            Self::Md5 | Self::Md5Sess => HexHash::new(&joined::<Md5>(parts)),
+            Self::Sha256 | Self::Sha256Sess => HexHash::new(&joined::<Sha256>(parts)),
+            Self::Sha512_256 | Self::Sha512_256Sess => HexHash::new(&joined::<Sha512_256>(parts)),
         }
+    }
+}
+
+/// A hash in lower-case hex, without memory of its own.
+#[derive(Clone, Copy)]
+struct HexHash {
+    digits: [u8; 64],
+    len: usize,
+}
+
+impl HexHash {
+    fn new(bytes: &[u8]) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        Self { digits, len: 2 * bytes.len().min(32) }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.digits[..self.len]
+    }
+
+    fn into_string(self) -> String {
+        self.as_bytes().iter().map(|b| char::from(*b)).collect()
     }
 }
 
 /// `H(user:realm:password)` in hex: what a server keeps instead of the password. The same for an
 /// algorithm and its `-sess` form.
 pub fn ha1(algorithm: Algorithm, user: &[u8], realm: &[u8], password: &[u8]) -> String {
-    algorithm.hash(&[user, realm, password])
+    algorithm.hash(&[user, realm, password]).into_string()
 }
 
 /// What goes into a response besides HA1.
@@ -98,14 +124,16 @@ pub struct Inputs<'a> {
 /// The `response` parameter (RFC 7616 §3.4.1). `ha1` is that of [`ha1`], whatever the algorithm's
 /// `-sess`.
 pub fn response(inputs: &Inputs<'_>, ha1: &str) -> String {
+    respond(inputs, ha1.as_bytes()).into_string()
+}
+
+fn respond(inputs: &Inputs<'_>, ha1: &[u8]) -> HexHash {
     let Inputs { algorithm, method, uri, nonce, auth } = *inputs;
     let cnonce = auth.map_or(b"".as_slice(), |(cnonce, _)| cnonce);
-    let ha1 = match algorithm.is_session() {
-        true => algorithm.hash(&[ha1.as_bytes(), nonce, cnonce]),
-        false => ha1.to_owned(),
-    };
+    let session = algorithm.is_session().then(|| algorithm.hash(&[ha1, nonce, cnonce]));
+    let ha1 = session.as_ref().map_or(ha1, HexHash::as_bytes);
     let ha2 = algorithm.hash(&[method, uri]);
-    let (ha1, ha2) = (ha1.as_bytes(), ha2.as_bytes());
+    let ha2 = ha2.as_bytes();
     match auth {
         Some((cnonce, nc)) => algorithm.hash(&[ha1, nonce, nc, cnonce, b"auth", ha2]),
         None => algorithm.hash(&[ha1, nonce, ha2]),
@@ -128,9 +156,13 @@ pub fn verify(credentials: &Credentials<'_>, method: &[u8], ha1: &str) -> bool {
         Some(_) => return false,
     };
     let (uri, nonce) = (credentials.uri(), credentials.nonce());
-    let want = response(&Inputs { algorithm, method, uri, nonce, auth }, ha1);
-    let given = credentials.response().to_ascii_lowercase();
-    given.ct_eq(want.as_bytes()).into()
+    let want = respond(&Inputs { algorithm, method, uri, nonce, auth }, ha1.as_bytes());
+    let given = credentials.response();
+    let mut lower = [0; 64];
+    let Some(lower) = lower.get_mut(..given.len()) else { return false };
+    lower.copy_from_slice(given);
+    lower.make_ascii_lowercase();
+    lower.ct_eq(want.as_bytes()).into()
 }
 
 /// Who answers a challenge and for which request.
@@ -190,12 +222,6 @@ fn joined<D: sha2::Digest>(parts: &[&[u8]]) -> Output<D> {
         hasher.update(part);
     }
     hasher.finalize()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|b| [b >> 4, b & 15]);
-    digits.map(|d| char::from(DIGITS[usize::from(d)])).collect()
 }
 
 #[cfg(test)]

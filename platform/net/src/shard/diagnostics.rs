@@ -17,7 +17,7 @@ use tokio::io::Interest;
 use tokio::sync::Notify;
 
 use super::engine::{Engine, Origin};
-use super::udp::handle_datagram;
+use super::udp::message_in;
 use crate::batch::BATCH_MAX;
 use crate::config::Listener;
 use crate::core::ShardCore;
@@ -151,5 +151,8 @@ fn handle_marked<C: ShardCore>(
         engine.handle_stun(listener, peer, marked.tos, datagram);
         return;
     }
-    handle_datagram(engine, listener, Origin { transport: Transport::Udp, local, peer }, datagram);
+    let origin = Origin { transport: Transport::Udp, local, peer };
+    if let Some(received) = message_in(engine, listener, origin, datagram) {
+        engine.receive(received);
+    }
 }

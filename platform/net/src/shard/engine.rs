@@ -107,8 +107,27 @@ impl<C: ShardCore> Engine<C> {
         self.flush();
     }
 
-    /// One message arrived. Responses to another shard's transactions go there.
+    /// One message arrived on a connection.
     pub(crate) fn receive(&self, received: Received) {
+        if let Some(received) = self.keep_own(received) {
+            self.drive(|core, now, wall| core.handle_received(now, wall, received));
+        }
+    }
+
+    /// Datagrams arrived together: the core sees them one by one, all at the same instant, and what
+    /// follows from them is collected once.
+    pub(crate) fn receive_all(&self, mut next: impl FnMut() -> Option<Received>) {
+        self.drive(|core, now, wall| {
+            while let Some(received) = next() {
+                if let Some(received) = self.keep_own(received) {
+                    core.handle_received(now, wall, received);
+                }
+            }
+        });
+    }
+
+    /// Responses to another shard's transactions go there.
+    fn keep_own(&self, received: Received) -> Option<Received> {
         self.counters.received.add(1);
         if self.mail.len() > 1
             && let Some((node, shard)) = response_owner(&received.message)
@@ -117,9 +136,9 @@ impl<C: ShardCore> Engine<C> {
         {
             self.counters.rerouted.add(1);
             self.post(shard, Mail::Received(received));
-            return;
+            return None;
         }
-        self.drive(|core, now, wall| core.handle_received(now, wall, received));
+        Some(received)
     }
 
     /// A letter came from another thread. Adoptions are the runner's.
@@ -197,25 +216,38 @@ impl<C: ShardCore> Engine<C> {
         }
     }
 
-    /// Gives the core one input and carries out all that follows from it.
+    /// Gives the core its input and carries out all that follows from it.
     fn drive(&self, input: impl FnOnce(&mut C, Instant, WallTime)) {
         let (now, wall) = clock();
         let _alarm = Alarm(&self.failed);
         self.udp.borrow_mut().set_now(now);
         let mut core = self.core.borrow_mut();
         input(&mut core, now, wall);
+        core.handle_batch_end(now, wall);
         for _ in 0..REPORTS_MAX {
             self.collect(&mut core);
             let Some((flow, why)) = self.reports.borrow_mut().pop_front() else { break };
             core.handle_flow_closed(now, flow, why);
+            core.handle_batch_end(now, wall);
         }
         self.collect(&mut core);
-        let next = core.poll_timeout();
-        if self.deadline.replace(next) != next {
-            self.timer.notify_one();
-        }
+        self.set_deadline(core.poll_timeout());
         if self.draining.get() && core.is_drained() {
             self.drained.send_if_modified(|done| !std::mem::replace(done, true));
+        }
+    }
+
+    /// Wakes the timer for an earlier deadline only: most later ones only mean that something was
+    /// answered in time, and the timer finds out when it goes off.
+    fn set_deadline(&self, next: Option<Instant>) {
+        let was = self.deadline.replace(next);
+        let earlier = match (was, next) {
+            (Some(was), Some(next)) => next < was,
+            (None, next) => next.is_some(),
+            (Some(_), None) => false,
+        };
+        if earlier {
+            self.timer.notify_one();
         }
     }
 

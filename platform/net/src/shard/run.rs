@@ -344,7 +344,7 @@ async fn timer_loop<C: ShardCore>(engine: Rc<Engine<C>>) {
         };
         tokio::select! {
             () = tokio::time::sleep_until(at.into()) => {
-                // The deadline may have moved while the other tasks ran.
+                // The deadline may have moved while this slept: then it sleeps on.
                 if engine.deadline.get().is_some_and(|at| at <= Instant::now()) {
                     engine.timeout();
                     engine.flush();

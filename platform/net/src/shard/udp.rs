@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::engine::{Engine, Origin};
 use crate::batch::{BATCH_MAX, RecvBatch, send_batch};
-use crate::core::{ShardCore, begins_message};
+use crate::core::{Received, ShardCore, begins_message};
 use crate::stats::Counters;
 
 /// Datagrams that may wait for the kernel to take them.
@@ -105,51 +105,64 @@ pub(crate) async fn receive_loop<C: ShardCore>(
             tracing::error!(%local, %error, "UDP listener ended");
             return;
         }
-        if receive_batch(&engine, port, (listener, local), &mut batch.borrow_mut()) {
-            engine.flush();
+        let more = receive_batch(&engine, port, (listener, local), &mut batch.borrow_mut());
+        engine.flush();
+        if more {
             // Streams and timers get their turn between batches.
             tokio::task::yield_now().await;
         }
     }
 }
 
-/// Takes in what is waiting; false if nothing was.
+/// Takes in what is waiting; whether more may wait.
 fn receive_batch<C: ShardCore>(
     engine: &Engine<C>,
     port: &UdpPort,
     (listener, local): (usize, SocketAddr),
     batch: &mut RecvBatch,
 ) -> bool {
-    match port.socket.try_io(Interest::READABLE, || batch.recv(&port.socket)) {
-        Ok(_) => {
-            for (peer, datagram) in batch.iter() {
+    let mut count = 0;
+    let read = port.socket.try_io(Interest::READABLE, || {
+        count = batch.recv(&port.socket)?;
+        // A batch that is not full has emptied the socket. Telling the runtime so saves asking the
+        // kernel again; what arrives from here on makes the socket readable anew.
+        if batch.is_full() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    });
+    if count > 0 {
+        let mut datagrams = batch.iter();
+        engine.receive_all(|| {
+            datagrams.by_ref().find_map(|(peer, datagram)| {
                 let origin = Origin { transport: Transport::Udp, local, peer };
-                handle_datagram(engine, listener, origin, datagram);
-            }
-            return true;
-        }
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-        // Reports of earlier sends (port unreachable) surface here; they concern no datagram.
-        Err(error) => tracing::debug!(%local, %error, "UDP receive"),
+                message_in(engine, listener, origin, datagram)
+            })
+        });
     }
-    false
+    match read {
+        Ok(()) => true,
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => false,
+        // Reports of earlier sends (port unreachable) surface here; they concern no datagram.
+        Err(error) => {
+            tracing::debug!(%local, %error, "UDP receive");
+            true
+        }
+    }
 }
 
 /// Sorts keep-alives and noise from messages by the first byte (RFC 3261 §7.5, RFC 7983).
-pub(crate) fn handle_datagram<C: ShardCore>(
+pub(crate) fn message_in<C: ShardCore>(
     engine: &Engine<C>,
     listener: usize,
     origin: Origin,
     datagram: &[u8],
-) {
+) -> Option<Received> {
     let peer = origin.peer;
     let start = datagram.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(datagram.len());
     let message = &datagram[start..];
     if begins_message(message) {
         let flow = engine.udp.borrow_mut().touch(listener, peer);
-        engine.receive(origin.received(flow, Bytes::copy_from_slice(message)));
-        return;
+        return Some(origin.received(flow, Bytes::copy_from_slice(message)));
     }
     engine.counters.ignored.add(1);
     engine.handle_stun(listener, peer, None, datagram);
+    None
 }

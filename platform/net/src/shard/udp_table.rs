@@ -4,15 +4,23 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use sansio::{FlowId, NodeId, ShardId};
 
+/// Bits of a flow's number that name its place in the table; the others count up.
+const PLACE_BITS: u32 = 24;
+
 /// `(listener, peer) <-> FlowId`, forgetting what is long unused and, at its limit, the oldest.
+///
+/// Nearly every datagram asks this table twice, so the second question is an index, not a search:
+/// a flow's number holds its place.
 #[derive(Debug)]
 pub(crate) struct UdpTable {
     owner: (NodeId, ShardId),
     listeners: Vec<(usize, SocketAddr)>,
-    by_peer: HashMap<(usize, SocketAddr), u64>,
-    by_id: HashMap<u64, Entry>,
+    by_peer: HashMap<(usize, SocketAddr), u64, RandomState>,
+    places: Vec<Option<Entry>>,
+    free: Vec<u32>,
     /// Ids in order of their last sweep; each entry is here exactly once.
     order: VecDeque<u64>,
     next: u64,
@@ -23,6 +31,7 @@ pub(crate) struct UdpTable {
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
+    id: u64,
     listener: usize,
     peer: SocketAddr,
     used: Instant,
@@ -39,12 +48,13 @@ impl UdpTable {
         Self {
             owner,
             listeners,
-            by_peer: HashMap::new(),
-            by_id: HashMap::new(),
+            by_peer: HashMap::default(),
+            places: Vec::new(),
+            free: Vec::new(),
             order: VecDeque::new(),
             next: 0,
             now,
-            max: max.max(1),
+            max: max.clamp(1, 1 << PLACE_BITS),
             idle,
         }
     }
@@ -61,7 +71,7 @@ impl UdpTable {
             Some(id) => *id,
             None => self.insert(listener, peer),
         };
-        if let Some(entry) = self.by_id.get_mut(&id) {
+        if let Some(entry) = self.entry_mut(id) {
             entry.used = now;
         }
         self.flow(id)
@@ -80,15 +90,19 @@ impl UdpTable {
 
     /// Where a flow goes, if it is remembered; counts as use.
     pub(crate) fn target(&mut self, flow: FlowId) -> Option<(usize, SocketAddr)> {
-        let entry = self.by_id.get_mut(&flow.id)?;
-        entry.used = self.now;
+        let now = self.now;
+        let entry = self.entry_mut(flow.id)?;
+        entry.used = now;
         Some((entry.listener, entry.peer))
     }
 
     /// Forgets one flow.
     pub(crate) fn remove(&mut self, id: u64) {
-        if let Some(entry) = self.by_id.remove(&id) {
-            self.by_peer.remove(&(entry.listener, entry.peer));
+        if let Some(Entry { listener, peer, .. }) = self.entry_mut(id).copied() {
+            self.by_peer.remove(&(listener, peer));
+            let place = place_of(id);
+            self.places[place] = None;
+            self.free.push(place as u32);
         }
     }
 
@@ -96,7 +110,7 @@ impl UdpTable {
     pub(crate) fn expire(&mut self) {
         for _ in 0..self.order.len() {
             let Some(id) = self.order.pop_front() else { return };
-            let Some(entry) = self.by_id.get(&id) else { continue };
+            let Some(entry) = self.entry_mut(id).copied() else { continue };
             if self.now.saturating_duration_since(entry.used) > self.idle {
                 self.remove(id);
             } else {
@@ -107,7 +121,7 @@ impl UdpTable {
 
     /// How many flows are remembered.
     pub(crate) fn len(&self) -> usize {
-        self.by_id.len()
+        self.by_peer.len()
     }
 
     fn listener_for(&self, local: SocketAddr, peer: SocketAddr) -> Option<usize> {
@@ -117,14 +131,18 @@ impl UdpTable {
     }
 
     fn insert(&mut self, listener: usize, peer: SocketAddr) -> u64 {
-        while self.by_id.len() >= self.max {
+        while self.by_peer.len() >= self.max {
             self.evict();
         }
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            (self.places.len() - 1) as u32
+        });
         self.next += 1;
         // UDP ids are even, connection ids odd: one look tells the table.
-        let id = self.next * 2;
+        let id = (self.next << PLACE_BITS | u64::from(place)) << 1;
         self.by_peer.insert((listener, peer), id);
-        self.by_id.insert(id, Entry { listener, peer, used: self.now });
+        self.places[place as usize] = Some(Entry { id, listener, peer, used: self.now });
         self.order.push_back(id);
         id
     }
@@ -132,15 +150,28 @@ impl UdpTable {
     /// Second-chance eviction: looks at eight of the oldest and drops the least recently used.
     fn evict(&mut self) {
         let oldest = self.order.iter().take(8).copied();
-        let victim = oldest.min_by_key(|id| self.by_id.get(id).map(|e| e.used));
+        let victim = oldest.min_by_key(|id| self.entry(*id).map(|e| e.used));
         let Some(victim) = victim else { return };
         self.order.retain_first(victim);
         self.remove(victim);
     }
 
+    fn entry(&self, id: u64) -> Option<&Entry> {
+        self.places.get(place_of(id))?.as_ref().filter(|entry| entry.id == id)
+    }
+
+    fn entry_mut(&mut self, id: u64) -> Option<&mut Entry> {
+        self.places.get_mut(place_of(id))?.as_mut().filter(|entry| entry.id == id)
+    }
+
     fn flow(&self, id: u64) -> FlowId {
         FlowId { node: self.owner.0, shard: self.owner.1, id }
     }
+}
+
+/// The place of an id. That of a connection leads to an entry of another id, or to none.
+fn place_of(id: u64) -> usize {
+    ((id >> 1) & ((1 << PLACE_BITS) - 1)) as usize
 }
 
 trait RetainFirst {
@@ -206,6 +237,6 @@ mod tests {
         for n in 1..1000 {
             t.touch(0, peer(n));
         }
-        assert_eq!((t.len(), t.by_peer.len(), t.order.len()), (4, 4, 4));
+        assert_eq!((t.len(), t.order.len(), t.places.len()), (4, 4, 4));
     }
 }

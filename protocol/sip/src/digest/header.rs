@@ -14,7 +14,30 @@ pub struct Challenge<'a>(Auth<'a>);
 
 /// The credentials of an Authorization or Proxy-Authorization value, of any scheme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Credentials<'a>(Auth<'a>);
+pub struct Credentials<'a> {
+    auth: Auth<'a>,
+    /// What every check asks for, found in one pass; as on the wire.
+    known: [Option<&'a [u8]>; KNOWN.len()],
+}
+
+/// The parameters kept apart, in the order of [`Known`].
+const KNOWN: [&[u8]; 9] = [
+    b"username", b"realm", b"nonce", b"uri", b"response", b"algorithm", b"cnonce", b"nc", b"qop",
+];
+
+/// Places in [`KNOWN`].
+#[derive(Debug, Clone, Copy)]
+enum Known {
+    Username,
+    Realm,
+    Nonce,
+    Uri,
+    Response,
+    Algorithm,
+    Cnonce,
+    Nc,
+    Qop,
+}
 
 /// The challenges of one header value, in order. Values of several lines are simply read one
 /// after the other.
@@ -89,58 +112,66 @@ impl<'a> Credentials<'a> {
     /// The credentials of one header line; `None` when there is not even a scheme.
     pub fn parse(value: &'a [u8]) -> Option<Self> {
         let value = trim(value);
-        let (scheme, rest) = split_scheme(value)?;
-        Some(Self(Auth { scheme, params: rest }))
+        let (scheme, params) = split_scheme(value)?;
+        let mut known = [None; KNOWN.len()];
+        for (name, value) in params_of(params) {
+            let place = KNOWN.iter().position(|known| name.eq_ignore_ascii_case(known));
+            if let Some(place) = place {
+                // Only the first of its name counts.
+                known[place].get_or_insert(value);
+            }
+        }
+        Some(Self { auth: Auth { scheme, params }, known })
     }
 
     /// The scheme as on the wire.
     pub fn scheme(&self) -> &'a [u8] {
-        self.0.scheme
+        self.auth.scheme
     }
 
     /// Whether the scheme is Digest.
     pub fn is_digest(&self) -> bool {
-        self.0.is_digest()
+        self.auth.is_digest()
     }
 
     /// Everything behind the scheme (a bearer token, for one).
     pub fn raw_params(&self) -> &'a [u8] {
-        self.0.params
+        self.auth.params
     }
 
     /// The user name, unescaped.
     pub fn username(&self) -> Cow<'a, [u8]> {
-        unquote(self.0.raw("username").unwrap_or_default())
+        unquote(self.raw(Known::Username).unwrap_or_default())
     }
 
     /// The realm, unescaped.
     pub fn realm(&self) -> Cow<'a, [u8]> {
-        unquote(self.0.raw("realm").unwrap_or_default())
+        unquote(self.raw(Known::Realm).unwrap_or_default())
     }
 
     /// The nonce.
     pub fn nonce(&self) -> &'a [u8] {
-        self.0.value("nonce").unwrap_or_default()
+        self.value(Known::Nonce).unwrap_or_default()
     }
 
     /// The `uri` the response was made for.
     pub fn uri(&self) -> &'a [u8] {
-        self.0.value("uri").unwrap_or_default()
+        self.value(Known::Uri).unwrap_or_default()
     }
 
     /// The `response`, hex.
     pub fn response(&self) -> &'a [u8] {
-        self.0.value("response").unwrap_or_default()
+        self.value(Known::Response).unwrap_or_default()
     }
 
     /// The algorithm, MD5 when none is named; `None` for one that is not ours.
     pub fn algorithm(&self) -> Option<Algorithm> {
-        self.0.algorithm()
+        self.value(Known::Algorithm).map_or(Some(Algorithm::Md5), Algorithm::from_token)
     }
 
     /// The client nonce.
     pub fn cnonce(&self) -> Option<&'a [u8]> {
-        self.0.value("cnonce")
+        self.value(Known::Cnonce)
     }
 
     /// The nonce count.
@@ -150,22 +181,30 @@ impl<'a> Credentials<'a> {
     }
 
     pub(super) fn nc_text(&self) -> Option<&'a [u8]> {
-        self.0.value("nc").filter(|nc| nc.len() == 8 && nc.iter().all(u8::is_ascii_hexdigit))
+        self.value(Known::Nc).filter(|nc| nc.len() == 8 && nc.iter().all(u8::is_ascii_hexdigit))
     }
 
     /// The quality of protection.
     pub fn qop(&self) -> Option<&'a [u8]> {
-        self.0.value("qop")
+        self.value(Known::Qop)
     }
 
     /// What the server asked to have back.
     pub fn opaque(&self) -> Option<&'a [u8]> {
-        self.0.value("opaque")
+        self.auth.value("opaque")
     }
 
     /// Any parameter, quotes removed, escapes kept.
     pub fn param(&self, name: &str) -> Option<&'a [u8]> {
-        self.0.value(name)
+        self.auth.value(name)
+    }
+
+    fn raw(&self, known: Known) -> Option<&'a [u8]> {
+        self.known[known as usize]
+    }
+
+    fn value(&self, known: Known) -> Option<&'a [u8]> {
+        self.raw(known).map(strip_quotes)
     }
 }
 
@@ -217,17 +256,9 @@ impl<'a> Auth<'a> {
 
     /// A parameter's value as on the wire. Only the first of its name counts.
     fn raw(&self, name: &str) -> Option<&'a [u8]> {
-        let mut rest = self.params;
-        while !rest.is_empty() {
-            let end = item_end(rest);
-            if let Some((key, value)) = crate::text::split_once(&rest[..end], b'=')
-                && is_word(key, name.as_bytes())
-            {
-                return Some(trim(value));
-            }
-            rest = rest.get(end + 1..).unwrap_or_default();
-        }
-        None
+        params_of(self.params)
+            .find(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
     }
 
     fn value(&self, name: &str) -> Option<&'a [u8]> {
@@ -237,6 +268,22 @@ impl<'a> Auth<'a> {
     fn algorithm(&self) -> Option<Algorithm> {
         self.value("algorithm").map_or(Some(Algorithm::Md5), Algorithm::from_token)
     }
+}
+
+/// `name=value`, trimmed, of each parameter that has a value.
+fn params_of(params: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = params;
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let end = item_end(rest);
+            let item = &rest[..end];
+            rest = rest.get(end + 1..).unwrap_or_default();
+            if let Some((name, value)) = crate::text::split_once(item, b'=') {
+                return Some((trim(name), trim(value)));
+            }
+        }
+        None
+    })
 }
 
 /// The first challenge of a list and what follows it.

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 
 use sha2::{Digest, Sha256};
 
+use crate::reply::Stamp;
 use crate::{Edit, HeaderName, Message, NameAddr, SipUri, Via};
 
 /// Max-Forwards given to a request that has none (RFC 3261 §16.6 step 3).
@@ -148,33 +149,10 @@ pub fn split_breadth(request: &Message, branches: u32) -> Result<Vec<u32>, Refus
 /// and both parameters when the client asked by `rport` (RFC 3261 §18.2.1, RFC 3581 §4). What the
 /// sender wrote into them is thrown away.
 pub fn received_from(request: &Message, peer: SocketAddr) -> Message {
-    let Ok(via) = request.top_via() else { return request.clone() };
-    let (peer_ip, peer_port) = (peer.ip().to_canonical(), peer.port());
-    let asked = via.rport().is_some();
-    let written = via.host().trim_matches(['[', ']']).parse() == Ok(peer_ip);
-    if written && !asked && via.param("received").is_none() {
-        return request.clone();
-    }
-    let transport = String::from_utf8_lossy(via.transport_token());
-    let sent_by = String::from_utf8_lossy(via.sent_by());
-    let mut value = format!("SIP/2.0/{transport} {sent_by}").into_bytes();
-    for (name, text) in via.params().iter() {
-        if name.eq_ignore_ascii_case(b"received") || name.eq_ignore_ascii_case(b"rport") {
-            continue;
-        }
-        value.push(b';');
-        value.extend_from_slice(name);
-        if let Some(text) = text {
-            value.push(b'=');
-            value.extend_from_slice(text);
-        }
-    }
-    if asked || !written {
-        value.extend_from_slice(format!(";received={peer_ip}").as_bytes());
-    }
-    if asked {
-        value.extend_from_slice(format!(";rport={peer_port}").as_bytes());
-    }
+    let stamp = request.top_via().ok().and_then(|via| Stamp::new(via, peer));
+    let Some(stamp) = stamp else { return request.clone() };
+    let mut value = Vec::with_capacity(160);
+    stamp.write(&mut value);
     Edit::new(request).replace_first(HeaderName::VIA, value).finish()
 }
 
