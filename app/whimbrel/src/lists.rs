@@ -169,7 +169,7 @@ pub fn explain(router: &RouterSnapshot, from: &str, to: &str) -> Value {
     // A phone completes a bare name with its own domain.
     let own = from.rsplit_once('@').map_or("", |(_, domain)| domain);
     let (user, host) = bare.split_once('@').unwrap_or((bare, own));
-    let domain = router.domains.realm(host).unwrap_or_else(|| host.to_string());
+    let domain = router.domains.realm(host).map_or_else(|| host.to_string(), |r| r.to_string());
     let facts = edge::CallFacts { caller: from, user, domain: &domain, method: "INVITE" };
     let plan = router.decide(&facts, present::wall());
     let outcome = match &plan.outcome {

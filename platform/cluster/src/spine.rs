@@ -1,5 +1,6 @@
 //! The spine itself: who may emit, subscribe, consume.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -14,7 +15,7 @@ use crate::event::{Envelope, Event};
 use crate::logfile::{DirLock, replace_file};
 use crate::sync::FsyncPolicy;
 use segments::Segments;
-use writer::{Item, Writer};
+use writer::Writer;
 
 mod consumer;
 mod segments;
@@ -30,12 +31,31 @@ pub use subscription::Subscription;
 /// the news on and return.
 pub type OnWritten = Box<dyn FnOnce(Result<u64, LogError>) + Send>;
 
+/// An event on its way to the log.
+pub struct Emission {
+    /// When it happened.
+    pub at: WallTime,
+    /// What happened.
+    pub event: Event,
+    /// Who waits until it is kept.
+    pub on_written: Option<OnWritten>,
+}
+
+impl fmt::Debug for Emission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Emission({:?})", self.event)
+    }
+}
+
+/// What goes to the writer in one go. A batch is never empty.
+type Batch = Vec<Emission>;
+
 /// Limits and policies of a spine.
 #[derive(Debug, Clone)]
 pub struct SpineConfig {
     /// When written events are forced to disk.
     pub fsync: FsyncPolicy,
-    /// Most events waiting for the writer.
+    /// Most batches of events waiting for the writer.
     pub queue: usize,
     /// A segment is closed when it has grown to this.
     pub segment_bytes: u64,
@@ -111,9 +131,10 @@ impl Spine {
     /// writer is too far behind the event is lost and counted in [`Self::dropped`]: what must not
     /// be lost goes by [`Self::emit_durable`].
     pub fn emit(&self, at: WallTime, event: Event) {
-        if self.push(Item { at, event, on_written: None }).is_err() {
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        if !event.is_durable() && !self.has_subscribers() {
+            return;
         }
+        self.emit_all(vec![Emission { at, event, on_written: None }]);
     }
 
     /// Tells everyone, and `on_written` when the event is in the log (or why it is not). An event
@@ -124,13 +145,29 @@ impl Spine {
         event: Event,
         on_written: impl FnOnce(Result<u64, LogError>) + Send + 'static,
     ) {
-        let item = Item { at, event, on_written: Some(Box::new(on_written)) };
-        if let Err(refused) = self.push(item) {
-            let (item, error) = *refused;
-            if let Some(on_written) = item.on_written {
-                on_written(Err(error));
+        self.emit_all(vec![Emission { at, event, on_written: Some(Box::new(on_written)) }]);
+    }
+
+    /// As [`Self::emit`] and [`Self::emit_durable`] for several events in their order: the writer is
+    /// woken once for all of them.
+    pub fn emit_all(&self, batch: Vec<Emission>) {
+        if batch.is_empty() {
+            return;
+        }
+        let Err(refused) = self.push(batch) else { return };
+        let (batch, error) = *refused;
+        for item in batch {
+            match item.on_written {
+                Some(on_written) => on_written(Err(error.clone())),
+                None => drop(self.shared.dropped.fetch_add(1, Ordering::Relaxed)),
             }
         }
+    }
+
+    /// Whether anybody hears what is not durable: who would have to make such an event first may ask
+    /// before.
+    pub fn has_subscribers(&self) -> bool {
+        self.shared.broadcast.receiver_count() > 0
     }
 
     /// Everything from now on, for those who may miss some.
@@ -183,15 +220,15 @@ impl Spine {
         self.shared.stop();
     }
 
-    fn push(&self, item: Item) -> Result<(), Box<(Item, LogError)>> {
-        let queue = lock_of(&self.shared.queue).clone();
-        let Some(queue) = queue else { return Err(Box::new((item, LogError::Closed))) };
-        queue.try_send(item).map_err(|refused| match refused {
-            TrySendError::Full(item) => {
+    fn push(&self, batch: Batch) -> Result<(), Box<(Batch, LogError)>> {
+        let queue = lock_of(&self.shared.queue);
+        let Some(queue) = &*queue else { return Err(Box::new((batch, LogError::Closed))) };
+        queue.try_send(batch).map_err(|refused| match refused {
+            TrySendError::Full(batch) => {
                 let path = self.shared.dir.clone();
-                Box::new((item, LogError::Busy { path, queued: self.shared.queue_limit }))
+                Box::new((batch, LogError::Busy { path, queued: self.shared.queue_limit }))
             }
-            TrySendError::Disconnected(item) => Box::new((item, LogError::Closed)),
+            TrySendError::Disconnected(batch) => Box::new((batch, LogError::Closed)),
         })
     }
 
@@ -211,7 +248,7 @@ struct Shared {
     dir: PathBuf,
     epoch: u64,
     first_seq: u64,
-    queue: Mutex<Option<SyncSender<Item>>>,
+    queue: Mutex<Option<SyncSender<Batch>>>,
     queue_limit: usize,
     dropped: AtomicU64,
     stopping: AtomicBool,

@@ -1,5 +1,9 @@
 //! Call records, and how far the spine is folded into them.
 
+mod merge;
+
+use std::sync::LazyLock;
+
 use sansio::WallTime;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
@@ -9,14 +13,20 @@ use store::{
 };
 
 use crate::open::SqlStore;
+use merge::Merged;
 use crate::rows::{self, millis, signed, unsigned};
 
 const INSERT: &str = "INSERT OR IGNORE INTO records (call, session_id, call_id, tenant, from_uri,
     to_uri, source, user_agent, started_at, ringing_at, answered_at, ended_at, cause, status, codecs,
     caller_codec, caller_packets, caller_lost, caller_jitter_ms, caller_bytes,
     callee_codec, callee_packets, callee_lost, callee_jitter_ms, callee_bytes,
-    opened_epoch, opened_seq)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    opened_epoch, opened_seq) VALUES ";
+
+const ROW: &str =
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+/// Rows of one statement. Only this many and one, so that each is prepared once.
+const ROWS: usize = 32;
 
 const CLOSE: &str = "UPDATE records SET ended_at = ?, cause = ?, status = ?,
     codecs = CASE codecs WHEN '' THEN ? ELSE codecs END,
@@ -130,20 +140,25 @@ async fn apply(
     if at.epoch != epoch {
         at = FoldPosition { epoch, seq: 0 };
     }
-    let mut applied = Applied::default();
-    for SequencedOp { seq, op } in ops {
-        if *seq <= at.seq {
-            applied.replayed += 1;
-            continue;
+    // Sequence numbers grow, so what was stored before stands in front.
+    let replayed = ops.iter().take_while(|op| op.seq <= at.seq).count();
+    let merged = Merged::new(epoch, ops[replayed..].iter());
+    let mut applied = Applied { replayed: replayed as u64, ..Applied::default() };
+    applied.opened = insert_all(tx, &merged.opened).await?;
+    if applied.opened < merged.opened.len() as u64 {
+        // Some were known by another way; their steps are taken one by one after all.
+        for op in &ops[replayed..] {
+            let closed = step(tx, &op.op, FoldPosition { epoch, seq: op.seq }).await?;
+            applied.closed += u64::from(closed && matches!(op.op, RecordOp::Close { .. }));
         }
-        at.seq = *seq;
-        let changed = step(tx, op, at).await?;
-        match op {
-            RecordOp::Open(_) => applied.opened += u64::from(changed),
-            RecordOp::Close { .. } => applied.closed += u64::from(changed),
-            _ => {}
+    } else {
+        applied.closed = merged.closed;
+        for op in merged.others {
+            let closed = step(tx, op, at).await?;
+            applied.closed += u64::from(closed && matches!(op, RecordOp::Close { .. }));
         }
     }
+    at.seq = ops.last().map_or(at.seq, |op| op.seq.max(at.seq));
     sqlx::query("INSERT OR REPLACE INTO positions (consumer, epoch, seq) VALUES (?, ?, ?)")
         .bind(consumer)
         .bind(signed(at.epoch))
@@ -151,6 +166,29 @@ async fn apply(
         .execute(tx)
         .await?;
     Ok(applied)
+}
+
+/// Inserts records, many in one statement; how many were not known.
+async fn insert_all(
+    tx: &mut SqliteConnection,
+    records: &[(CallRecord, FoldPosition)],
+) -> Result<u64, sqlx::Error> {
+    let mut inserted = 0;
+    let whole = records.chunks_exact(ROWS);
+    let rest = whole.remainder().chunks(1);
+    for rows in whole.chain(rest) {
+        let statement = insert_statement(rows.len());
+        let query = rows.iter().fold(sqlx::query(statement), |q, (r, at)| bind_record(q, r, *at));
+        inserted += query.execute(&mut *tx).await?.rows_affected();
+    }
+    Ok(inserted)
+}
+
+/// The statement for one row, or for [`ROWS`].
+fn insert_statement(rows: usize) -> &'static str {
+    static ONE: LazyLock<String> = LazyLock::new(|| format!("{INSERT}{ROW}"));
+    static MANY: LazyLock<String> = LazyLock::new(|| format!("{INSERT}{}", [ROW; ROWS].join(", ")));
+    if rows == 1 { &ONE } else { &MANY }
 }
 
 async fn position(
@@ -172,7 +210,7 @@ async fn step(
     at: FoldPosition,
 ) -> Result<bool, sqlx::Error> {
     let query = match op {
-        RecordOp::Open(record) => bind_record(sqlx::query(INSERT), record, at),
+        RecordOp::Open(record) => bind_record(sqlx::query(insert_statement(1)), record, at),
         RecordOp::Ringing { call, at } => sqlx::query(
             "UPDATE records SET ringing_at = ?
              WHERE call = ? AND ended_at IS NULL AND ringing_at IS NULL",

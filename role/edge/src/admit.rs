@@ -6,13 +6,9 @@ use crate::token::DialogToken;
 use sip::{HeaderName, Message, SipUri, response_to};
 
 impl EdgeCore {
-    /// Parses and repairs an inbound message: its top Via gets `received` and `rport` (RFC 3261
-    /// §18.2.1, RFC 3581 §4). What cannot be parsed is answered if it can be, and counted.
+    /// Parses an inbound message. What cannot be parsed is answered if it can be, and counted.
     pub(crate) fn admit(&mut self, inbound: &Inbound) -> Option<Message> {
         match Message::parse(inbound.message.clone()) {
-            Ok(message) if message.is_request() => {
-                Some(sip::proxy::forward::received_from(&message, inbound.peer))
-            }
             Ok(message) => Some(message),
             Err(error) => {
                 self.counters.malformed += 1;
@@ -20,6 +16,14 @@ impl EdgeCore {
                 self.answer_malformed(inbound, error.status());
                 None
             }
+        }
+    }
+
+    /// Notes in the top Via of a request where it came from (RFC 3261 §18.2.1, RFC 3581 §4).
+    pub(crate) fn stamped(inbound: &Inbound, message: Message) -> Message {
+        match message.is_request() {
+            true => sip::proxy::forward::received_from(&message, inbound.peer),
+            false => message,
         }
     }
 

@@ -3,14 +3,15 @@
 //! An unknown user and a wrong password are answered alike, and take the same work, so that a
 //! scanner learns nothing.
 
+use crate::asker::{Asker, fingerprint};
 use crate::config::{Config, ConfigError};
 use crate::core::{EdgeCore, Present};
 use crate::nonce::{NonceCheck, Nonces};
 use crate::ports::EdgeEvent;
 use sansio::Redacted;
 use sip::digest::{Algorithm, ChallengeBuilder, Credentials};
-use sip::transaction::{Arrival, ServerKey};
-use sip::{Aor, HeaderName, Message, Method, SipUri, response_to};
+use sip::transaction::Arrival;
+use sip::{Aor, HeaderName, Message, Method, SipUri};
 use std::time::Duration;
 
 /// The edge's means of authentication.
@@ -83,33 +84,34 @@ impl EdgeCore {
     pub(crate) fn authenticate(
         &mut self,
         at: Present,
-        key: ServerKey,
+        asker: impl Into<Asker>,
         arrival: &Arrival,
         request: &Message,
         claim: (&Aor, Face),
     ) -> Option<()> {
         let (aor, face) = claim;
+        let asker = asker.into();
         if face == Face::Proxy
             && (self.flow_proves(arrival.flow, aor) || self.is_open(arrival, aor))
         {
             return Some(());
         }
         let Some(realm) = self.directory.realm(aor.host()) else {
-            self.reply(at, key, request, (403, "Domain Not Served Here"), &[]);
+            self.reply(at, asker, request, (403, "Domain Not Served Here"), &[]);
             return None;
         };
-        match self.prove(at, request, &realm, face) {
+        match self.prove(at, arrival, request, &realm, face) {
             Proof::Is(proven) if proven == aor.as_str() => Some(()),
             Proof::Elsewhere => {
-                self.reply(at, key, request, (400, "Digest URI Does Not Match"), &[]);
+                self.reply(at, asker, request, (400, "Digest URI Does Not Match"), &[]);
                 None
             }
             Proof::Missing => {
-                self.challenge(at, key, request, &realm, (face, false));
+                self.challenge(at, asker, request, &realm, (face, false));
                 None
             }
             Proof::Stale => {
-                self.challenge(at, key, request, &realm, (face, true));
+                self.challenge(at, asker, request, &realm, (face, true));
                 None
             }
             Proof::Is(_) | Proof::Wrong => {
@@ -117,10 +119,10 @@ impl EdgeCore {
                 self.emit(EdgeEvent::AuthFailed {
                     source: arrival.peer,
                     user: Redacted::new(aor.user().to_string()),
-                    realm,
+                    realm: realm.to_string(),
                     method: request.method().map_or(String::new(), |m| m.as_str().to_string()),
                 });
-                self.reply(at, key, request, (403, "Wrong User Or Password"), &[]);
+                self.reply(at, asker, request, (403, "Wrong User Or Password"), &[]);
                 None
             }
         }
@@ -133,7 +135,14 @@ impl EdgeCore {
             && self.directory.is_local(aor.host())
     }
 
-    fn prove(&mut self, at: Present, request: &Message, realm: &str, face: Face) -> Proof {
+    fn prove(
+        &mut self,
+        at: Present,
+        arrival: &Arrival,
+        request: &Message,
+        realm: &str,
+        face: Face,
+    ) -> Proof {
         let name = match face {
             Face::Registrar => HeaderName::AUTHORIZATION,
             Face::Proxy => HeaderName::PROXY_AUTHORIZATION,
@@ -148,7 +157,10 @@ impl EdgeCore {
         let given = request.headers(name).filter_map(Credentials::parse);
         let ours = given.filter(|c| c.is_digest() && *c.realm() == *realm.as_bytes()).last();
         match ours {
-            Some(credentials) => self.verify(at, request, realm, &credentials),
+            Some(credentials) => {
+                let print = fingerprint(arrival, request, credentials.response());
+                self.verify(at, request, realm, (&credentials, print))
+            }
             None => Proof::Missing,
         }
     }
@@ -158,14 +170,13 @@ impl EdgeCore {
         at: Present,
         request: &Message,
         realm: &str,
-        credentials: &Credentials<'_>,
+        (credentials, print): (&Credentials<'_>, u32),
     ) -> Proof {
         let count = credentials.nc().unwrap_or(1);
-        let nonce = std::str::from_utf8(credentials.nonce()).unwrap_or_default();
-        match self.auth.nonces.check(nonce, count, at.wall) {
+        let nonce = match self.auth.nonces.check(credentials.nonce(), (count, print), at.wall) {
             NonceCheck::Foreign | NonceCheck::Stale => return Proof::Stale,
-            NonceCheck::Good => {}
-        }
+            NonceCheck::Good(nonce) => nonce,
+        };
         let algorithm = credentials.algorithm().filter(|a| self.auth.algorithms.contains(a));
         let Some(algorithm) = algorithm else { return Proof::Missing };
         // "user" or "user@domain": both are in use.
@@ -185,7 +196,7 @@ impl EdgeCore {
             if !self.is_for(request, credentials.uri()) {
                 return Proof::Elsewhere;
             }
-            self.auth.nonces.spend(nonce, count, at.wall);
+            self.auth.nonces.spend(nonce, at.wall);
             Proof::Is(Aor::new(&user, realm).as_str().to_string())
         } else {
             Proof::Wrong
@@ -202,7 +213,7 @@ impl EdgeCore {
         }
         let Ok(named) = SipUri::parse(uri) else { return false };
         let named = Aor::from_uri(&named);
-        let realm = |host: &str| self.directory.realm(host).unwrap_or_else(|| host.to_string());
+        let realm = |host: &str| self.directory.realm(host).unwrap_or_else(|| host.into());
         match SipUri::parse(target).map(|uri| Aor::from_uri(&uri)) {
             Ok(target) => {
                 let same_user = named.user().is_empty() || named.user() == target.user();
@@ -216,7 +227,7 @@ impl EdgeCore {
     fn challenge(
         &mut self,
         at: Present,
-        key: ServerKey,
+        asker: Asker,
         request: &Message,
         realm: &str,
         (face, stale): (Face, bool),
@@ -230,14 +241,16 @@ impl EdgeCore {
         // All challenges of one response share nonce and opaque.
         let nonce = self.auth.nonces.issue(at.wall, &mut *self.entropy);
         let opaque = self.entropy.token(12);
-        let tag = self.entropy.token(10);
-        let mut builder = response_to(request, status, reason).to_tag(&tag);
-        for algorithm in self.auth.offer(&agent) {
-            let opaque = Some(opaque.as_str());
-            let challenge = ChallengeBuilder { realm, nonce: &nonce, opaque, algorithm, stale };
-            builder = builder.header(header, challenge.build());
-        }
-        self.layer.respond(at.now, &key, builder.build());
+        let offer = self.auth.offer(&agent);
+        let challenges: Vec<String> = offer
+            .into_iter()
+            .map(|algorithm| {
+                let opaque = Some(opaque.as_str());
+                ChallengeBuilder { realm, nonce: &nonce, opaque, algorithm, stale }.build()
+            })
+            .collect();
+        let headers = challenges.iter().map(|c| (header, c.as_str()));
+        self.reply_with(at, asker, request, (status, reason), headers);
     }
 }
 

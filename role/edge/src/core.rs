@@ -155,6 +155,8 @@ pub struct EdgeCore {
     /// When which branch has waited too long for its next hop to say anything.
     pub(crate) hop_deadlines: BTreeSet<(Instant, ServerKey, BranchId)>,
     pub(crate) asks: Asks,
+    /// Where responses without a transaction are written.
+    pub(crate) scratch: Vec<u8>,
     dialled: Dialled,
     outbox: VecDeque<Outbound>,
     events: VecDeque<EdgeEvent>,
@@ -236,6 +238,7 @@ impl EdgeCore {
             sessions,
             hop_deadlines: BTreeSet::new(),
             asks: Asks::default(),
+            scratch: Vec::with_capacity(2048),
             dialled,
             outbox: VecDeque::new(),
             events: VecDeque::new(),
@@ -265,12 +268,15 @@ impl EdgeCore {
     /// A message came.
     pub fn handle_received(&mut self, at: Present, inbound: Inbound) {
         let Some(message) = self.admit(&inbound) else { return };
+        if message.is_request() && self.handle_stateless(at, &inbound, &message) {
+            return;
+        }
         if let Some(shard) = self.other_owner(&message) {
             self.counters.handed_off += 1;
             self.notes.push_back((shard, Note::HandOff(inbound)));
             return;
         }
-        self.take(at, &inbound, message);
+        self.take(at, &inbound, Self::stamped(&inbound, message));
     }
 
     /// Another shard or the shell has something to say.
@@ -278,7 +284,7 @@ impl EdgeCore {
         match note {
             Note::HandOff(inbound) => {
                 if let Some(message) = self.admit(&inbound) {
-                    self.take(at, &inbound, message);
+                    self.take(at, &inbound, Self::stamped(&inbound, message));
                 }
             }
             Note::Answer(id, answer) => self.handle_answer(at, id, answer),

@@ -1,6 +1,7 @@
 //! What phones ask to learn what lies between them and us: the time of day here, and their own
 //! request as it arrived, to find a router that rewrites SIP (docs/reference/diagnostics.md).
 
+use crate::asker::Asker;
 use crate::authenticate::Face;
 use crate::core::{EdgeCore, Present};
 use sansio::WallTime;
@@ -35,6 +36,17 @@ impl DateLine {
         }
         &self.text
     }
+
+    /// The same, as it is now.
+    pub(crate) fn now(mut self, wall: WallTime) -> Self {
+        self.at(wall);
+        self
+    }
+
+    /// The value last made.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
 }
 
 /// Whether a request wants itself back: OPTIONS that accepts nothing better than `message/sip`.
@@ -54,14 +66,19 @@ impl EdgeCore {
         arrival: &Arrival,
         request: &Message,
     ) {
-        if wants_echo(request) {
-            self.answer_echo(at, key, arrival, request);
-            return;
+        match wants_echo(request) {
+            true => self.answer_echo(at, key, arrival, request),
+            false => self.tell_capabilities(at, key.into(), request),
         }
-        let date = self.date.at(at.wall).to_string();
-        let accept = ("Accept", "application/sdp".to_string());
-        let headers = [("Allow", ALLOW.to_string()), accept, ("Date", date)];
-        self.reply(at, key, request, (200, "OK"), &headers);
+    }
+
+    /// What we can do.
+    pub(crate) fn tell_capabilities(&mut self, at: Present, asker: Asker, request: &Message) {
+        let date = std::mem::take(&mut self.date).now(at.wall);
+        let can = [(HeaderName::ALLOW, ALLOW), (HeaderName::ACCEPT, "application/sdp")];
+        let headers = can.into_iter().chain([(HeaderName::DATE, date.as_str())]);
+        self.reply_with(at, asker, request, (200, "OK"), headers);
+        self.date = date;
     }
 
     /// The answer is larger than the question, so it goes to users alone: a forged source gets a

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use sansio::{FlowId, SeededEntropy, Transport};
 use sip::proxy::ResponseContext;
 use sip::transaction::{Arrival, ClientKey, Layer, SendVia, ServerKey};
-use sip::{HeaderName, Message, response_to};
+use sip::Message;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
@@ -95,37 +95,6 @@ pub(crate) enum Repeat {
 }
 
 impl EdgeCore {
-    /// Answers a request ourselves.
-    pub(crate) fn reply(
-        &mut self,
-        at: Present,
-        key: ServerKey,
-        request: &Message,
-        (status, reason): (u16, &str),
-        headers: &[(&str, String)],
-    ) {
-        let mut builder = response_to(request, status, reason);
-        // A 100 makes no dialog: the tag is for the final response.
-        if status > 100 {
-            builder = builder.to_tag(&self.entropy.token(10));
-        }
-        for (name, value) in headers {
-            builder = builder.header(HeaderName::from(*name), value);
-        }
-        self.layer.respond(at.now, &key, builder.build());
-    }
-
-    /// Answers with the status' own phrase.
-    pub(crate) fn reply_status(
-        &mut self,
-        at: Present,
-        key: ServerKey,
-        request: &Message,
-        status: u16,
-    ) {
-        self.reply(at, key, request, (status, sip::reason_phrase(status)), &[]);
-    }
-
     /// Ends every branch of a forward and answers `status`.
     pub(crate) fn abort_forward(&mut self, at: Present, key: ServerKey, status: u16) {
         let Some(forward) = self.forwards.get_mut(&key) else { return };

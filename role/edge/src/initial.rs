@@ -1,5 +1,6 @@
 //! A request that begins something: authenticated, planned, written down, forked.
 
+use crate::asker::Asker;
 use crate::asks::Pending;
 use crate::authenticate::Face;
 use crate::branch::BranchId;
@@ -27,23 +28,7 @@ impl EdgeCore {
         arrival: &Arrival,
         request: Message,
     ) {
-        let method = request.method().unwrap_or(Method::OPTIONS);
-        if request.max_forwards() == Some(0) && method != Method::REGISTER {
-            self.reply_status(at, key, &request, 483);
-            return;
-        }
-        if let Some(required) = request.header(HeaderName::PROXY_REQUIRE) {
-            let unsupported = String::from_utf8_lossy(required).into_owned();
-            self.reply(at, key, &request, (420, "Bad Extension"), &[("Unsupported", unsupported)]);
-            return;
-        }
-        if let Some(reason) = unreadable(&request) {
-            self.reply(at, key, &request, (400, reason), &[]);
-            return;
-        }
-        if hides_description(&request) {
-            let accept = [("Accept", "application/sdp".to_string())];
-            self.reply(at, key, &request, (415, "Unsupported Media Type"), &accept);
+        if self.refuse_unusable(at, key.into(), &request) {
             return;
         }
         if let Some(refusal) = self.sessions.refusal(&request) {
@@ -51,8 +36,8 @@ impl EdgeCore {
             self.reply(at, key, &request, (status, reason), &refusal.headers);
             return;
         }
-        if method == Method::REGISTER {
-            self.handle_register(at, key, arrival, request);
+        if request.method() == Some(Method::REGISTER) {
+            self.handle_register(at, key.into(), arrival, request);
             return;
         }
         if request.to_tag().is_some() {
@@ -65,6 +50,31 @@ impl EdgeCore {
             return;
         }
         self.handle_initial(at, key, arrival, with_contact(request));
+    }
+
+    /// Refuses what is out of hops, wants what we cannot, or cannot be read; true when it did.
+    pub(crate) fn refuse_unusable(&mut self, at: Present, asker: Asker, request: &Message) -> bool {
+        let is_register = request.method() == Some(Method::REGISTER);
+        if !is_register && request.max_forwards() == Some(0) {
+            self.reply_status(at, asker, request, 483);
+            return true;
+        }
+        if let Some(required) = request.header(HeaderName::PROXY_REQUIRE) {
+            let unsupported = String::from_utf8_lossy(required).into_owned();
+            let header = [("Unsupported", unsupported)];
+            self.reply(at, asker, request, (420, "Bad Extension"), &header);
+            return true;
+        }
+        if let Some(reason) = unreadable(request) {
+            self.reply(at, asker, request, (400, reason), &[]);
+            return true;
+        }
+        if hides_description(request) {
+            let accept = [("Accept", "application/sdp".to_string())];
+            self.reply(at, asker, request, (415, "Unsupported Media Type"), &accept);
+            return true;
+        }
+        false
     }
 
     /// A CANCEL for an INVITE that has no final yet.
@@ -173,8 +183,8 @@ impl EdgeCore {
             return None;
         };
         let claimed = match self.directory.realm(from.host()) {
-            Some(realm) => Aor::new(from.user(), &realm),
-            None => from,
+            Some(realm) if *realm != *from.host() => Aor::new(from.user(), &realm),
+            _ => from,
         };
         self.authenticate(at, key, arrival, request, (&claimed, Face::Proxy))?;
         Some(claimed)
@@ -187,12 +197,13 @@ impl EdgeCore {
         if target.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"tel:")) {
             let from = request.from_().ok()?;
             let domain = self.directory.realm(from.sip_uri().ok()?.host())?;
-            return Some((telephone_number(&target[4..])?, domain));
+            return Some((telephone_number(&target[4..])?, domain.to_string()));
         }
         let uri = SipUri::parse(target).ok()?;
         let aor = Aor::from_uri(&uri);
         let user = if uri.user().is_some() { aor.user().to_string() } else { String::new() };
-        let domain = self.directory.realm(aor.host()).unwrap_or_else(|| aor.host().to_string());
+        let domain = self.directory.realm(aor.host());
+        let domain = domain.as_deref().unwrap_or(aor.host()).to_string();
         Some((user, domain))
     }
 

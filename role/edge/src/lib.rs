@@ -25,6 +25,7 @@
 //! `branch_response.rs` and `upstream.rs` for the way back; `in_dialog.rs` for what follows.
 
 mod admit;
+mod asker;
 mod asks;
 mod authenticate;
 mod branch;
@@ -58,7 +59,7 @@ pub use config::{Config, ConfigError, Listener, MediaAnchor, MediaEncryption, Pl
 pub use core::{Counters, EdgeCore, Inbound, Keys, Note, Outbound, OutboundTo, Present, Snapshots};
 pub use dialog_track::{CSeqSpace, DialogPhase, DialogTrack, Party, Side};
 pub use network::{Network, NotANetwork};
-pub use nonce::{NonceCheck, Nonces};
+pub use nonce::{Fresh, NonceCheck, Nonces};
 pub use ports::{
     Answer, AskId, CallFacts, CallOpening, ContactLine, Dialler, Directory, EdgeEvent, EndCause,
     Locations, MediaProfile, Plan, Question, Reach, Refusal, RegisterAsk, RelayAsk,

@@ -3,6 +3,8 @@
 //! A nonce is `issue time | random | HMAC`, so any shard can check that it is ours and how old it
 //! is. Only a nonce that was *used* is remembered, with the counts seen, so that a captured request
 //! cannot be replayed (RFC 7616 §3.4.5), while a phone's parallel requests may overtake each other.
+//! The request that spent the highest count may come again by the flow it came by: UDP repeats
+//! what was not answered in time.
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -15,7 +17,7 @@ const TIME_LEN: usize = 8;
 const RANDOM_LEN: usize = 6;
 const MAC_LEN: usize = 16;
 /// Used nonces remembered; beyond it the oldest half is forgotten and must be challenged anew.
-const USED_MAX: usize = 65_536;
+const USED_MAX: usize = 262_144;
 
 /// Issues and checks nonces.
 pub struct Nonces {
@@ -29,12 +31,21 @@ pub struct Nonces {
 /// What a nonce turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NonceCheck {
-    /// Ours, fresh, and this count is new.
-    Good,
+    /// Ours and fresh, and this count is new, or shown again by the request that spent it.
+    Good(Fresh),
     /// Ours, but too old or replayed: challenge again with `stale=true`.
     Stale,
     /// Not ours.
     Foreign,
+}
+
+/// A nonce that may be spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fresh {
+    issued: WallTime,
+    random: [u8; RANDOM_LEN],
+    count: u32,
+    print: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +55,8 @@ struct Used {
     count: u32,
     /// The counts below it that were seen: bit 0 is `count` itself.
     window: u64,
+    /// What the request that spent `count` looked like.
+    print: u32,
 }
 
 impl Used {
@@ -54,7 +67,10 @@ impl Used {
         }
     }
 
-    fn note(&mut self, count: u32) {
+    fn note(&mut self, count: u32, print: u32) {
+        if count > self.count || self.window == 0 {
+            self.print = print;
+        }
         if count > self.count {
             self.window = self.window.checked_shl(count - self.count).unwrap_or(0);
             self.count = count;
@@ -89,32 +105,39 @@ impl Nonces {
         URL_SAFE_NO_PAD.encode(raw)
     }
 
-    /// Whether `nonce` is ours and alive; changes nothing.
-    pub fn check(&self, nonce: &str, count: u32, wall: WallTime) -> NonceCheck {
+    /// Whether `nonce` is ours and alive; changes nothing. `print` stands for the request that shows
+    /// it.
+    pub fn check(&self, nonce: &[u8], (count, print): (u32, u32), wall: WallTime) -> NonceCheck {
         let Some((issued, random)) = self.open(nonce) else { return NonceCheck::Foreign };
-        let replayed = self.used.get(&random).is_some_and(|used| used.has_seen(count));
-        if replayed || issued < self.forgotten_before || wall.since(issued) > self.lifetime {
+        if issued < self.forgotten_before || wall.since(issued) > self.lifetime {
             return NonceCheck::Stale;
         }
-        NonceCheck::Good
+        match self.used.get(&random) {
+            Some(used) if used.has_seen(count) && (used.count, used.print) != (count, print) => {
+                NonceCheck::Stale
+            }
+            _ => NonceCheck::Good(Fresh { issued, random, count, print }),
+        }
     }
 
-    /// Remembers that `count` was spent, once the credentials proved right. A guess spends nothing.
-    pub fn spend(&mut self, nonce: &str, count: u32, wall: WallTime) {
-        let Some((issued, random)) = self.open(nonce) else { return };
+    /// Remembers that a count was spent, once the credentials proved right. A guess spends nothing.
+    pub fn spend(&mut self, nonce: Fresh, wall: WallTime) {
+        let Fresh { issued, random, count, print } = nonce;
         if self.used.len() >= USED_MAX {
             self.forget(wall);
         }
-        let used = self.used.entry(random).or_insert(Used { issued, count, window: 0 });
-        used.note(count);
+        let unused = Used { issued, count, window: 0, print };
+        self.used.entry(random).or_insert(unused).note(count, print);
     }
 
-    fn open(&self, nonce: &str) -> Option<(WallTime, [u8; RANDOM_LEN])> {
-        let raw = URL_SAFE_NO_PAD.decode(nonce).ok()?;
-        if raw.len() != TIME_LEN + RANDOM_LEN + MAC_LEN {
+    fn open(&self, nonce: &[u8]) -> Option<(WallTime, [u8; RANDOM_LEN])> {
+        // The decoder asks for room to spare.
+        let mut room = [0; TIME_LEN + RANDOM_LEN + MAC_LEN + 3];
+        let len = URL_SAFE_NO_PAD.decode_slice(nonce, &mut room).ok()?;
+        if len != TIME_LEN + RANDOM_LEN + MAC_LEN {
             return None;
         }
-        let (signed, mac) = raw.split_at(TIME_LEN + RANDOM_LEN);
+        let (signed, mac) = room[..len].split_at(TIME_LEN + RANDOM_LEN);
         let want = hmac::sign(&self.key, signed);
         aws_lc_rs::constant_time::verify_slices_are_equal(&want.as_ref()[..MAC_LEN], mac).ok()?;
         let issued = u64::from_be_bytes(signed[..TIME_LEN].try_into().ok()?);
@@ -147,15 +170,36 @@ mod tests {
         Nonces::new(&Redacted::new([1; 32]), Duration::from_secs(300))
     }
 
+    /// Whether a request of this print may spend `count`; spends it.
+    fn spend(nonces: &mut Nonces, nonce: &str, count: u32, print: u32, wall: WallTime) -> bool {
+        match nonces.check(nonce.as_bytes(), (count, print), wall) {
+            NonceCheck::Good(fresh) => {
+                nonces.spend(fresh, wall);
+                true
+            }
+            _ => false,
+        }
+    }
+
     #[test]
     fn a_nonce_is_good_once_per_count_and_for_its_lifetime() {
         let mut nonces = nonces();
         let nonce = nonces.issue(T0, &mut SeededEntropy::new(1));
-        assert_eq!(nonces.check(&nonce, 1, T0), NonceCheck::Good);
-        nonces.spend(&nonce, 1, T0);
-        assert_eq!(nonces.check(&nonce, 1, T0), NonceCheck::Stale, "replayed");
-        assert_eq!(nonces.check(&nonce, 2, T0 + Duration::from_secs(300)), NonceCheck::Good);
-        assert_eq!(nonces.check(&nonce, 2, T0 + Duration::from_secs(301)), NonceCheck::Stale);
+        assert!(spend(&mut nonces, &nonce, 1, 7, T0));
+        assert!(!spend(&mut nonces, &nonce, 1, 8, T0), "replayed by another request");
+        let late = nonces.check(nonce.as_bytes(), (2, 7), T0 + Duration::from_secs(301));
+        assert_eq!(late, NonceCheck::Stale);
+        assert!(spend(&mut nonces, &nonce, 2, 7, T0 + Duration::from_secs(300)));
+    }
+
+    #[test]
+    fn a_request_that_comes_again_is_no_replay_until_the_next_one_came() {
+        let mut nonces = nonces();
+        let nonce = nonces.issue(T0, &mut SeededEntropy::new(1));
+        assert!(spend(&mut nonces, &nonce, 1, 7, T0));
+        assert!(spend(&mut nonces, &nonce, 1, 7, T0), "the answer was lost");
+        assert!(spend(&mut nonces, &nonce, 2, 9, T0));
+        assert!(!spend(&mut nonces, &nonce, 1, 7, T0));
     }
 
     #[test]
@@ -163,24 +207,20 @@ mod tests {
         let mut nonces = nonces();
         let nonce = nonces.issue(T0, &mut SeededEntropy::new(1));
         for count in [1, 4, 2, 3, 100] {
-            assert_eq!(nonces.check(&nonce, count, T0), NonceCheck::Good, "{count}");
-            nonces.spend(&nonce, count, T0);
-            assert_eq!(nonces.check(&nonce, count, T0), NonceCheck::Stale, "{count} again");
+            assert!(spend(&mut nonces, &nonce, count, count, T0), "{count}");
+            assert!(!spend(&mut nonces, &nonce, count, 77, T0), "{count} again");
         }
-        assert_eq!(nonces.check(&nonce, 99, T0), NonceCheck::Good);
-        assert_eq!(nonces.check(&nonce, 5, T0), NonceCheck::Stale, "too far behind to tell");
+        assert!(!spend(&mut nonces, &nonce, 5, 5, T0), "too far behind to tell");
+        assert!(spend(&mut nonces, &nonce, 99, 99, T0));
     }
 
     #[test]
     fn a_nonce_of_another_key_or_with_a_changed_character_is_foreign() {
         let other = Nonces::new(&Redacted::new([2; 32]), Duration::from_secs(300));
         let nonce = other.issue(T0, &mut SeededEntropy::new(1));
-        assert_eq!(nonces().check(&nonce, 1, T0), NonceCheck::Foreign);
-        assert_eq!(
-            nonces().check("dcd98b7102dd2f0e8b11d0f600bfb0c093", 1, T0),
-            NonceCheck::Foreign
-        );
-        assert_eq!(nonces().check("", 1, T0), NonceCheck::Foreign);
+        for nonce in [nonce.as_str(), "dcd98b7102dd2f0e8b11d0f600bfb0c093", ""] {
+            assert_eq!(nonces().check(nonce.as_bytes(), (1, 0), T0), NonceCheck::Foreign);
+        }
     }
 
     #[test]
@@ -189,15 +229,15 @@ mod tests {
         let mut entropy = SeededEntropy::new(3);
         let mut issued = Vec::new();
         for i in 0..(USED_MAX as u64 + 10) {
-            let wall = T0 + Duration::from_micros(i * 1000);
+            let wall = T0 + Duration::from_micros(i * 250);
             let nonce = nonces.issue(wall, &mut entropy);
-            nonces.spend(&nonce, 1, wall);
+            assert!(spend(&mut nonces, &nonce, 1, 0, wall));
             issued.push(nonce);
         }
         assert!(nonces.used.len() <= USED_MAX);
         let now = T0 + Duration::from_secs(70);
         for nonce in issued.iter().step_by(97) {
-            assert_eq!(nonces.check(nonce, 1, now), NonceCheck::Stale);
+            assert_eq!(nonces.check(nonce.as_bytes(), (1, 1), now), NonceCheck::Stale);
         }
     }
 }

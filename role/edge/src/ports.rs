@@ -9,6 +9,7 @@ use bytes::Bytes;
 use sansio::{FlowId, Redacted, Transport, WallTime};
 use sip::locate::{Ask, NextHop};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Names an open question of one shard.
@@ -21,7 +22,7 @@ pub trait Directory: Send {
     fn is_local(&self, domain: &str) -> bool;
 
     /// The realm (a tenant's domain) a request for `domain` is authenticated in.
-    fn realm(&self, domain: &str) -> Option<String>;
+    fn realm(&self, domain: &str) -> Option<Arc<str>>;
 
     /// The HA1 of `user` in `realm` for `algorithm`, in lower-case hex. None for an unknown user.
     fn ha1(

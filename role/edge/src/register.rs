@@ -1,13 +1,14 @@
 //! REGISTER: authenticated here, decided by the registrar (RFC 3261 §10.3).
 
+use crate::asker::Asker;
 use crate::asks::Pending;
 use crate::authenticate::Face;
 use crate::core::{EdgeCore, Present};
 use crate::ports::{ContactLine, Question, Refusal, RegisterAsk};
 use sansio::{FlowId, Redacted, Transport};
 use sip::digest::Algorithm;
-use sip::transaction::{Arrival, ServerKey};
-use sip::{Aor, HeaderName, Message, response_to};
+use sip::transaction::Arrival;
+use sip::{Aor, HeaderName, Message};
 
 /// Option tags a REGISTER may require (RFC 3327, RFC 5626).
 const SUPPORTED: [&str; 2] = ["path", "outbound"];
@@ -27,7 +28,7 @@ pub(crate) struct Proven {
 /// A REGISTER whose bindings are on their way to the journal.
 #[derive(Debug)]
 pub(crate) struct PendingRegister {
-    key: ServerKey,
+    asker: Asker,
     request: Message,
     aor: String,
     flow: FlowId,
@@ -39,34 +40,34 @@ impl EdgeCore {
     pub(crate) fn handle_register(
         &mut self,
         at: Present,
-        key: ServerKey,
+        asker: Asker,
         arrival: &Arrival,
         request: Message,
     ) {
         let unsupported = unsupported(&request);
         if !unsupported.is_empty() {
             let header = [("Unsupported", unsupported.join(", "))];
-            self.reply(at, key, &request, (420, "Bad Extension"), &header);
+            self.reply(at, asker, &request, (420, "Bad Extension"), &header);
             return;
         }
         let aor = request.to().ok().and_then(|to| to.sip_uri().ok()).map(|u| Aor::from_uri(&u));
         let Some(aor) = aor else {
-            self.reply(at, key, &request, (400, "Bad To: A SIP URI Is Needed"), &[]);
+            self.reply(at, asker, &request, (400, "Bad To: A SIP URI Is Needed"), &[]);
             return;
         };
         let aor = self.in_its_tenant(aor);
         let from = request.from_().ok().and_then(|f| f.sip_uri().ok()).map(|u| Aor::from_uri(&u));
         if from.map(|from| self.in_its_tenant(from)).as_ref() != Some(&aor) {
-            self.reply(at, key, &request, (403, "Third-Party Registration Not Allowed"), &[]);
+            self.reply(at, asker, &request, (403, "Third-Party Registration Not Allowed"), &[]);
             return;
         }
         let by_flow = self.proven.get(&arrival.flow).map_or(0, Vec::len);
         if by_flow >= ACCOUNTS_PER_FLOW_MAX {
-            self.reply(at, key, &request, (403, "Too Many Accounts On One Connection"), &[]);
+            self.reply(at, asker, &request, (403, "Too Many Accounts On One Connection"), &[]);
             return;
         }
         let claim = (&aor, Face::Registrar);
-        if self.authenticate(at, key, arrival, &request, claim).is_none() {
+        if self.authenticate(at, asker, arrival, &request, claim).is_none() {
             return;
         }
         let local = self.local_of();
@@ -79,7 +80,7 @@ impl EdgeCore {
             source: arrival.peer,
         }));
         let waiting = PendingRegister {
-            key,
+            asker,
             request,
             aor: aor.as_str().to_string(),
             flow: arrival.flow,
@@ -95,23 +96,21 @@ impl EdgeCore {
         waiting: PendingRegister,
         result: Result<Vec<ContactLine>, Refusal>,
     ) {
-        let PendingRegister { key, request, aor, flow, transport } = waiting;
+        let PendingRegister { asker, request, aor, flow, transport } = waiting;
         match result {
             Ok(contacts) => {
                 if transport.is_reliable() {
                     self.note_proof(flow, aor, &request);
                 }
-                let tag = self.entropy.token(10);
-                let mut builder = response_to(&request, 200, "OK").to_tag(&tag);
-                builder = builder.header(HeaderName::DATE, self.date.at(at.wall));
-                for ContactLine(contact) in contacts {
-                    builder = builder.header(HeaderName::CONTACT, contact);
-                }
-                self.layer.respond(at.now, &key, builder.build());
+                let date = std::mem::take(&mut self.date).now(at.wall);
+                let contacts = contacts.iter().map(|c| (HeaderName::CONTACT, c.0.as_str()));
+                let headers = contacts.chain([(HeaderName::DATE, date.as_str())]);
+                self.reply_with(at, asker, &request, (200, "OK"), headers);
+                self.date = date;
             }
             Err(refusal) => {
                 let headers = refusal.headers;
-                self.reply(at, key, &request, (refusal.status, &refusal.reason), &headers);
+                self.reply(at, asker, &request, (refusal.status, &refusal.reason), &headers);
             }
         }
     }
@@ -119,8 +118,8 @@ impl EdgeCore {
     /// A phone that registers at our address means the tenant served there.
     fn in_its_tenant(&self, aor: Aor) -> Aor {
         match self.directory.realm(aor.host()) {
-            Some(realm) => Aor::new(aor.user(), &realm),
-            None => aor,
+            Some(realm) if *realm != *aor.host() => Aor::new(aor.user(), &realm),
+            _ => aor,
         }
     }
 

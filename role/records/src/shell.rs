@@ -14,7 +14,10 @@ use crate::open_calls::OpenCalls;
 pub const CONSUMER: &str = "records";
 
 /// Most events in one transaction.
-const BATCH_MAX: usize = 512;
+const BATCH_MAX: usize = 4096;
+/// How long events are gathered before the store is written: a call that begins, rings and is
+/// answered meanwhile is one row instead of three statements.
+const LINGER: Duration = Duration::from_millis(50);
 /// First and longest wait after a failure.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
@@ -94,7 +97,13 @@ impl RecordKeeper {
                     continue;
                 }
             };
-            let ops = self.ops_of(batch);
+            let mut ops = self.ops_of(batch);
+            if ops.len() < BATCH_MAX {
+                tokio::time::sleep(LINGER).await;
+                // What cannot be read now is read, or complained of, in the next turn.
+                let more = self.consumer.read_ready(BATCH_MAX - ops.len()).unwrap_or_default();
+                ops.extend(self.ops_of(more));
+            }
             while let Err(e) = self.store_ops(&ops, self.consumer.position()).await {
                 tracing::error!(error = %e, "records wait for the store");
                 tokio::time::sleep(wait).await;
@@ -105,7 +114,7 @@ impl RecordKeeper {
     }
 
     /// The view changes at once, whatever becomes of the store.
-    fn ops_of(&mut self, batch: Vec<Envelope>) -> Vec<SequencedOp> {
+    fn ops_of(&mut self, batch: Vec<Arc<Envelope>>) -> Vec<SequencedOp> {
         batch.iter().filter_map(|envelope| self.fold.handle_event(envelope)).collect()
     }
 

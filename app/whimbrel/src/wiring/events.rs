@@ -1,6 +1,6 @@
 //! The edge's events, told to the spine, the relay and the location table.
 
-use cluster::{Event, MediaSummary, Spine};
+use cluster::{Emission, Event, LogError, MediaSummary, Spine};
 use edge::{CallOpening, EdgeEvent};
 use registrar::LocationTable;
 use relay::{LegStats, Relay, SessionId, SessionStats};
@@ -23,17 +23,96 @@ pub fn call_started(opening: CallOpening) -> Event {
     }
 }
 
+/// How long an event nobody waits for may wait for others, in milliseconds: each hand-over wakes a
+/// thread and writes to a file.
+const LINGER_MS: u64 = 20;
+
+/// One shard's events on their way to the spine.
+pub struct Outgoing {
+    spine: Spine,
+    waiting: Vec<Emission>,
+    /// Something waits for one of these to be written.
+    urgent: bool,
+}
+
+impl Outgoing {
+    /// For one shard.
+    pub fn new(spine: Spine) -> Self {
+        Self { spine, waiting: Vec::new(), urgent: false }
+    }
+
+    /// Whether anybody listens to what is not kept.
+    pub fn is_heard(&self) -> bool {
+        self.spine.has_subscribers()
+    }
+
+    /// An event for those who listen.
+    pub fn tell(&mut self, at: WallTime, event: Event) {
+        self.waiting.push(Emission { at, event, on_written: None });
+        // A page shows it at once.
+        self.urgent = true;
+    }
+
+    /// An event that must reach the log before something goes on.
+    pub fn write(
+        &mut self,
+        at: WallTime,
+        event: Event,
+        on_written: impl FnOnce(Result<u64, LogError>) + Send + 'static,
+    ) {
+        self.waiting.push(Emission { at, event, on_written: Some(Box::new(on_written)) });
+        self.urgent = true;
+    }
+
+    /// An event that must reach the log; a disk that does not take it is an operator's alarm.
+    fn keep(&mut self, at: WallTime, event: Event) {
+        let alarm = |written: Result<u64, LogError>| {
+            if let Err(error) = written {
+                tracing::error!(%error, "an event is lost: free space or repair the data folder");
+            }
+        };
+        self.waiting.push(Emission { at, event, on_written: Some(Box::new(alarm)) });
+        self.urgent |= self.is_heard();
+    }
+
+    /// Hands over what is urgent or has waited long enough.
+    pub fn flush(&mut self, wall: WallTime) {
+        if self.urgent || self.due().is_some_and(|due| due <= wall) {
+            self.urgent = false;
+            self.spine.emit_all(std::mem::take(&mut self.waiting));
+        }
+    }
+
+    /// When [`Self::flush`] has something to hand over.
+    pub fn due(&self) -> Option<WallTime> {
+        let first = self.waiting.first()?;
+        Some(WallTime::from_millis(first.at.as_millis() + LINGER_MS))
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.spine.emit_all(std::mem::take(&mut self.waiting));
+    }
+}
+
 /// Does what an event of the edge asks for.
-pub fn tell(spine: &Spine, relay: &Relay, table: &LocationTable, wall: WallTime, event: EdgeEvent) {
+pub fn tell(
+    out: &mut Outgoing,
+    relay: &Relay,
+    table: &LocationTable,
+    wall: WallTime,
+    event: EdgeEvent,
+) {
     match event {
         EdgeEvent::CallRinging { call, at } => {
             tracing::info!(call, "call rings");
-            keep(spine, at, Event::CallRinging { call });
+            out.keep(at, Event::CallRinging { call });
         }
         EdgeEvent::CallAnswered { call, branch, at } => {
             tracing::info!(call, branch, "call answered");
             let codecs = relay.query(SessionId(call)).map(|s| codecs(&s)).unwrap_or_default();
-            keep(spine, at, Event::CallAnswered { call, codecs });
+            out.keep(at, Event::CallAnswered { call, codecs });
         }
         EdgeEvent::CallEnded { call, relay_session, cause, status, at } => {
             let anchored = relay_session != 0;
@@ -42,7 +121,7 @@ pub fn tell(spine: &Spine, relay: &Relay, table: &LocationTable, wall: WallTime,
             let cause = cause_word(cause, status).to_string();
             let status = status.unwrap_or(0);
             tracing::info!(call, cause, status, "call ended");
-            keep(spine, at, Event::CallEnded { call, cause, status, caller, callee });
+            out.keep(at, Event::CallEnded { call, cause, status, caller, callee });
         }
         EdgeEvent::BranchEnded { relay_session, branch } => {
             relay.delete(SessionId(relay_session), Some(branch));
@@ -54,18 +133,9 @@ pub fn tell(spine: &Spine, relay: &Relay, table: &LocationTable, wall: WallTime,
         }
         EdgeEvent::AuthFailed { source, user, realm, method } => {
             let (user, source) = (user.into_revealed(), source.to_string());
-            spine.emit(wall, Event::AuthFailed { realm, user, source, method });
+            out.tell(wall, Event::AuthFailed { realm, user, source, method });
         }
     }
-}
-
-/// An event that must reach the log; a disk that does not take it is an operator's alarm.
-fn keep(spine: &Spine, at: WallTime, event: Event) {
-    spine.emit_durable(at, event, |written| {
-        if let Err(error) = written {
-            tracing::error!(%error, "an event is lost: free space or repair the data folder");
-        }
-    });
 }
 
 /// The record's cause: what the edge says, told apart by status where that says more.

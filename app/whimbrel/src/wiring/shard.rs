@@ -42,6 +42,7 @@ pub struct EdgeShard {
     location: LocationShard,
     roles: Roles,
     handle: ShardHandle<Note>,
+    events: events::Outgoing,
     /// The latest present seen, for calls that bring none.
     present: Present,
     counted: edge::Counters,
@@ -60,6 +61,7 @@ impl EdgeShard {
         Self {
             core,
             location,
+            events: events::Outgoing::new(roles.spine.clone()),
             roles,
             handle,
             present,
@@ -77,16 +79,15 @@ impl EdgeShard {
                 self.answer(id, question);
             }
             while let Some(event) = self.core.poll_event() {
-                let Roles { spine, relay, locator, .. } = &self.roles;
-                if let Some(event) = locator_heard(locator, event) {
-                    events::tell(spine, relay, self.location.table(), self.present.wall, event);
+                if let Some(event) = locator_heard(&self.roles.locator, event) {
+                    let (relay, table) = (&self.roles.relay, self.location.table());
+                    events::tell(&mut self.events, relay, table, self.present.wall, event);
                 }
             }
             if idle {
                 break;
             }
         }
-        self.count();
     }
 
     fn answer(&mut self, id: AskId, question: Question) {
@@ -107,7 +108,7 @@ impl EdgeShard {
                 let handle = self.handle.clone();
                 let at = opening.at;
                 let event = events::call_started(opening);
-                self.roles.spine.emit_durable(at, event, move |written| {
+                self.events.write(at, event, move |written| {
                     let opened = written.map(drop).map_err(|error| {
                         tracing::error!(%error, "no record, no call: repair the data folder");
                         refusal(503, "Call Records Cannot Be Written")
@@ -138,8 +139,9 @@ impl EdgeShard {
         self.location.register(wall, &request, move |result| {
             let answer = match result {
                 Ok(plan) => {
-                    for event in plan.events(wall) {
-                        spine.emit(wall, event);
+                    // Most of the time nobody listens, and the strings need not be made.
+                    if spine.has_subscribers() {
+                        plan.events(wall).into_iter().for_each(|event| spine.emit(wall, event));
                     }
                     Ok(plan.contact_lines(wall).into_iter().map(ContactLine).collect())
                 }
@@ -154,13 +156,16 @@ impl EdgeShard {
 
     fn expire(&mut self) {
         for binding in self.location.expire(self.present.wall) {
+            if !self.events.is_heard() {
+                continue;
+            }
             let event = cluster::Event::Unregistered {
                 aor: binding.aor().to_string(),
                 binding: binding.key().0,
                 contact: binding.contact().to_string(),
                 reason: cluster::UnregisterReason::Expired,
             };
-            self.roles.spine.emit(self.present.wall, event);
+            self.events.tell(self.present.wall, event);
         }
     }
 
@@ -169,7 +174,9 @@ impl EdgeShard {
         let now = self.core.counters();
         let gauges = &self.roles.gauges;
         let add = |gauge: &AtomicU64, now: u64, before: u64| {
-            gauge.fetch_add(now - before, Ordering::Relaxed);
+            if now != before {
+                gauge.fetch_add(now - before, Ordering::Relaxed);
+            }
         };
         add(&gauges.auth_failures, now.auth_failures, self.counted.auth_failures);
         add(&gauges.malformed, now.malformed, self.counted.malformed);
@@ -178,8 +185,10 @@ impl EdgeShard {
         add(&gauges.forged_tokens, now.forged_tokens, self.counted.forged_tokens);
         self.counted = now;
         let calls = self.core.calls_open() as u64;
-        gauges.calls.fetch_add(calls.wrapping_sub(self.calls_counted), Ordering::Relaxed);
-        self.calls_counted = calls;
+        if calls != self.calls_counted {
+            gauges.calls.fetch_add(calls.wrapping_sub(self.calls_counted), Ordering::Relaxed);
+            self.calls_counted = calls;
+        }
     }
 }
 
@@ -214,6 +223,11 @@ impl ShardCore for EdgeShard {
         self.run();
     }
 
+    fn handle_batch_end(&mut self, _now: Instant, wall: WallTime) {
+        self.events.flush(wall);
+        self.count();
+    }
+
     fn handle_drain(&mut self, now: Instant, wall: WallTime) {
         self.handle_note(now, wall, Note::Drain);
     }
@@ -236,11 +250,11 @@ impl ShardCore for EdgeShard {
     }
 
     fn poll_timeout(&mut self) -> Option<Instant> {
-        let expiry = self.location.next_expiry().map(|at| {
-            // A second late is early enough for an expiry, and keeps the timer quiet.
-            self.present.now + at.since(self.present.wall) + Duration::from_secs(1)
-        });
-        [self.core.poll_timeout(), expiry].into_iter().flatten().min()
+        let later = |at: WallTime| self.present.now + at.since(self.present.wall);
+        // A second late is early enough for an expiry, and keeps the timer quiet.
+        let expiry = self.location.next_expiry().map(|at| later(at) + Duration::from_secs(1));
+        let events = self.events.due().map(later);
+        [self.core.poll_timeout(), expiry, events].into_iter().flatten().min()
     }
 }
 

@@ -16,7 +16,7 @@ const BEARERS_MAX: usize = 100_000;
 /// The domains served, and the addresses that mean the first of them.
 #[derive(Default)]
 pub struct Domains {
-    tenants: RwLock<Vec<String>>,
+    tenants: RwLock<Vec<Arc<str>>>,
     policy: RwLock<Option<PolicySnapshot>>,
     addresses: Vec<IpAddr>,
     bearers: RwLock<HashMap<String, (String, WallTime)>>,
@@ -66,25 +66,27 @@ impl Domains {
         tenants.sort();
         let policy = PolicySnapshot::new(&tenants, Arc::clone(credentials));
         *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Some(policy);
+        let tenants = tenants.into_iter().map(Arc::from).collect();
         *self.tenants.write().unwrap_or_else(PoisonError::into_inner) = tenants;
     }
 
     /// The tenant a host means: itself, or the first tenant for one of our addresses.
-    pub fn realm(&self, host: &str) -> Option<String> {
+    pub fn realm(&self, host: &str) -> Option<Arc<str>> {
         let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(tenant) = tenants.iter().find(|t| t.eq_ignore_ascii_case(host)) {
-            return Some(tenant.clone());
+            return Some(Arc::clone(tenant));
         }
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let address: IpAddr = bare.parse().ok()?;
         let ours = self.addresses.contains(&address) || address.is_loopback();
         // With several tenants an address names none of them.
-        (ours && tenants.len() == 1).then(|| tenants[0].clone())
+        (ours && tenants.len() == 1).then(|| Arc::clone(&tenants[0]))
     }
 
     /// The tenants now.
     pub fn tenants(&self) -> Vec<String> {
-        self.tenants.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        tenants.iter().map(|t| t.to_string()).collect()
     }
 
     /// Remembers a bearer token for an address of record.
@@ -109,7 +111,7 @@ impl Directory for DirectorySnapshot {
         self.domains.realm(domain).is_some()
     }
 
-    fn realm(&self, domain: &str) -> Option<String> {
+    fn realm(&self, domain: &str) -> Option<Arc<str>> {
         self.domains.realm(domain)
     }
 

@@ -31,8 +31,8 @@ impl Directory for Users {
         domain == self.domain || domain == self.address
     }
 
-    fn realm(&self, domain: &str) -> Option<String> {
-        self.is_local(domain).then(|| self.domain.clone())
+    fn realm(&self, domain: &str) -> Option<std::sync::Arc<str>> {
+        self.is_local(domain).then(|| self.domain.as_str().into())
     }
 
     fn ha1(&self, realm: &str, user: &str, algorithm: Algorithm) -> Option<Redacted<String>> {

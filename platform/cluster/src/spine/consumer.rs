@@ -46,7 +46,7 @@ impl Consumer {
     ///
     /// # Errors
     /// Whatever the file system reports; a later call tries again.
-    pub async fn next_batch(&mut self, max: usize) -> Result<Option<Vec<Envelope>>, LogError> {
+    pub async fn next_batch(&mut self, max: usize) -> Result<Option<Vec<Arc<Envelope>>>, LogError> {
         loop {
             let batch = self.read_ready(max)?;
             if !batch.is_empty() {
@@ -64,9 +64,15 @@ impl Consumer {
     ///
     /// # Errors
     /// Whatever the file system reports; a later call tries again.
-    pub fn read_ready(&mut self, max: usize) -> Result<Vec<Envelope>, LogError> {
+    pub fn read_ready(&mut self, max: usize) -> Result<Vec<Arc<Envelope>>, LogError> {
         let mut batch = Vec::new();
         let last = *self.last.borrow_and_update();
+        self.segments.recall(self.seq + 1, max, &mut batch);
+        if let Some(recalled) = batch.last() {
+            // The place in the files is found anew, should it be needed again.
+            (self.seq, self.cursor) = (recalled.seq, None);
+            return Ok(batch);
+        }
         while batch.len() < max && self.seq < last {
             let Some(mut cursor) = self.next_cursor() else { break };
             let done = self.read_piece(&mut cursor, max, &mut batch)?;
@@ -117,7 +123,7 @@ impl Consumer {
         &mut self,
         cursor: &mut Cursor,
         max: usize,
-        batch: &mut Vec<Envelope>,
+        batch: &mut Vec<Arc<Envelope>>,
     ) -> Result<bool, LogError> {
         let path = &cursor.piece.path;
         let fail = |e: std::io::Error| LogError::from_io(path, &e);
@@ -147,11 +153,11 @@ impl Consumer {
         Ok(false)
     }
 
-    fn take_entry(&mut self, entry: &[u8], batch: &mut Vec<Envelope>) {
+    fn take_entry(&mut self, entry: &[u8], batch: &mut Vec<Arc<Envelope>>) {
         match serde_json::from_slice::<Envelope>(entry) {
             Ok(envelope) if envelope.seq > self.seq => {
                 self.seq = envelope.seq;
-                batch.push(envelope);
+                batch.push(Arc::new(envelope));
             }
             Ok(_) => {}
             // Written by a newer version: not ours to understand.

@@ -1,9 +1,9 @@
 //! The files of the log, and who still needs them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::lock_of;
 use crate::error::LogError;
@@ -17,7 +17,13 @@ pub(super) const HEADER: &[u8; HEADER_LEN] = b"whimbrel spine1\n";
 pub(super) struct Segments {
     dir: PathBuf,
     state: Mutex<State>,
+    /// The last events written, for consumers that keep up: they need not read and parse what this
+    /// process has just made.
+    tail: Mutex<VecDeque<Arc<Envelope>>>,
 }
+
+/// Events kept in memory behind the log; a consumer further behind reads the files.
+const TAIL_MAX: usize = 8192;
 
 #[derive(Debug, Default)]
 struct State {
@@ -69,7 +75,9 @@ impl Segments {
             tracing::warn!(path = %path.display(), bytes = found.cut_bytes, "cut a torn tail");
         }
         state.files.insert(first, active.len());
-        Ok((Self { dir: dir.to_owned(), state: Mutex::new(state) }, active, last_seq))
+        let dir = dir.to_owned();
+        let segments = Self { dir, state: Mutex::new(state), tail: Mutex::default() };
+        Ok((segments, active, last_seq))
     }
 
     /// Starts a new segment.
@@ -85,6 +93,24 @@ impl Segments {
         if let Some(mut active) = lock_of(&self.state).files.last_entry() {
             *active.get_mut() = len;
         }
+    }
+
+    /// Events are in the log: those who keep up may have them from here.
+    pub(super) fn remember(&self, written: impl Iterator<Item = Arc<Envelope>>) {
+        let mut tail = lock_of(&self.tail);
+        tail.extend(written);
+        let surplus = tail.len().saturating_sub(TAIL_MAX);
+        tail.drain(..surplus);
+    }
+
+    /// Appends the events from `seq` on, up to `max` in all; nothing when the first of them is not
+    /// in memory any more.
+    pub(super) fn recall(&self, seq: u64, max: usize, batch: &mut Vec<Arc<Envelope>>) {
+        let tail = lock_of(&self.tail);
+        let Some(skip) = tail.front().and_then(|first| seq.checked_sub(first.seq)) else { return };
+        // Numbers have no gaps, so the distance is the place.
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        batch.extend(tail.iter().skip(skip).take(max.saturating_sub(batch.len())).cloned());
     }
 
     /// Refuses when more than `limit` bytes are kept for a consumer that is behind. Without any

@@ -1,38 +1,23 @@
 //! The one thread that writes: whatever queued up while it wrote becomes the next group.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use sansio::WallTime;
 use tokio::sync::{broadcast, watch};
 
 use super::segments::Segments;
-use super::{OnWritten, SpineConfig};
+use super::{Batch, SpineConfig};
 use crate::error::LogError;
-use crate::event::{Envelope, Event};
+use crate::event::Envelope;
 use crate::frame::push_frame;
 use crate::logfile::LogFile;
 use crate::sync::SyncClock;
 
-/// Most events in one write.
+/// Events in one write, up to a batch more.
 const GROUP_MAX: usize = 1024;
 /// Nothing due: how long to sleep at most.
 const IDLE: Duration = Duration::from_secs(3600);
-
-/// An event on its way to the writer.
-pub(super) struct Item {
-    pub(super) at: WallTime,
-    pub(super) event: Event,
-    pub(super) on_written: Option<OnWritten>,
-}
-
-impl fmt::Debug for Item {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Item({:?})", self.event)
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -46,18 +31,22 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Until every sender is gone.
-    pub(super) fn run(mut self, items: &Receiver<Item>) {
+    pub(super) fn run(mut self, batches: &Receiver<Batch>) {
         let mut clock = SyncClock::new(self.config.fsync);
         let mut group = Vec::new();
         let mut bytes = Vec::new();
         loop {
             let wait = clock.wait(Instant::now()).unwrap_or(IDLE);
-            match items.recv_timeout(wait) {
-                Ok(item) => group.push(item),
+            match batches.recv_timeout(wait) {
+                Ok(batch) => group.extend(batch),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            group.extend(items.try_iter().take(GROUP_MAX - group.len()));
+            while group.len() < GROUP_MAX
+                && let Ok(batch) = batches.try_recv()
+            {
+                group.extend(batch);
+            }
             if !group.is_empty() {
                 self.write_group(&mut group, &mut bytes, &mut clock);
             }
@@ -72,7 +61,7 @@ impl Writer {
         }
     }
 
-    fn write_group(&mut self, group: &mut Vec<Item>, bytes: &mut Vec<u8>, clock: &mut SyncClock) {
+    fn write_group(&mut self, group: &mut Batch, bytes: &mut Vec<u8>, clock: &mut SyncClock) {
         bytes.clear();
         let mut seq = self.next_seq;
         let mut entries = Vec::with_capacity(group.len());
@@ -86,12 +75,15 @@ impl Writer {
                     let _ = serde_json::to_writer(out, &envelope);
                 });
             seq += u64::from(durable && fits);
-            entries.push((envelope, item.on_written, fits));
+            entries.push((Arc::new(envelope), item.on_written, fits));
         }
         let written = if bytes.is_empty() { Ok(()) } else { self.append(bytes, clock) };
         if let Err(e) = &written {
             tracing::error!(error = %e, "events were refused");
-        } else {
+        }
+        if written.is_ok() {
+            let kept = entries.iter().filter(|(envelope, _, fits)| envelope.seq > 0 && *fits);
+            self.segments.remember(kept.map(|(envelope, _, _)| Arc::clone(envelope)));
             self.next_seq = seq;
             self.last.send_replace(seq - 1);
         }
@@ -99,9 +91,9 @@ impl Writer {
             let kept = if fits { written.clone() } else { Err(LogError::TooLong) };
             let kept = if envelope.seq == 0 { Ok(()) } else { kept };
             let answer = kept.map(|()| envelope.seq);
-            if answer.is_ok() {
+            if answer.is_ok() && self.broadcast.receiver_count() > 0 {
                 // Fails only while nobody subscribes.
-                let _ = self.broadcast.send(Arc::new(envelope));
+                let _ = self.broadcast.send(envelope);
             }
             if let Some(on_written) = on_written {
                 on_written(answer);

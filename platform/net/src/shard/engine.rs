@@ -161,8 +161,9 @@ impl<C: ShardCore> Engine<C> {
         }
     }
 
-    pub(crate) fn note(&self, note: C::Note) {
-        self.drive(|core, now, wall| core.handle_note(now, wall, note));
+    /// Notes that came together.
+    pub(crate) fn notes(&self, notes: impl Iterator<Item = C::Note>) {
+        self.drive(|core, now, wall| notes.for_each(|note| core.handle_note(now, wall, note)));
     }
 
     pub(crate) fn timeout(&self) {

@@ -328,8 +328,8 @@ async fn mail_loop<C: ShardCore + 'static>(
                 other => engine.open_mail(other),
             }
         }
-        for note in slips.drain(..) {
-            engine.note(note);
+        if !slips.is_empty() {
+            engine.notes(slips.drain(..));
         }
         engine.flush();
         tokio::task::yield_now().await;

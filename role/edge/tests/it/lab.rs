@@ -68,8 +68,8 @@ impl Directory for Port {
     fn is_local(&self, domain: &str) -> bool {
         domain == DOMAIN || domain == "198.51.100.1"
     }
-    fn realm(&self, domain: &str) -> Option<String> {
-        self.is_local(domain).then(|| DOMAIN.to_string())
+    fn realm(&self, domain: &str) -> Option<std::sync::Arc<str>> {
+        self.is_local(domain).then(|| DOMAIN.into())
     }
     fn ha1(&self, realm: &str, user: &str, algorithm: Algorithm) -> Option<Redacted<String>> {
         let known = user.starts_with("user");

@@ -68,6 +68,24 @@ fn a_captured_register_cannot_be_replayed() {
 }
 
 #[test]
+fn a_register_that_comes_again_is_answered_alike_without_a_transaction() {
+    let mut lab = Lab::new(1);
+    lab.send(1, register("user1", EMPTY));
+    let challenge = lab.next(1);
+    let auth = credentials(&challenge, "REGISTER", REGISTRAR, "user1", "pw-user1");
+    let good = register("user1", &format!("{auth}{EMPTY}"));
+    lab.send(1, &good);
+    let first = lab.next(1);
+    lab.send(1, &good);
+    let second = lab.next(1);
+    assert_eq!((first.status(), second.status()), (Some(200), Some(200)));
+    assert_eq!(first.to_tag(), second.to_tag());
+    assert_eq!(lab.core(0).under_way(), 0, "nothing is kept for Timer J");
+    lab.send(2, &good);
+    assert_eq!(lab.next(2).status(), Some(401), "the same bytes by another flow are a replay");
+}
+
+#[test]
 fn one_user_cannot_register_another() {
     let mut lab = Lab::new(1);
     lab.send(1, register("user2", EMPTY));
