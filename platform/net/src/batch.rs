@@ -206,10 +206,7 @@ fn from_storage(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
 }
 
 /// Writes an address in the kernel's form; its length.
-fn to_storage(
-    addr: SocketAddr,
-    name: &mut MaybeUninit<libc::sockaddr_storage>,
-) -> libc::socklen_t {
+fn to_storage(addr: SocketAddr, name: &mut MaybeUninit<libc::sockaddr_storage>) -> libc::socklen_t {
     match addr {
         SocketAddr::V4(addr) => {
             let v4 = libc::sockaddr_in {

@@ -13,8 +13,8 @@ use store::{
 };
 
 use crate::open::SqlStore;
-use merge::Merged;
 use crate::rows::{self, millis, signed, unsigned};
+use merge::Merged;
 
 const INSERT: &str = "INSERT OR IGNORE INTO records (call, session_id, call_id, tenant, from_uri,
     to_uri, source, user_agent, started_at, ringing_at, answered_at, ended_at, cause, status, codecs,

@@ -11,12 +11,8 @@ use crate::text::{offset_in, split_list};
 use crate::via::Via;
 
 /// Headers every response takes over as they are, besides Via (RFC 3261 §8.2.6.2).
-const COPIED: [u8; 4] = [
-    HeaderName::FROM.id(),
-    HeaderName::TO.id(),
-    HeaderName::CALL_ID.id(),
-    HeaderName::CSEQ.id(),
-];
+const COPIED: [u8; 4] =
+    [HeaderName::FROM.id(), HeaderName::TO.id(), HeaderName::CALL_ID.id(), HeaderName::CSEQ.id()];
 
 /// Writes one response into a buffer that is used again and again: no index is made and nothing is
 /// allocated before [`Reply::finish`] copies the bytes out.
@@ -230,7 +226,8 @@ mod tests {
         let built = response_to(&stamped, 401, "").to_tag("tag7").header("X-Note", "a  X-Evil: b");
         let (built, reply) = (built.build(), reply(&request, Some("192.0.2.9:1024")));
         for name in ["Via", "From", "To", "Call-ID", "CSeq", "X-Note", "Content-Length"] {
-            let values = |m: &Message| m.values(name.into()).map(<[u8]>::to_vec).collect::<Vec<_>>();
+            let values =
+                |m: &Message| m.values(name.into()).map(<[u8]>::to_vec).collect::<Vec<_>>();
             assert_eq!(values(&reply), values(&built), "{name}");
         }
         assert_eq!((reply.status(), reply.reason()), (built.status(), built.reason()));
@@ -238,7 +235,8 @@ mod tests {
 
     #[test]
     fn a_truthful_via_stays_byte_exact_and_the_others_of_its_line_too() {
-        let request = request("Via: SIP/2.0/UDP 10.0.0.1 ; branch=z9hG4bK1, SIP/2.0/UDP b.example\r\n");
+        let request =
+            request("Via: SIP/2.0/UDP 10.0.0.1 ; branch=z9hG4bK1, SIP/2.0/UDP b.example\r\n");
         let first = |m: &Message| String::from_utf8_lossy(m.header("Via").unwrap()).into_owned();
         let came = first(&request);
         assert_eq!(first(&reply(&request, Some("10.0.0.1:5060"))), came);

@@ -107,8 +107,7 @@ impl EdgeCore {
             }
             Asker::Stateless { flow, source } => {
                 let tag = self.stateless_tag(request);
-                let mut reply =
-                    Reply::begin(&mut self.scratch, request, line, &tag, Some(source));
+                let mut reply = Reply::begin(&mut self.scratch, request, line, &tag, Some(source));
                 for (name, value) in headers {
                     reply.header(name, value);
                 }

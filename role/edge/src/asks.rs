@@ -8,7 +8,8 @@ use crate::ports::{Answer, AskId, Question, Refusal};
 use crate::register::PendingRegister;
 use sip::Message;
 use sip::transaction::{ClientKey, ServerKey};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use foldhash::HashMap;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How long the relay may take to write a description.

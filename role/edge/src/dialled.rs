@@ -1,8 +1,8 @@
 //! Pseudo flows: pairs of addresses that stand for UDP contacts whose flow is not known (after a
 //! restart). Two generations bound the memory: what was not used for a whole generation is gone.
 
+use foldhash::HashMap;
 use sansio::{FlowId, NodeId, ShardId};
-use std::collections::HashMap;
 use std::net::SocketAddr;
 
 /// Pseudo flows have this bit.

@@ -6,9 +6,9 @@ use crate::hops::Hops;
 use crate::ports::{EdgeEvent, EndCause, MediaProfile, Reach, Refusal, Target};
 use bytes::Bytes;
 use sansio::{FlowId, SeededEntropy, Transport};
+use sip::Message;
 use sip::proxy::ResponseContext;
 use sip::transaction::{Arrival, ClientKey, Layer, SendVia, ServerKey};
-use sip::Message;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
@@ -170,8 +170,7 @@ impl EdgeCore {
 
     /// Whether a request came here before, unchanged (RFC 5393 §4.2).
     pub(crate) fn is_loop(&self, request: &Message) -> bool {
-        let token = sip::proxy::forward::loop_token(self.loop_salt, request);
-        sip::proxy::forward::is_loop(request, &token, |via| {
+        sip::proxy::forward::is_loop(self.loop_salt, request, |via| {
             via.branch().and_then(net::branch_owner).is_some()
         })
     }

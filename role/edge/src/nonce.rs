@@ -9,8 +9,8 @@
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use foldhash::{HashMap, HashMapExt};
 use sansio::{Entropy, Redacted, WallTime};
-use std::collections::HashMap;
 use std::time::Duration;
 
 const TIME_LEN: usize = 8;

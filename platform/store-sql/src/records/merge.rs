@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn a_call_of_one_batch_is_one_row_and_older_calls_keep_their_steps() {
-        let close = CallClose { at: at(9), cause: "bye".into(), status: 200, ..CallClose::default() };
+        let close =
+            CallClose { at: at(9), cause: "bye".into(), status: 200, ..CallClose::default() };
         let list = ops(vec![
             open(1),
             RecordOp::Ringing { call: 1, at: at(3) },

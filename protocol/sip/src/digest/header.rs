@@ -21,9 +21,8 @@ pub struct Credentials<'a> {
 }
 
 /// The parameters kept apart, in the order of [`Known`].
-const KNOWN: [&[u8]; 9] = [
-    b"username", b"realm", b"nonce", b"uri", b"response", b"algorithm", b"cnonce", b"nc", b"qop",
-];
+const KNOWN: [&[u8]; 9] =
+    [b"username", b"realm", b"nonce", b"uri", b"response", b"algorithm", b"cnonce", b"nc", b"qop"];
 
 /// Places in [`KNOWN`].
 #[derive(Debug, Clone, Copy)]

@@ -116,15 +116,20 @@ pub fn branch(prefix: &str, unique: &str, loop_token: &str) -> String {
     format!("{prefix}{unique}.{loop_token}")
 }
 
-/// Whether one of our own Vias (`is_ours` looks at the sent-by) already carries this loop token:
-/// answer 482.
-pub fn is_loop(request: &Message, token: &str, is_ours: impl Fn(&Via<'_>) -> bool) -> bool {
+/// Whether one of our own Vias (`is_ours` looks at it) already carries the loop token this request
+/// would get: answer 482.
+pub fn is_loop(salt: u64, request: &Message, is_ours: impl Fn(&Via<'_>) -> bool) -> bool {
+    // Nearly no request was here before, so the hash is made only for one that was.
+    let mut token = None;
     request
         .values(HeaderName::VIA)
         .filter_map(|value| Via::parse(value).ok())
         .filter(|via| is_ours(via))
         .filter_map(|via| via.branch())
-        .any(|branch| branch.rsplit(|b| *b == b'.').next() == Some(token.as_bytes()))
+        .any(|branch| {
+            let token = token.get_or_insert_with(|| loop_token(salt, request));
+            branch.rsplit(|b| *b == b'.').next() == Some(token.as_bytes())
+        })
 }
 
 /// Shares the request's Max-Breadth out among `branches` parallel branches (RFC 5393 §5.3.3): each

@@ -1,11 +1,12 @@
 //! Where transactions live: slots with generations, found by wire key, by flow, or as the first of
 //! possibly merged requests.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use foldhash::HashMap;
 use sansio::{FlowId, Transport};
 
 use super::client::Client;

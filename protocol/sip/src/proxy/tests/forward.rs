@@ -63,10 +63,10 @@ fn r2_3_a_loop_is_told_from_a_spiral() {
         Outgoing { via: &other, ..Outgoing::default() }.prepare(&forwarded).unwrap().finish();
     let again = forward::loop_token(7, &back);
     assert_eq!(again, token, "Via and Max-Forwards stay out of the token");
-    assert!(forward::is_loop(&back, &again, ours));
-    assert!(!forward::is_loop(&back, &again, |_| false));
+    assert!(forward::is_loop(7, &back, ours));
+    assert!(!forward::is_loop(7, &back, |_| false));
     let spiral = Edit::new(&back).replace_request_uri("sip:carol@example.com").finish();
-    assert!(!forward::is_loop(&spiral, &forward::loop_token(7, &spiral), ours));
+    assert!(!forward::is_loop(7, &spiral, ours));
     assert_ne!(forward::loop_token(8, &request), token);
 }
 
