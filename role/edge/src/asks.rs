@@ -6,9 +6,9 @@ use crate::core::{EdgeCore, Present};
 use crate::in_dialog::Held;
 use crate::ports::{Answer, AskId, Question, Refusal};
 use crate::register::PendingRegister;
+use foldhash::HashMap;
 use sip::Message;
 use sip::transaction::{ClientKey, ServerKey};
-use foldhash::HashMap;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 

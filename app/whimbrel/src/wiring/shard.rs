@@ -7,7 +7,7 @@ use edge::{
     Refusal,
 };
 use net::{CloseReason, FlowTarget, Received, ShardCore, ShardHandle, Transmit};
-use registrar::{LocationShard, Origin, RegisterRequest};
+use registrar::{LocationShard, Origin, RegisterPlan, RegisterRequest};
 use relay::Relay;
 use sansio::{FlowId, WallTime};
 use sip::locate::LocateError;
@@ -135,23 +135,36 @@ impl EdgeShard {
                 return;
             }
         };
+        if self.location.can_stage() {
+            match self.location.stage(wall, &request, id.0) {
+                // Told at the end of the batch, once the journal has all of it.
+                Ok(None) => {}
+                done => self.registered(id, done.map(Option::unwrap_or_default)),
+            }
+            return;
+        }
         let (handle, spine) = (self.handle.clone(), self.roles.spine.clone());
         self.location.register(wall, &request, move |result| {
-            let answer = match result {
-                Ok(plan) => {
-                    // Most of the time nobody listens, and the strings need not be made.
-                    if spine.has_subscribers() {
-                        plan.events(wall).into_iter().for_each(|event| spine.emit(wall, event));
-                    }
-                    Ok(plan.contact_lines(wall).into_iter().map(ContactLine).collect())
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "registration refused");
-                    Err(translate(&error))
-                }
-            };
-            notify(&handle, Note::Answer(id, Answer::Registered(answer)));
+            let (answer, events) = told(wall, result, spine.has_subscribers());
+            events.into_iter().for_each(|event| spine.emit(wall, event));
+            notify(&handle, Note::Answer(id, answer));
         });
+    }
+
+    /// Writes the registrations of this batch down, all by one write, and answers them.
+    fn settle_registrations(&mut self) {
+        let mut outcomes = Vec::new();
+        self.location.flush(|token, result| outcomes.push((AskId(token), result)));
+        for (id, result) in outcomes {
+            self.registered(id, result);
+        }
+    }
+
+    fn registered(&mut self, id: AskId, result: Result<RegisterPlan, registrar::Refusal>) {
+        let wall = self.present.wall;
+        let (answer, events) = told(wall, result, self.events.is_heard());
+        events.into_iter().for_each(|event| self.events.tell(wall, event));
+        self.core.handle_answer(self.present, id, answer);
     }
 
     fn expire(&mut self) {
@@ -224,6 +237,10 @@ impl ShardCore for EdgeShard {
     }
 
     fn handle_batch_end(&mut self, _now: Instant, wall: WallTime) {
+        if self.location.has_staged() {
+            self.settle_registrations();
+            self.run();
+        }
         self.events.flush(wall);
         self.count();
     }
@@ -261,6 +278,26 @@ impl ShardCore for EdgeShard {
 fn notify(handle: &ShardHandle<Note>, note: Note) {
     if handle.notify(note).is_err() {
         tracing::error!("an answer was lost: the shard's mailbox is full");
+    }
+}
+
+/// What the registrar decided: for the edge, and for those who listen.
+fn told(
+    wall: WallTime,
+    result: Result<RegisterPlan, registrar::Refusal>,
+    heard: bool,
+) -> (Answer, Vec<cluster::Event>) {
+    match result {
+        Ok(plan) => {
+            // Most of the time nobody listens, and the texts need not be made.
+            let events = if heard { plan.events(wall) } else { Vec::new() };
+            let lines = plan.contact_lines(wall).into_iter().map(ContactLine).collect();
+            (Answer::Registered(Ok(lines)), events)
+        }
+        Err(error) => {
+            tracing::debug!(%error, "registration refused");
+            (Answer::Registered(Err(translate(&error))), Vec::new())
+        }
     }
 }
 
