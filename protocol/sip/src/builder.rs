@@ -3,7 +3,7 @@
 use crate::message::Message;
 use crate::method::Method;
 use crate::name::HeaderName;
-use crate::writer::Writer;
+use crate::writer::{Decimal, Writer};
 
 const TYPICAL_BYTES: usize = 1024;
 
@@ -51,7 +51,8 @@ impl RequestBuilder {
         let mut writer = Writer::with_capacity(TYPICAL_BYTES + self.body.len());
         let start = writer.request_line(&self.method, &self.uri);
         writer.append(&self.lines);
-        writer.header(HeaderName::CONTENT_LENGTH, self.body.len().to_string().as_bytes());
+        let length = Decimal::new(self.body.len() as u64);
+        writer.header(HeaderName::CONTENT_LENGTH, length.as_ref());
         writer.finish(start, &self.body)
     }
 }
@@ -125,7 +126,7 @@ impl ResponseBuilder {
         copy_lines(&mut writer, request, HeaderName::FROM);
         match (&self.to_tag, request.header(HeaderName::TO)) {
             (Some(tag), Some(to)) if request.to_tag().is_none() => {
-                writer.header(HeaderName::TO, &[to, b";tag=", tag.as_bytes()].concat());
+                writer.header_of(HeaderName::TO, &[to, b";tag=", tag.as_bytes()]);
             }
             _ => copy_lines(&mut writer, request, HeaderName::TO),
         }
@@ -135,7 +136,8 @@ impl ResponseBuilder {
             copy_lines(&mut writer, request, HeaderName::TIMESTAMP);
         }
         writer.append(&self.lines);
-        writer.header(HeaderName::CONTENT_LENGTH, self.body.len().to_string().as_bytes());
+        let length = Decimal::new(self.body.len() as u64);
+        writer.header(HeaderName::CONTENT_LENGTH, length.as_ref());
         writer.finish(start, &self.body)
     }
 }
@@ -225,7 +227,7 @@ fn add(lines: &mut Writer, name: HeaderName<'_>, value: &[u8]) {
 }
 
 fn copy_lines(lines: &mut Writer, message: &Message, name: HeaderName<'_>) {
-    for slot in message.slots.iter().filter(|s| message.is_named(s, name)) {
+    for slot in message.named(name) {
         lines.copy_line(message, slot);
     }
 }

@@ -1,29 +1,35 @@
 //! Changing a message by splicing: what is not touched stays byte-exact.
 
+mod scratch;
+
+use std::borrow::Cow;
+
 use crate::message::Message;
 use crate::name::HeaderName;
 use crate::text::{offset_in, split_list, trim_start};
-use crate::writer::Writer;
+use crate::writer::{Decimal, Writer};
+use scratch::{Line, Scratch};
 
 /// Changes to one message, made in the order of the calls and written by [`Edit::finish`].
 ///
 /// For headers that are lists (Via, Route, Record-Route, Path, Contact …) "first" means the first
 /// *value*, whether it shares its line with others or not; for all others it means the first line.
+///
+/// The one allocation of an edit is the new message, made at its exact size; what is noted until
+/// then lies in memory that edits of one thread hand on to each other.
 #[derive(Debug, Clone)]
 pub struct Edit<'m> {
     message: &'m Message,
-    lines: Vec<Line>,
-    new: Vec<NewLine>,
-    uri: Option<Vec<u8>>,
-    body: Option<Vec<u8>>,
+    scratch: Scratch,
     changed: bool,
 }
 
 impl<'m> Edit<'m> {
     /// Begins with the message as it is.
     pub fn new(message: &'m Message) -> Self {
-        let lines = (0..message.slots.len()).map(Line::Kept).collect();
-        Self { message, lines, new: Vec::new(), uri: None, body: None, changed: false }
+        let mut scratch = Scratch::take();
+        scratch.lines.extend(message.slots().map(Line::kept));
+        Self { message, scratch, changed: false }
     }
 
     /// Adds a line before the first of its name; when there is none, behind the Via lines, or for
@@ -36,7 +42,7 @@ impl<'m> Edit<'m> {
             false => self.rposition(HeaderName::VIA).map_or(0, |at| at + 1),
         };
         let at = self.position(name).unwrap_or_else(behind_vias);
-        self.insert(at, name, value.as_ref());
+        self.insert(at, name, &[value.as_ref()]);
         self
     }
 
@@ -44,8 +50,8 @@ impl<'m> Edit<'m> {
     #[must_use]
     pub fn append<'n>(mut self, name: impl Into<HeaderName<'n>>, value: impl AsRef<[u8]>) -> Self {
         let name = name.into();
-        let at = self.rposition(name).map_or(self.lines.len(), |at| at + 1);
-        self.insert(at, name, value.as_ref());
+        let at = self.rposition(name).map_or(self.scratch.lines.len(), |at| at + 1);
+        self.insert(at, name, &[value.as_ref()]);
         self
     }
 
@@ -54,11 +60,10 @@ impl<'m> Edit<'m> {
     pub fn remove_first<'n>(mut self, name: impl Into<HeaderName<'n>>) -> Self {
         let name = name.into();
         if let Some(at) = self.position(name) {
-            let rest = rest_of_list(name, self.value(at)).map(<[u8]>::to_vec);
-            self.lines.remove(at);
-            self.changed = true;
+            let rest = self.rest_of_list(name, at);
+            self.remove(at);
             if let Some(rest) = rest {
-                self.insert(at, name, &rest);
+                self.insert(at, name, &[&rest]);
             }
         }
         self
@@ -69,8 +74,7 @@ impl<'m> Edit<'m> {
     pub fn remove_all<'n>(mut self, name: impl Into<HeaderName<'n>>) -> Self {
         let name = name.into();
         while let Some(at) = self.position(name) {
-            self.lines.remove(at);
-            self.changed = true;
+            self.remove(at);
         }
         self
     }
@@ -84,13 +88,12 @@ impl<'m> Edit<'m> {
     ) -> Self {
         let name = name.into();
         let Some(at) = self.position(name) else { return self.append(name, value) };
-        let rest = rest_of_list(name, self.value(at));
-        let whole = match rest {
-            Some(rest) => [value.as_ref(), b", ", rest].concat(),
-            None => value.as_ref().to_vec(),
-        };
-        self.lines.remove(at);
-        self.insert(at, name, &whole);
+        let rest = self.rest_of_list(name, at);
+        self.remove(at);
+        match rest {
+            Some(rest) => self.insert(at, name, &[value.as_ref(), b", ", &rest]),
+            None => self.insert(at, name, &[value.as_ref()]),
+        }
         self
     }
 
@@ -98,9 +101,9 @@ impl<'m> Edit<'m> {
     #[must_use]
     pub fn set<'n>(mut self, name: impl Into<HeaderName<'n>>, value: impl AsRef<[u8]>) -> Self {
         let name = name.into();
-        let at = self.position(name).unwrap_or(self.lines.len());
+        let at = self.position(name).unwrap_or(self.scratch.lines.len());
         self = self.remove_all(name);
-        self.insert(at, name, value.as_ref());
+        self.insert(at, name, &[value.as_ref()]);
         self
     }
 
@@ -108,7 +111,7 @@ impl<'m> Edit<'m> {
     #[must_use]
     pub fn replace_request_uri(mut self, uri: impl AsRef<[u8]>) -> Self {
         if self.message.is_request() {
-            self.uri = Some(uri.as_ref().to_vec());
+            self.scratch.uri = Some(self.scratch.keep(uri.as_ref()));
             self.changed = true;
         }
         self
@@ -123,8 +126,8 @@ impl<'m> Edit<'m> {
             "" => self.remove_all(HeaderName::CONTENT_TYPE),
             some => self.set(HeaderName::CONTENT_TYPE, some),
         };
-        edit = edit.set(HeaderName::CONTENT_LENGTH, body.len().to_string());
-        edit.body = Some(body.to_vec());
+        edit = edit.set(HeaderName::CONTENT_LENGTH, Decimal::new(body.len() as u64));
+        edit.scratch.body = Some(edit.scratch.keep(body));
         edit
     }
 
@@ -134,8 +137,8 @@ impl<'m> Edit<'m> {
         if self.position(HeaderName::CONTENT_LENGTH).is_some() {
             return self;
         }
-        let len = self.body.as_ref().map_or(self.message.body().len(), Vec::len);
-        self.append(HeaderName::CONTENT_LENGTH, len.to_string())
+        let len = self.body().len() as u64;
+        self.append(HeaderName::CONTENT_LENGTH, Decimal::new(len))
     }
 
     /// The changed message. Without changes it is the same message.
@@ -143,88 +146,90 @@ impl<'m> Edit<'m> {
         if !self.changed {
             return self.message.clone();
         }
-        let message = self.message;
-        let added: usize = self.new.iter().map(|l| l.value.len() + l.name.len() + 32).sum();
-        let body = self.body.as_deref().unwrap_or(message.body());
-        let mut writer = Writer::with_capacity(message.bytes().len() + added + body.len());
-        let start = match (&self.uri, message.method()) {
+        let (message, scratch, body) = (self.message, &self.scratch, self.body());
+        let uri = scratch.uri.map(|uri| scratch.kept(uri));
+        let start_len = match uri {
+            Some(uri) => message.start_len() + uri.len() - message.request_uri().len(),
+            None => message.start_len(),
+        };
+        let lines: usize = scratch.lines.iter().map(Line::len).sum();
+        let mut writer = Writer::with_capacity(start_len + lines + 2 + body.len());
+        let start = match (uri, message.method()) {
             (Some(uri), Some(method)) => writer.request_line(method.as_str(), uri),
             _ => writer.copy_start(message),
         };
-        for line in &self.lines {
-            match *line {
-                Line::Kept(at) => {
-                    if let Some(slot) = message.slots.get(at) {
-                        writer.copy_line(message, slot);
-                    }
-                }
-                Line::New(at) => writer.header(self.new[at].header_name(), &self.new[at].value),
-            }
-        }
+        self.write_lines(&mut writer);
         writer.finish(start, body)
     }
 
-    fn insert(&mut self, at: usize, name: HeaderName<'_>, value: &[u8]) {
-        let text = if name.id() == 0 { name.as_str().to_owned() } else { String::new() };
-        self.new.push(NewLine { id: name.id(), name: text, value: value.to_vec() });
-        self.lines.insert(at.min(self.lines.len()), Line::New(self.new.len() - 1));
+    /// Writes the lines, those that follow each other in one go.
+    fn write_lines(&self, writer: &mut Writer) {
+        let mut rest = self.scratch.lines.as_slice();
+        while let [first, ..] = rest {
+            let follows = |pair: &[Line]| pair[0].is_followed_by(&pair[1]);
+            let run = rest.windows(2).take_while(|pair| follows(pair)).count() + 1;
+            let (run, after) = rest.split_at(run);
+            let range = first.start()..run[run.len() - 1].end();
+            let bytes = match first.is_new() {
+                true => &self.scratch.text[range],
+                false => &self.message.bytes[range],
+            };
+            writer.lines(bytes, run.iter().map(|line| (line.len(), line.id())));
+            if !first.is_new() && run.iter().any(|l| self.message.is_folded(l.slot())) {
+                writer.folded();
+            }
+            rest = after;
+        }
+    }
+
+    fn body(&self) -> &[u8] {
+        self.scratch.body.map_or(self.message.body(), |body| self.scratch.kept(body))
+    }
+
+    fn insert(&mut self, at: usize, name: HeaderName<'_>, parts: &[&[u8]]) {
+        let line = self.scratch.new_line(name, parts);
+        let at = at.min(self.scratch.lines.len());
+        self.scratch.lines.insert(at, line);
+        self.changed = true;
+    }
+
+    fn remove(&mut self, at: usize) {
+        self.scratch.lines.remove(at);
         self.changed = true;
     }
 
     fn position(&self, name: HeaderName<'_>) -> Option<usize> {
-        self.lines.iter().position(|line| self.is_named(*line, name))
+        self.scratch.lines.iter().position(|line| self.is_named(line, name))
     }
 
     fn rposition(&self, name: HeaderName<'_>) -> Option<usize> {
-        self.lines.iter().rposition(|line| self.is_named(*line, name))
+        self.scratch.lines.iter().rposition(|line| self.is_named(line, name))
     }
 
-    fn is_named(&self, line: Line, name: HeaderName<'_>) -> bool {
-        match line {
-            Line::Kept(at) => {
-                self.message.slots.get(at).is_some_and(|s| self.message.is_named(s, name))
-            }
-            Line::New(at) => self.new[at].header_name() == name,
+    fn is_named(&self, line: &Line, name: HeaderName<'_>) -> bool {
+        line.id() == name.id()
+            && (line.id() != 0
+                || match line.is_new() {
+                    true => self.scratch.name_is(line, name),
+                    false => self.message.is_named(&line.slot(), name),
+                })
+    }
+
+    /// What follows the first value of a list header; `None` when nothing does, or it is no list.
+    fn rest_of_list(&self, name: HeaderName<'_>, at: usize) -> Option<Cow<'m, [u8]>> {
+        if !is_list(name) {
+            return None;
+        }
+        let line = &self.scratch.lines[at];
+        let message: &'m Message = self.message;
+        match line.is_new() {
+            true => behind_first(self.scratch.value(line)).map(|rest| Cow::Owned(rest.to_vec())),
+            false => behind_first(message.value_of(&line.slot())).map(Cow::Borrowed),
         }
     }
-
-    fn value(&self, line: usize) -> &[u8] {
-        match self.lines[line] {
-            Line::Kept(at) => {
-                self.message.slots.get(at).map_or(b"".as_slice(), |s| self.message.value_of(s))
-            }
-            Line::New(at) => &self.new[at].value,
-        }
-    }
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Line {
-    /// Number of a slot of the message.
-    Kept(usize),
-    /// Number of a line of our own.
-    New(usize),
-}
-
-#[derive(Debug, Clone)]
-struct NewLine {
-    id: u8,
-    /// Only for a name that is not registered.
-    name: String,
-    value: Vec<u8>,
-}
-
-impl NewLine {
-    fn header_name(&self) -> HeaderName<'_> {
-        HeaderName::from_id(self.id).unwrap_or_else(|| HeaderName::from(self.name.as_str()))
-    }
-}
-
-/// What follows the first value of a list header; `None` when nothing does, or it is no list.
-fn rest_of_list<'v>(name: HeaderName<'_>, value: &'v [u8]) -> Option<&'v [u8]> {
-    if !is_list(name) {
-        return None;
-    }
+fn behind_first(value: &[u8]) -> Option<&[u8]> {
     let second = split_list(value).nth(1)?;
     let rest = trim_start(&value[offset_in(value, second)..]);
     (!rest.is_empty()).then_some(rest)

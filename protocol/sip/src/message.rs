@@ -7,6 +7,7 @@ mod typed;
 mod validate;
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -16,7 +17,8 @@ use crate::method::Method;
 use crate::name::HeaderName;
 use crate::text::{self, Items, split_list};
 
-pub(crate) use index::{Slot, Slots};
+use index::{Extra, GAP, Slots};
+pub(crate) use index::{Index, Slot};
 pub(crate) use lines::body_length;
 pub(crate) use parse::assemble;
 pub use typed::CSeq;
@@ -29,14 +31,12 @@ pub use typed::CSeq;
 #[derive(Clone)]
 pub struct Message {
     pub(crate) bytes: Bytes,
-    /// `bytes` with the line breaks of folds blanked, so that every offset holds in both. Rare.
-    pub(crate) unfolded: Option<Bytes>,
+    /// Folded lines and many of them: rare.
+    extra: Option<Arc<Extra>>,
     pub(crate) start: StartLine,
-    /// Length of the start line with its CRLF.
-    pub(crate) start_len: u32,
     /// Where the body begins.
     pub(crate) body_at: u32,
-    pub(crate) slots: Slots,
+    slots: Slots,
 }
 
 impl Message {
@@ -75,7 +75,7 @@ impl Message {
     /// The method of a request.
     pub fn method(&self) -> Option<Method<'_>> {
         match self.start {
-            StartLine::Request { method_len, .. } => Method::new(self.slice(0, method_len)),
+            StartLine::Request { method_len, .. } => Method::new(self.slice(0, method_len.into())),
             StartLine::Response { .. } => None,
         }
     }
@@ -83,7 +83,9 @@ impl Message {
     /// The Request-URI as on the wire; empty for a response.
     pub fn request_uri(&self) -> &[u8] {
         match self.start {
-            StartLine::Request { method_len, uri_end } => self.slice(method_len + 1, uri_end),
+            StartLine::Request { method_len, uri_end } => {
+                self.slice(usize::from(method_len) + 1, uri_end as usize)
+            }
             StartLine::Response { .. } => b"",
         }
     }
@@ -100,7 +102,7 @@ impl Message {
     pub fn reason(&self) -> &[u8] {
         match self.start {
             StartLine::Response { .. } => {
-                self.slice(parse::REASON_AT, self.start_len.saturating_sub(2))
+                self.slice(parse::REASON_AT, self.start_len().saturating_sub(2))
             }
             StartLine::Request { .. } => b"",
         }
@@ -108,8 +110,7 @@ impl Message {
 
     /// The value of the first line of that name, trimmed.
     pub fn header<'n>(&self, name: impl Into<HeaderName<'n>>) -> Option<&[u8]> {
-        let name = name.into();
-        self.slots.iter().find(|s| self.is_named(s, name)).map(|s| self.value_of(s))
+        self.find(name.into()).map(|slot| self.value_of(&slot))
     }
 
     /// As [`Message::header`], when it is UTF-8.
@@ -119,7 +120,7 @@ impl Message {
 
     /// The values of all lines of that name, one item per line.
     pub fn headers<'a>(&'a self, name: HeaderName<'a>) -> impl Iterator<Item = &'a [u8]> {
-        self.slots.iter().filter(move |s| self.is_named(s, name)).map(|s| self.value_of(s))
+        self.named(name).map(|slot| self.value_of(&slot))
     }
 
     /// The comma-separated values of all lines of that name ([`split_list`]).
@@ -129,7 +130,7 @@ impl Message {
 
     /// Every header line in order: its name and its value.
     pub fn header_lines(&self) -> impl Iterator<Item = (HeaderName<'_>, &[u8])> {
-        self.slots.iter().map(|s| (self.name_of(s), self.value_of(s)))
+        self.slots().map(|slot| (self.name_of(&slot), self.value_of(&slot)))
     }
 
     /// The body.
@@ -147,9 +148,50 @@ impl Message {
         &self.bytes
     }
 
+    /// Every header line in order.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
+        let all = self.slots.iter(self.extra.as_deref(), self.head_end());
+        all.filter(|slot| slot.id != GAP)
+    }
+
+    /// Every line of that name.
+    pub(crate) fn named<'a>(&'a self, name: HeaderName<'a>) -> impl Iterator<Item = Slot> {
+        self.slots().filter(move |slot| self.is_named(slot, name))
+    }
+
+    fn find(&self, name: HeaderName<'_>) -> Option<Slot> {
+        match name.id() {
+            0 => self.slots().find(|slot| self.is_named(slot, name)),
+            id => self.slots.find(id, self.extra.as_deref(), self.head_end()),
+        }
+    }
+
+    /// Length of the start line with its CRLF.
+    pub(crate) fn start_len(&self) -> usize {
+        let first = self.slots.iter(self.extra.as_deref(), self.head_end()).next();
+        first.map_or(self.head_end(), |slot| slot.start)
+    }
+
+    /// Where the blank line begins.
+    fn head_end(&self) -> usize {
+        (self.body_at as usize).saturating_sub(2)
+    }
+
+    /// Whether a line is continued on the next.
+    pub(crate) fn is_folded(&self, slot: Slot) -> bool {
+        let folds = self.extra.as_ref().is_some_and(|extra| extra.unfolded.is_some());
+        folds && self.text()[slot.start..slot.end] != self.bytes[slot.start..slot.end]
+    }
+
+    /// The bytes in which no value holds a line break.
+    fn text(&self) -> &Bytes {
+        let unfolded = self.extra.as_ref().and_then(|extra| extra.unfolded.as_ref());
+        unfolded.unwrap_or(&self.bytes)
+    }
+
     pub(crate) fn value_of(&self, slot: &Slot) -> &[u8] {
-        let text = self.unfolded.as_ref().unwrap_or(&self.bytes);
-        text::trim_end(&text[slot.value_start()..slot.line_end as usize])
+        let line = &self.text()[slot.start..slot.end];
+        text::trim(line.get(self.colon_in(slot) + 1..).unwrap_or_default())
     }
 
     pub(crate) fn name_of(&self, slot: &Slot) -> HeaderName<'_> {
@@ -165,14 +207,29 @@ impl Message {
             && (slot.id != 0 || self.raw_name(slot).eq_ignore_ascii_case(name.as_str().as_bytes()))
     }
 
-    fn raw_name(&self, slot: &Slot) -> &[u8] {
-        let line = &self.bytes[slot.line_start as usize..slot.line_end as usize];
-        let end = memchr::memchr(b':', line).unwrap_or(0);
-        text::trim_end(&line[..end])
+    /// Where the colon stands in a line: behind the registered spelling, unless the name is compact,
+    /// unknown or has white space behind it.
+    #[inline]
+    fn colon_in(&self, slot: &Slot) -> usize {
+        let line = &self.bytes[slot.start..slot.end];
+        let usual = crate::name::len_of(slot.id);
+        match line.get(usual) {
+            Some(b':') if usual > 1 && !matches!(line[1], b':' | b' ' | b'\t' | b'\r') => usual,
+            _ => text::find_byte(line, b':').unwrap_or(line.len()),
+        }
     }
 
-    fn slice(&self, start: u32, end: u32) -> &[u8] {
-        self.bytes.get(start as usize..end as usize).unwrap_or_default()
+    fn raw_name(&self, slot: &Slot) -> &[u8] {
+        text::trim_end(&self.bytes[slot.start..slot.start + self.colon_in(slot)])
+    }
+
+    /// How far a value of this message stands behind its start.
+    fn offset_of(&self, value: &[u8]) -> usize {
+        text::offset_in(self.text(), value)
+    }
+
+    fn slice(&self, start: usize, end: usize) -> &[u8] {
+        self.bytes.get(start..end).unwrap_or_default()
     }
 }
 
@@ -206,7 +263,7 @@ impl TryFrom<&[u8]> for Message {
 /// The first line, as offsets.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum StartLine {
-    Request { method_len: u32, uri_end: u32 },
+    Request { method_len: u16, uri_end: u32 },
     Response { status: u16 },
 }
 

@@ -14,6 +14,15 @@ macro_rules! methods {
 
             /// Every method this crate knows by name.
             pub const KNOWN: &'static [Self] = &[$(Self::$name),*];
+
+            /// The method of that name, when it is one of [`Method::KNOWN`].
+            #[inline]
+            fn known(token: &[u8]) -> Option<Self> {
+                $(if token == const { $text.as_bytes() } {
+                    return Some(Self::$name);
+                })*
+                None
+            }
         }
     };
 }
@@ -27,9 +36,13 @@ methods! {
 }
 
 impl<'a> Method<'a> {
-    /// A method from its token; `None` when it is not a token.
+    /// A method from its token; `None` when it is not a token, or longer than 64 kB.
     pub fn new(token: &'a [u8]) -> Option<Self> {
-        if !crate::text::is_token(token) {
+        if let Some(known) = Method::known(token) {
+            return Some(known);
+        }
+        // The index holds the length of a method in 16 bits.
+        if !crate::text::is_token(token) || token.len() > usize::from(u16::MAX) {
             return None;
         }
         std::str::from_utf8(token).ok().map(Self)

@@ -180,8 +180,8 @@ pub(crate) fn id_of(name: &[u8]) -> u8 {
             loop {
                 let id = TABLE[at];
                 let known = NAMES[usize::from(id)].as_bytes();
-                // Most write the registered spelling; comparing that first is one memcmp.
-                if id == 0 || known == name || known.eq_ignore_ascii_case(name) {
+                // Most write the registered spelling.
+                if id == 0 || is_same(known, name) || known.eq_ignore_ascii_case(name) {
                     return id;
                 }
                 at = (at + 1) % SLOTS;
@@ -189,6 +189,33 @@ pub(crate) fn id_of(name: &[u8]) -> u8 {
         }
     }
 }
+
+/// Whether two short texts are the same bytes; calling memcmp would cost more.
+#[inline]
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let ((a_eights, a_rest), (b_eights, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let same = |(x, y): (&[u8; 8], &[u8; 8])| u64::from_ne_bytes(*x) == u64::from_ne_bytes(*y);
+    a_eights.iter().zip(b_eights).all(same) && a_rest.iter().zip(b_rest).all(|(x, y)| x == y)
+}
+
+/// Length of a registered name; zero for others.
+#[inline]
+pub(crate) fn len_of(id: u8) -> usize {
+    usize::from(LENGTHS[usize::from(id)])
+}
+
+static LENGTHS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut id = 1;
+    while id < NAMES.len() {
+        table[id] = NAMES[id].len() as u8;
+        id += 1;
+    }
+    table
+};
 
 /// Length and three letters tell the registered names apart well enough.
 const fn hash(name: &[u8]) -> usize {

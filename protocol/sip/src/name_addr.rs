@@ -6,7 +6,10 @@ use memchr::{memchr, memchr3};
 
 use crate::error::ParseError;
 use crate::params::Params;
-use crate::text::{is_lws, is_token_byte, number, number32, offset_in, quoted_len, trim, unquote};
+use crate::text::{
+    is_lws, is_token_byte, number, number32, offset_in, quoted_len, trim, trim_end, trim_start,
+    unquote,
+};
 use crate::uri::{SipUri, check_uri};
 
 const RFC: &str = "RFC 3261 §25.1 name-addr";
@@ -24,32 +27,35 @@ impl<'a> NameAddr<'a> {
     /// Parses one address (not a list: see [`split_list`](crate::split_list)).
     pub fn parse(value: &'a [u8]) -> Result<Self, ParseError> {
         let raw = trim(value);
-        let shift = |e: ParseError| e.shifted(offset_in(value, raw));
+        Self::parse_trimmed(raw).map_err(|e| e.shifted(offset_in(value, raw)))
+    }
+
+    #[inline]
+    fn parse_trimmed(raw: &'a [u8]) -> Result<Self, ParseError> {
         let (display, rest) = match raw {
-            [b'"', ..] => split_quoted_display(raw).map_err(shift)?,
+            [b'<', ..] => (b"".as_slice(), raw),
+            [b'"', ..] => split_quoted_display(raw)?,
             _ => match memchr3(b'<', b'"', b'\\', raw) {
-                Some(at) if raw[at] == b'<' => (trim(&raw[..at]), &raw[at..]),
+                Some(at) if raw[at] == b'<' => (trim_end(&raw[..at]), &raw[at..]),
                 Some(at) if memchr(b'<', &raw[at..]).is_some() => {
-                    return Err(shift(ParseError::syntax(at, "a token or '<'", RFC)));
+                    return Err(ParseError::syntax(at, "a token or '<'", RFC));
                 }
-                _ => return Self::parse_bare(raw).map_err(shift),
+                _ => return Self::parse_bare(raw),
             },
         };
         if !display.starts_with(b"\"") && !is_token_list(display) {
-            return Err(shift(ParseError::syntax(0, "a display name of tokens or in quotes", RFC)));
+            return Err(ParseError::syntax(0, "a display name of tokens or in quotes", RFC));
         }
         let at = offset_in(raw, rest);
-        let Some(close) = memchr(b'>', rest) else {
-            return Err(shift(ParseError::syntax(at, "'>'", RFC)));
-        };
+        let close = memchr(b'>', rest).ok_or_else(|| ParseError::syntax(at, "'>'", RFC))?;
         let uri = &rest[1..close];
-        check_uri(uri).map_err(|e| shift(e.shifted(at + 1)))?;
-        let tail = trim(&rest[close + 1..]);
-        if !tail.is_empty() && tail[0] != b';' {
-            return Err(shift(ParseError::syntax(at + close + 1, "';' or the end", RFC)));
+        check_uri(uri).map_err(|e| e.shifted(at + 1))?;
+        let tail = trim_start(&rest[close + 1..]);
+        if !matches!(tail, [] | [b';', ..]) {
+            return Err(ParseError::syntax(at + close + 1, "';' or the end", RFC));
         }
         let params = Params::new(tail);
-        params.check(RFC).map_err(|e| shift(e.shifted(offset_in(raw, tail))))?;
+        params.check(RFC).map_err(|e| e.shifted(offset_in(raw, tail)))?;
         Ok(Self { raw, display, uri, params })
     }
 
@@ -153,7 +159,7 @@ fn split_quoted_display(raw: &[u8]) -> Result<(&[u8], &[u8]), ParseError> {
     let Some(len) = quoted_len(raw) else {
         return Err(ParseError::syntax(0, "a closing quote", RFC));
     };
-    let rest = crate::text::trim_start(&raw[len..]);
+    let rest = trim_start(&raw[len..]);
     match rest {
         [b'<', ..] => Ok((&raw[..len], rest)),
         _ => Err(ParseError::syntax(len, "'<' after the display name", RFC)),

@@ -1,9 +1,7 @@
 //! `;name=value` parameters of header values (RFC 3261 §25.1 `generic-param`).
 
-use memchr::{memchr2, memchr3};
-
 use crate::error::ParseError;
-use crate::text::{is_token, quoted_len, strip_quotes, trim};
+use crate::text::{TOKEN, VALUE, find_byte, is_lws, quoted_len, span, strip_quotes, trim};
 
 /// The parameters behind a header value: the bytes from the first semicolon on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,7 +21,7 @@ impl<'a> Params<'a> {
     /// removed. A parameter without value gives an empty slice.
     pub fn value(self, name: &str) -> Option<&'a [u8]> {
         self.iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))
+            .find(|(n, _)| n.len() == name.len() && n.eq_ignore_ascii_case(name.as_bytes()))
             .map(|(_, value)| strip_quotes(value.unwrap_or_default()))
     }
 
@@ -34,27 +32,54 @@ impl<'a> Params<'a> {
 
     /// Refuses empty parameters, names that are no tokens and quotes that never end.
     pub(crate) fn check(self, rfc: &'static str) -> Result<(), ParseError> {
-        for (name, value) in self.iter() {
-            let at = crate::text::offset_in(self.0, name);
-            if !is_token(name) {
-                return Err(ParseError::syntax(at, "a parameter name", rfc));
-            }
-            match value {
-                None => {}
-                Some([]) => return Err(ParseError::syntax(at, "a parameter value", rfc)),
-                Some(text @ [b'"', ..]) if quoted_len(text) != Some(text.len()) => {
-                    return Err(ParseError::syntax(at, "a closing quote", rfc));
-                }
-                Some(text) if text[0] != b'"' && memchr2(b'"', b' ', text).is_some() => {
-                    return Err(ParseError::syntax(at, "a token, host or quoted string", rfc));
-                }
-                Some(_) => {}
-            }
+        let mut rest = self.0;
+        while let [b';', one @ ..] = rest {
+            rest = check_one(one).map_err(|(left, expected)| {
+                ParseError::syntax(self.0.len() - left.len(), expected, rfc)
+            })?;
         }
         Ok(())
     }
 }
 
+/// Behind the first parameter of `text`: a semicolon or the end. Otherwise the fault, where it is.
+#[inline]
+fn check_one(text: &[u8]) -> Result<&[u8], (&[u8], &'static str)> {
+    let text = skip_lws(text);
+    let name = span(text, TOKEN);
+    let rest = skip_lws(&text[name..]);
+    if name == 0 {
+        return Err((text, "a parameter name"));
+    }
+    let [b'=', value @ ..] = rest else {
+        return at_end(rest).ok_or((rest, "';', '=' or the end"));
+    };
+    let value = skip_lws(value);
+    let len = match value {
+        [b'"', ..] => quoted_len(value).ok_or((value, "a closing quote"))?,
+        _ => span(value, VALUE),
+    };
+    if len == 0 {
+        return Err((value, "a parameter value"));
+    }
+    let rest = skip_lws(&value[len..]);
+    at_end(rest).ok_or((rest, "a token, host or quoted string"))
+}
+
+#[inline]
+fn at_end(rest: &[u8]) -> Option<&[u8]> {
+    matches!(rest, [] | [b';', ..]).then_some(rest)
+}
+
+#[inline]
+fn skip_lws(text: &[u8]) -> &[u8] {
+    match text {
+        [first, ..] if is_lws(*first) => crate::text::trim_start(text),
+        _ => text,
+    }
+}
+
+/// Splits parameters that [`Params::check`] has let through.
 struct Split<'a> {
     rest: &'a [u8],
 }
@@ -62,32 +87,30 @@ struct Split<'a> {
 impl<'a> Iterator for Split<'a> {
     type Item = (&'a [u8], Option<&'a [u8]>);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let [b';', body @ ..] = self.rest else { return None };
-        let mut at = 0;
-        let mut equals = None;
-        let end = loop {
-            let Some(found) = memchr3(b';', b'"', b'=', &body[at..]) else { break body.len() };
-            at += found;
-            match body[at] {
-                b';' => break at,
-                b'=' => {
-                    equals = equals.or(Some(at));
-                    at += 1;
-                }
-                _ => match quoted_len(&body[at..]) {
-                    Some(len) => at += len,
-                    None => break body.len(),
-                },
-            }
+        let body = skip_lws(body);
+        let name = span(body, TOKEN);
+        let rest = skip_lws(&body[name..]);
+        let [b'=', value @ ..] = rest else {
+            let end = find_byte(rest, b';').unwrap_or(rest.len());
+            self.rest = &rest[end..];
+            return Some((&body[..name], None));
         };
-        self.rest = &body[end..];
-        let one = &body[..end];
-        Some(match equals {
-            Some(eq) => (trim(&one[..eq]), Some(trim(&one[eq + 1..]))),
-            None => (trim(one), None),
-        })
+        let quoted = matches!(skip_lws(value), [b'"', ..]);
+        let skip = if quoted { quoted_end(value) } else { 0 };
+        let end = skip + find_byte(&value[skip..], b';').unwrap_or(value.len() - skip);
+        self.rest = &value[end..];
+        Some((&body[..name], Some(trim(&value[..end]))))
     }
+}
+
+/// Behind the quoted string that `value` begins with, white space aside.
+fn quoted_end(value: &[u8]) -> usize {
+    let text = skip_lws(value);
+    let len = quoted_len(text).unwrap_or(text.len());
+    value.len() - text.len() + len
 }
 
 #[cfg(test)]

@@ -72,7 +72,6 @@ impl Default for Config {
 }
 
 /// What a [`ResponseContext`] wants done.
-#[expect(clippy::large_enum_variant, reason = "few wait at a time, and each is taken at once")]
 #[derive(Debug, Clone)]
 pub enum Action<Id> {
     /// Send this response upstream.

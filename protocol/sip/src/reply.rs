@@ -9,6 +9,7 @@ use crate::message::Message;
 use crate::name::HeaderName;
 use crate::text::{offset_in, split_list};
 use crate::via::Via;
+use crate::writer::Decimal;
 
 /// Headers every response takes over as they are, besides Via (RFC 3261 §8.2.6.2).
 const COPIED: [u8; 4] =
@@ -52,16 +53,19 @@ impl<'b> Reply<'b> {
         let mut reply = Self { out: buffer };
         reply.status_line(status, if reason.is_empty() { reason_phrase(status) } else { reason });
         let (mut source, tag_missing) = (source, !to_tag.is_empty() && request.to_tag().is_none());
-        for slot in request.slots.iter() {
-            let line = &request.bytes[slot.line_start as usize..slot.line_end as usize];
+        for slot in request.slots() {
+            if slot.id == 0 {
+                continue;
+            }
+            let line = &request.bytes[slot.start..slot.end];
             if slot.id == HeaderName::VIA.id() {
                 match source.take() {
-                    Some(source) => reply.stamped_via(request.value_of(slot), line, source),
+                    Some(source) => reply.stamped_via(request.value_of(&slot), line, source),
                     None => reply.out.extend_from_slice(line),
                 }
             } else if slot.id == HeaderName::TO.id() && tag_missing {
                 reply.out.extend_from_slice(b"To: ");
-                reply.out.extend_from_slice(request.value_of(slot));
+                reply.out.extend_from_slice(request.value_of(&slot));
                 reply.out.extend_from_slice(b";tag=");
                 reply.out.extend_from_slice(to_tag);
                 reply.out.extend_from_slice(b"\r\n");
@@ -162,7 +166,7 @@ impl<'v> Stamp<'v> {
         }
         if self.with_port {
             out.extend_from_slice(b";rport=");
-            push_decimal(out, self.source.port().into());
+            out.extend_from_slice(Decimal::new(self.source.port().into()).as_ref());
         }
     }
 }
@@ -174,27 +178,11 @@ fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
                 if i > 0 {
                     out.push(b'.');
                 }
-                push_decimal(out, octet.into());
+                out.extend_from_slice(Decimal::new(octet.into()).as_ref());
             }
         }
         IpAddr::V6(ip) => out.extend_from_slice(ip.to_string().as_bytes()),
     }
-}
-
-/// Appends a number without the detour over a `String`.
-pub(crate) fn push_decimal(out: &mut Vec<u8>, number: u32) {
-    let mut digits = [0; 10];
-    let mut at = digits.len();
-    let mut left = number;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (left % 10) as u8;
-        left /= 10;
-        if left == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 #[cfg(test)]
@@ -246,14 +234,5 @@ mod tests {
             moved,
             "SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1;received=10.0.0.2, SIP/2.0/UDP b.example"
         );
-    }
-
-    #[test]
-    fn numbers_are_written_in_full() {
-        for number in [0, 7, 10, 255, 65_535, u32::MAX] {
-            let mut out = Vec::new();
-            push_decimal(&mut out, number);
-            assert_eq!(out, number.to_string().into_bytes());
-        }
     }
 }

@@ -4,23 +4,90 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2, memchr3};
 
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let marks = b"-.!%*_+`'~";
-    let mut i = 0;
-    while i < marks.len() {
-        table[marks[i] as usize] = true;
-        i += 1;
-    }
+/// What a byte may be part of: a set of the constants below, looked up once per byte.
+static CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
     let mut c = 0;
-    while c < 128 {
-        if (c as u8).is_ascii_alphanumeric() {
-            table[c] = true;
+    while c < 256 {
+        let byte = c as u8;
+        let mut set = 0;
+        if byte.is_ascii_alphanumeric() {
+            set |= TOKEN | HOST;
         }
+        if matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~') {
+            set |= TOKEN;
+        }
+        // The underscore is no part of a host name, but of many names in use.
+        if matches!(byte, b'-' | b'.' | b'_') {
+            set |= HOST;
+        }
+        if byte > b' ' && !matches!(byte, 0x7f | b'<' | b'>' | b'"') {
+            set |= URI;
+            if !matches!(byte, b'%' | b'@') {
+                set |= PLAIN;
+                if byte != b'?' {
+                    set |= PARAM;
+                }
+            }
+        }
+        if !is_lws(byte) && !matches!(byte, b';' | b'"') {
+            set |= VALUE;
+        }
+        table[c] = set;
         c += 1;
     }
     table
 };
+
+/// `token` (RFC 3261 §25.1).
+pub(crate) const TOKEN: u8 = 1;
+/// A host name.
+pub(crate) const HOST: u8 = 2;
+/// A URI. Wider than the grammar (`#` in dialled codes, UTF-8), narrow enough that no header can be
+/// broken by it.
+pub(crate) const URI: u8 = 4;
+/// A URI, escapes and the `@` before the host set aside.
+pub(crate) const PLAIN: u8 = 8;
+/// Parameters of a URI, escapes set aside.
+pub(crate) const PARAM: u8 = 16;
+/// The value of a header parameter, when it is not quoted.
+pub(crate) const VALUE: u8 = 32;
+
+/// Length of the run of bytes of `class` at the start of `text`.
+#[inline]
+pub(crate) fn span(text: &[u8], class: u8) -> usize {
+    text.iter().position(|b| CLASSES[usize::from(*b)] & class == 0).unwrap_or(text.len())
+}
+
+/// As [`span`], `%` with two hexadecimal digits among them; an escape that is none ends the run.
+#[inline]
+pub(crate) fn escaped_span(text: &[u8], class: u8) -> usize {
+    let mut at = 0;
+    loop {
+        at += span(&text[at..], class);
+        match &text[at..] {
+            [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => at += 3,
+            _ => return at,
+        }
+    }
+}
+
+/// Where `byte` stands first. For short texts, where calling memchr costs more than it saves.
+#[inline]
+pub(crate) fn find_byte(text: &[u8], byte: u8) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let wanted = u64::from(byte) * ONES;
+    let (eights, rest) = text.as_chunks::<8>();
+    for (at, eight) in eights.iter().enumerate() {
+        let differ = u64::from_le_bytes(*eight) ^ wanted;
+        let zeros = differ.wrapping_sub(ONES) & !differ & HIGHS;
+        if zeros != 0 {
+            return Some(at * 8 + (zeros.trailing_zeros() / 8) as usize);
+        }
+    }
+    rest.iter().position(|b| *b == byte).map(|at| eights.len() * 8 + at)
+}
 
 /// The comma-separated items of one header value; see [`split_list`].
 #[derive(Debug, Clone)]
@@ -107,19 +174,22 @@ pub(crate) fn strip_quotes(text: &[u8]) -> &[u8] {
 }
 
 /// Whether `text` is a non-empty `token`.
+#[inline]
 pub(crate) fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|b| TOKEN[usize::from(*b)])
+    !text.is_empty() && span(text, TOKEN) == text.len()
 }
 
 pub(crate) fn is_token_byte(byte: u8) -> bool {
-    TOKEN[usize::from(byte)]
+    CLASSES[usize::from(byte)] & TOKEN != 0
 }
 
 /// Linear white space, folds included.
-pub(crate) fn is_lws(byte: u8) -> bool {
+#[inline]
+pub(crate) const fn is_lws(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
+#[inline]
 pub(crate) fn trim_start(mut text: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = text
         && is_lws(*first)
@@ -129,6 +199,7 @@ pub(crate) fn trim_start(mut text: &[u8]) -> &[u8] {
     text
 }
 
+#[inline]
 pub(crate) fn trim_end(mut text: &[u8]) -> &[u8] {
     while let [rest @ .., last] = text
         && is_lws(*last)
@@ -138,26 +209,36 @@ pub(crate) fn trim_end(mut text: &[u8]) -> &[u8] {
     text
 }
 
+#[inline]
 pub(crate) fn trim(text: &[u8]) -> &[u8] {
     trim_end(trim_start(text))
 }
 
 /// `text` split at the first `byte`; the second part does not hold it.
 pub(crate) fn split_once(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
-    // What is split here is short: a plain loop is faster than calling memchr.
-    let at = text.iter().position(|b| *b == byte)?;
+    let at = find_byte(text, byte)?;
     Some((&text[..at], &text[at + 1..]))
 }
 
 /// A number of decimal digits only; `None` when it is something else or above `u64`.
+#[inline]
 pub(crate) fn number(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
     }
-    text.iter().try_fold(0_u64, |n, b| {
-        let digit = b.is_ascii_digit().then(|| u64::from(b - b'0'))?;
-        n.checked_mul(10)?.checked_add(digit)
-    })
+    let mut n = 0_u64;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        // Nineteen digits always fit.
+        n = match text.len() {
+            0..=19 => n * 10 + u64::from(digit),
+            _ => n.checked_mul(10)?.checked_add(u64::from(digit))?,
+        };
+    }
+    Some(n)
 }
 
 /// As [`number`], for 32 bits.
@@ -166,6 +247,7 @@ pub(crate) fn number32(text: &[u8]) -> Option<u32> {
 }
 
 /// How far `part` starts into `whole`, when it is a slice of it; zero otherwise.
+#[inline]
 pub(crate) fn offset_in(whole: &[u8], part: &[u8]) -> usize {
     let (start, at) = (whole.as_ptr() as usize, part.as_ptr() as usize);
     match at.checked_sub(start) {
@@ -200,6 +282,26 @@ mod tests {
         assert_eq!(unquote(b"token").as_ref(), b"token");
         assert_eq!(unquote(b"\"\"").as_ref(), b"");
         assert_eq!(unquote(b"\"").as_ref(), b"\"");
+    }
+
+    #[test]
+    fn bytes_are_found_wherever_they_stand() {
+        for len in 0..40 {
+            let text: Vec<u8> = (0..len).map(|i| 0x80 | i).collect();
+            for at in 0..len {
+                assert_eq!(find_byte(&text, 0x80 | at), Some(usize::from(at)));
+            }
+            assert_eq!(find_byte(&text, b'@'), None);
+        }
+        assert_eq!(find_byte(b"\x81\x80\x80xxxxxxx", 0x80), Some(1));
+    }
+
+    #[test]
+    fn escapes_are_whole_or_end_the_run() {
+        assert_eq!(escaped_span(b"a%4Fb@c", PLAIN), 5);
+        assert_eq!(escaped_span(b"a%4", PLAIN), 1);
+        assert_eq!(escaped_span(b"%%41", PLAIN), 0);
+        assert_eq!(escaped_span(b"%41%42", PLAIN), 6);
     }
 
     #[test]

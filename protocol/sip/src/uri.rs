@@ -5,10 +5,10 @@ mod compare;
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use memchr::memchr;
-
 use crate::error::ParseError;
-use crate::text::{number, offset_in, split_once, trim};
+use crate::text::{
+    HOST, PARAM, PLAIN, URI, escaped_span, find_byte, number, offset_in, span, split_once,
+};
 
 pub use aor::Aor;
 
@@ -21,7 +21,7 @@ pub struct SipUri<'a> {
     secure: bool,
     user: Option<&'a [u8]>,
     password: Option<&'a [u8]>,
-    host: &'a str,
+    host: &'a [u8],
     port: Option<u16>,
     params: &'a [u8],
     headers: &'a [u8],
@@ -31,38 +31,38 @@ impl<'a> SipUri<'a> {
     /// Parses a whole URI.
     pub fn parse(raw: &'a [u8]) -> Result<Self, ParseError> {
         let error = |part: &[u8], what| ParseError::syntax(offset_in(raw, part), what, RFC);
-        let (scheme, rest) = split_once(raw, b':').ok_or(error(raw, "sip: or sips:"))?;
-        let secure = scheme.eq_ignore_ascii_case(b"sips");
-        if !secure && !scheme.eq_ignore_ascii_case(b"sip") {
-            return Err(error(raw, "sip: or sips:"));
-        }
-        let (userinfo, rest) = match split_once(rest, b'@') {
-            Some((user, rest)) => (Some(user), rest),
-            None => (None, rest),
+        let scheme = scheme_len(raw);
+        let (secure, all) = match scheme {
+            0 => return Err(error(raw, "sip: or sips:")),
+            len => (len == 5, &raw[len..]),
+        };
+        // One pass finds the '@' and anything that may not stand in a URI at all.
+        let first = escaped_span(all, PLAIN);
+        let (userinfo, rest) = match &all[first..] {
+            [] => (None, all),
+            [b'@', rest @ ..] => (Some(&all[..first]), rest),
+            bad => return Err(error(bad, "a URI without white space, quotes or bad escapes")),
         };
         let (user, password) = match userinfo {
-            Some(info) if matches!(info, [] | [b':', ..]) || !is_escaped_text(info) => {
-                return Err(error(info, "a user part"));
-            }
+            Some([] | [b':', ..]) => return Err(error(all, "a user part")),
             Some(info) => match split_once(info, b':') {
                 Some((user, password)) => (Some(user), Some(password)),
                 None => (Some(info), None),
             },
             None => (None, None),
         };
-        let (rest, headers) = split_once(rest, b'?').unwrap_or((rest, b""));
-        let (host_port, params) = match memchr(b';', rest) {
-            Some(at) => rest.split_at(at),
-            None => (rest, b"".as_slice()),
-        };
-        if host_port.iter().any(|b| crate::text::is_lws(*b)) {
-            return Err(error(host_port, "a host without white space"));
-        }
-        let (host, port) = split_host_port(host_port).ok_or(error(host_port, "host[:port]"))?;
-        for part in [params, headers] {
-            if !is_escaped_text(part) || memchr(b'@', part).is_some() {
-                return Err(error(part, "URI parameters or headers"));
+        let (host, port, tail) =
+            host_port_prefix(rest).ok_or_else(|| error(rest, "host[:port]"))?;
+        let params_len = escaped_span(tail, PARAM);
+        let (params, headers) = match tail.split_at(params_len) {
+            (params, []) => (params, b"".as_slice()),
+            (params, [b'?', headers @ ..]) if escaped_span(headers, PLAIN) == headers.len() => {
+                (params, headers)
             }
+            (_, bad) => return Err(error(bad, "URI parameters or headers")),
+        };
+        if !matches!(params, [] | [b';', ..]) {
+            return Err(error(params, "host[:port]"));
         }
         Ok(Self { raw, secure, user, password, host, port, params, headers })
     }
@@ -94,7 +94,8 @@ impl<'a> SipUri<'a> {
 
     /// The host; an IPv6 address keeps its brackets.
     pub fn host(&self) -> &'a str {
-        self.host
+        // A host that was let through is ASCII.
+        std::str::from_utf8(self.host).unwrap_or_default()
     }
 
     /// The port, when it is written.
@@ -104,12 +105,12 @@ impl<'a> SipUri<'a> {
 
     /// Host and port as written.
     pub fn host_port(&self) -> (&'a str, Option<u16>) {
-        (self.host, self.port)
+        (self.host(), self.port)
     }
 
     /// The host as an address, when it is one.
     pub fn ip(&self) -> Option<IpAddr> {
-        crate::via::parse_ip(self.host.as_bytes())
+        crate::via::parse_ip(self.host)
     }
 
     /// Everything between host and `?`, leading semicolon included.
@@ -159,7 +160,7 @@ pub enum Uri<'a> {
 impl<'a> Uri<'a> {
     /// Parses a URI of any scheme; only SIP ones are looked into.
     pub fn parse(raw: &'a [u8]) -> Result<Self, ParseError> {
-        if is_sip_scheme(raw) {
+        if scheme_len(raw) > 0 {
             return SipUri::parse(raw).map(Self::Sip);
         }
         check_opaque(raw).map(|()| Self::Other(raw))
@@ -185,85 +186,70 @@ pub(crate) fn check_uri(raw: &[u8]) -> Result<(), ParseError> {
     Uri::parse(raw).map(|_| ())
 }
 
-/// `host[:port]`, white space allowed around the colon; the host keeps IPv6 brackets.
-pub(crate) fn split_host_port(text: &[u8]) -> Option<(&str, Option<u16>)> {
-    let host_end = match text {
-        [b'[', ..] => memchr(b']', text)? + 1,
-        _ => memchr(b':', text).unwrap_or(text.len()),
-    };
-    let host = trim(&text[..host_end]);
-    let port = match trim(&text[host_end..]) {
-        [] => None,
-        [b':', digits @ ..] => Some(u16::try_from(number(trim(digits))?).ok()?),
-        _ => return None,
-    };
-    let host = std::str::from_utf8(host).ok()?;
-    is_host(host).then_some((host, port))
-}
-
-fn is_host(host: &str) -> bool {
-    match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
-        // RFC 5118 §4.10: the ABNF of RFC 3261 lets a third colon through; be liberal.
-        Some(six) => {
-            six.parse::<Ipv6Addr>().is_ok()
-                || (six.contains(":::") && six.replacen(":::", "::", 1).parse::<Ipv6Addr>().is_ok())
+/// Host, port and what follows them; the host keeps IPv6 brackets.
+#[inline]
+fn host_port_prefix(text: &[u8]) -> Option<(&[u8], Option<u16>, &[u8])> {
+    let (host, rest) = text.split_at(host_len(text)?);
+    match rest {
+        [b':', rest @ ..] => {
+            let digits = rest.iter().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len());
+            let (port, rest) = rest.split_at(digits);
+            Some((host, Some(u16::try_from(number(port)?).ok()?), rest))
         }
-        // The underscore is no part of a host name, but of many names in use.
-        None => {
-            !host.is_empty()
-                && host
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
-        }
+        _ => Some((host, None, rest)),
     }
 }
 
-fn is_sip_scheme(raw: &[u8]) -> bool {
-    let starts = |scheme: &[u8]| {
-        raw.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-    };
-    starts(b"sip:") || starts(b"sips:")
+/// `host[:port]`, white space allowed around the colon; the host keeps IPv6 brackets.
+#[inline]
+pub(crate) fn split_host_port(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
+    use crate::text::trim;
+    let (host, rest) = text.split_at(host_len(text)?);
+    match trim(rest) {
+        [] => Some((host, None)),
+        [b':', port @ ..] => Some((host, Some(u16::try_from(number(trim(port))?).ok()?))),
+        _ => None,
+    }
+}
+
+/// Length of the host at the start of `text`.
+#[inline]
+fn host_len(text: &[u8]) -> Option<usize> {
+    if let [b'[', ..] = text {
+        let end = find_byte(text, b']')?;
+        return is_ipv6(&text[1..end]).then_some(end + 1);
+    }
+    Some(span(text, HOST)).filter(|len| *len > 0)
+}
+
+fn is_ipv6(text: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(text) else { return false };
+    // RFC 5118 §4.10: the ABNF of RFC 3261 lets a third colon through; be liberal.
+    text.parse::<Ipv6Addr>().is_ok()
+        || (text.contains(":::") && text.replacen(":::", "::", 1).parse::<Ipv6Addr>().is_ok())
+}
+
+/// Length of `sip:` or `sips:`; zero for another scheme.
+#[inline]
+fn scheme_len(raw: &[u8]) -> usize {
+    match raw {
+        [b's' | b'S', b'i' | b'I', b'p' | b'P', b':', ..] => 4,
+        [b's' | b'S', b'i' | b'I', b'p' | b'P', b's' | b'S', b':', ..] => 5,
+        _ => 0,
+    }
 }
 
 /// `scheme ":" anything` without white space, quotes or angle brackets (RFC 3986 §3).
 fn check_opaque(raw: &[u8]) -> Result<(), ParseError> {
     const EXPECTED: &str = "a URI";
-    let (scheme, rest) = split_once(raw, b':').ok_or(ParseError::syntax(0, EXPECTED, RFC))?;
+    let bad = || ParseError::syntax(0, EXPECTED, RFC);
+    let (scheme, rest) = split_once(raw, b':').ok_or_else(bad)?;
     let scheme_ok = scheme.first().is_some_and(u8::is_ascii_alphabetic)
         && scheme.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
-    if !scheme_ok || rest.is_empty() || !rest.iter().all(|b| is_uri_byte(*b)) {
-        return Err(ParseError::syntax(0, EXPECTED, RFC));
+    if !scheme_ok || rest.is_empty() || span(rest, URI) < rest.len() {
+        return Err(bad());
     }
     Ok(())
-}
-
-/// Bytes that may stand in a URI. Wider than the grammar (`#` in dialled codes, UTF-8), narrow
-/// enough that no header can be broken by it.
-fn is_uri_byte(byte: u8) -> bool {
-    const TABLE: [bool; 256] = {
-        let mut table = [true; 256];
-        let mut byte = 0;
-        while byte <= b' ' {
-            table[byte as usize] = false;
-            byte += 1;
-        }
-        table[0x7f] = false;
-        table[b'<' as usize] = false;
-        table[b'>' as usize] = false;
-        table[b'"' as usize] = false;
-        table
-    };
-    TABLE[usize::from(byte)]
-}
-
-fn is_escaped_text(text: &[u8]) -> bool {
-    text.iter().enumerate().all(|(at, byte)| match byte {
-        b'%' => {
-            let digits = text.get(at + 1..at + 3).unwrap_or_default();
-            digits.len() == 2 && digits.iter().all(u8::is_ascii_hexdigit)
-        }
-        other => is_uri_byte(*other),
-    })
 }
 
 #[cfg(test)]

@@ -3,12 +3,11 @@
 use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 
-use memchr::memchr;
 use sansio::Transport;
 
 use crate::error::ParseError;
 use crate::params::Params;
-use crate::text::{is_lws, is_token, number, offset_in, trim, trim_start};
+use crate::text::{TOKEN, find_byte, is_lws, number, offset_in, span, trim, trim_start};
 use crate::uri::split_host_port;
 
 const RFC: &str = "RFC 3261 §20.42";
@@ -19,7 +18,7 @@ pub struct Via<'a> {
     raw: &'a [u8],
     transport: &'a [u8],
     sent_by: &'a [u8],
-    host: &'a str,
+    host: &'a [u8],
     port: Option<u16>,
     params: Params<'a>,
 }
@@ -29,24 +28,23 @@ impl<'a> Via<'a> {
     pub fn parse(value: &'a [u8]) -> Result<Self, ParseError> {
         let raw = trim(value);
         let error = |part: &[u8], what| ParseError::syntax(offset_in(value, part), what, RFC);
-        let (protocol, rest) = slash_part(raw).ok_or(error(raw, "SIP/2.0/transport"))?;
-        let (version, rest) = slash_part(rest).ok_or(error(rest, "2.0/transport"))?;
-        if !protocol.eq_ignore_ascii_case(b"SIP") || version != b"2.0" {
-            return Err(error(raw, "SIP/2.0"));
-        }
+        let rest = match raw {
+            [b'S', b'I', b'P', b'/', b'2', b'.', b'0', b'/', rest @ ..] => rest,
+            _ => protocol_with_space(raw).ok_or_else(|| error(raw, "SIP/2.0/transport"))?,
+        };
         let rest = trim_start(rest);
-        let end = rest.iter().position(|b| is_lws(*b)).unwrap_or(rest.len());
-        let transport = &rest[..end];
-        if !is_token(transport) {
+        let (transport, rest) = rest.split_at(span(rest, TOKEN));
+        if transport.is_empty() || !rest.first().is_some_and(|b| is_lws(*b)) {
             return Err(error(rest, "a transport"));
         }
-        let rest = &rest[end..];
-        let semicolon = memchr(b';', rest).unwrap_or(rest.len());
-        let sent_by = trim(&rest[..semicolon]);
-        let (host, port) = split_host_port(sent_by).ok_or(error(sent_by, "host[:port]"))?;
-        let params = Params::new(&rest[semicolon..]);
-        let base = offset_in(value, params.raw());
-        params.check(RFC).map_err(|e| e.shifted(base))?;
+        let (sent_by, params) = match find_byte(rest, b';') {
+            Some(semicolon) => rest.split_at(semicolon),
+            None => (rest, b"".as_slice()),
+        };
+        let sent_by = trim(sent_by);
+        let (host, port) = split_host_port(sent_by).ok_or_else(|| error(sent_by, "host[:port]"))?;
+        let params = Params::new(params);
+        params.check(RFC).map_err(|e| e.shifted(offset_in(value, params.raw())))?;
         Ok(Self { raw, transport, sent_by, host, port, params })
     }
 
@@ -72,7 +70,8 @@ impl<'a> Via<'a> {
 
     /// The host of the sent-by; an IPv6 address keeps its brackets.
     pub fn host(&self) -> &'a str {
-        self.host
+        // A host that was let through is ASCII.
+        std::str::from_utf8(self.host).unwrap_or_default()
     }
 
     /// The port of the sent-by, when it is written.
@@ -119,7 +118,7 @@ impl<'a> Via<'a> {
     /// Where a response goes over an unreliable transport when this Via is on top, by RFC 3261
     /// §18.2.2 and RFC 3581 §4; `None` when the host is a name that must be looked up.
     pub fn response_address(&self) -> Option<SocketAddr> {
-        let written = || parse_ip(self.host.as_bytes());
+        let written = || parse_ip(self.host);
         let ip = self.maddr().map_or_else(|| self.received().or_else(written), parse_ip)?;
         let port = self.rport().flatten().filter(|_| self.received().is_some());
         Some(SocketAddr::new(ip, port.unwrap_or_else(|| self.port_or_default())))
@@ -175,6 +174,14 @@ impl fmt::Display for ViaBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.value)
     }
+}
+
+/// Behind `SIP / 2.0 /`.
+#[cold]
+fn protocol_with_space(raw: &[u8]) -> Option<&[u8]> {
+    let (protocol, rest) = slash_part(raw)?;
+    let (version, rest) = slash_part(rest)?;
+    (protocol.eq_ignore_ascii_case(b"SIP") && version == b"2.0").then_some(rest)
 }
 
 fn slash_part(text: &[u8]) -> Option<(&[u8], &[u8])> {

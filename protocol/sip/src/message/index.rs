@@ -1,68 +1,179 @@
-//! Where each header line lies: an array that needs no memory of its own for a normal message.
+//! Where each header line lies: three bytes a line, so that a message is two cache lines in all and
+//! a normal one needs no memory beside its bytes.
+//!
+//! Lines follow each other without a gap, so a start and a number are enough: a line ends where
+//! the next begins, and its value is found again behind the colon.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 /// Header lines held without allocating.
-const INLINE: usize = 40;
+pub(crate) const INLINE: usize = 24;
+
+/// Number of what is no header line, in a message of `parse_lenient`.
+pub(crate) const GAP: u8 = u8::MAX;
 
 /// One header line.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
-    pub(crate) line_start: u32,
+    pub(crate) start: usize,
     /// Behind the CRLF of its last line.
-    pub(crate) line_end: u32,
-    /// From the line's start to its value.
-    pub(crate) value_delta: u16,
+    pub(crate) end: usize,
     /// Number of the header name; zero for one that is not registered.
     pub(crate) id: u8,
-    pub(crate) folded: bool,
 }
 
-impl Slot {
-    pub(crate) fn value_start(&self) -> usize {
-        self.line_start as usize + usize::from(self.value_delta)
-    }
-
-    /// The same line, when it begins at `to`.
-    pub(crate) fn moved(mut self, to: u32) -> Self {
-        self.line_end = to + (self.line_end - self.line_start);
-        self.line_start = to;
-        self
-    }
-}
-
-/// The slots of one message in order.
-#[derive(Debug, Clone)]
+/// The first lines of one message, as many as fit.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Slots {
-    inline: [Slot; INLINE],
-    used: usize,
-    spill: Vec<Slot>,
+    starts: [u16; INLINE],
+    ids: [u8; INLINE],
+    used: u8,
 }
 
-impl Default for Slots {
-    fn default() -> Self {
-        Self { inline: [Slot::default(); INLINE], used: 0, spill: Vec::new() }
+/// What few messages need, shared by their clones.
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    /// The bytes with the line breaks of folds blanked, so that every offset holds in both.
+    pub(crate) unfolded: Option<Bytes>,
+    /// Lines beyond [`INLINE`] or 64 kB.
+    more: Vec<Wide>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Wide {
+    start: u32,
+    id: u8,
+}
+
+/// An index under construction.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Index {
+    slots: Slots,
+    more: Vec<Wide>,
+}
+
+impl Index {
+    pub(crate) fn push(&mut self, start: usize, id: u8) {
+        let used = usize::from(self.slots.used);
+        match u16::try_from(start) {
+            Ok(short) if used < INLINE && self.more.is_empty() => {
+                self.slots.starts[used] = short;
+                self.slots.ids[used] = id;
+                self.slots.used += 1;
+            }
+            // Offsets are checked against `u32::MAX` before anything is indexed.
+            _ => self.more.push(Wide { start: start as u32, id }),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.slots.used) + self.more.len()
+    }
+
+    pub(crate) fn last_id(&self) -> Option<u8> {
+        let last = usize::from(self.slots.used).checked_sub(1).map(|at| self.slots.ids[at]);
+        self.more.last().map(|wide| wide.id).or(last)
+    }
+
+    /// The lines so far, when the last one ends at `end`.
+    pub(crate) fn iter(&self, end: usize) -> impl Iterator<Item = Slot> {
+        SlotIter { slots: &self.slots, more: &self.more, at: 0, end }
+    }
+
+    pub(crate) fn finish(self, unfolded: Option<Bytes>) -> (Slots, Option<Arc<Extra>>) {
+        let needed = unfolded.is_some() || !self.more.is_empty();
+        let extra = needed.then(|| Arc::new(Extra { unfolded, more: self.more }));
+        (self.slots, extra)
     }
 }
 
 impl Slots {
-    pub(crate) fn push(&mut self, slot: Slot) {
-        match self.inline.get_mut(self.used) {
-            Some(free) => {
-                *free = slot;
-                self.used += 1;
+    /// The lines of a message whose last line ends at `end`.
+    pub(crate) fn iter<'a>(&'a self, extra: Option<&'a Extra>, end: usize) -> SlotIter<'a> {
+        SlotIter { slots: self, more: extra.map_or(&[], |e| &e.more), at: 0, end }
+    }
+
+    /// The first line of a registered name. Eight names are compared at once.
+    pub(crate) fn find(&self, id: u8, extra: Option<&Extra>, end: usize) -> Option<Slot> {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        const HIGHS: u64 = 0x8080_8080_8080_8080;
+        let wanted = u64::from(id) * ONES;
+        for (group, eight) in self.ids.as_chunks::<8>().0.iter().enumerate() {
+            // A byte that is zero in `differ` is a name that matches; the lowest one is exact.
+            let differ = u64::from_le_bytes(*eight) ^ wanted;
+            let zeros = differ.wrapping_sub(ONES) & !differ & HIGHS;
+            if zeros != 0 {
+                let at = group * 8 + (zeros.trailing_zeros() / 8) as usize;
+                return SlotIter { at, ..self.iter(extra, end) }.next();
             }
-            None => self.spill.push(slot),
         }
+        extra.filter(|e| !e.more.is_empty())?;
+        self.iter(extra, end).find(|slot| slot.id == id)
+    }
+}
+
+/// Gives each line once, gaps included.
+#[derive(Debug, Clone)]
+pub(crate) struct SlotIter<'a> {
+    slots: &'a Slots,
+    more: &'a [Wide],
+    at: usize,
+    end: usize,
+}
+
+impl SlotIter<'_> {
+    fn start(&self, at: usize) -> Option<usize> {
+        let used = usize::from(self.slots.used);
+        if at < used {
+            return self.slots.starts.get(at).map(|start| usize::from(*start));
+        }
+        self.more.get(at - used).map(|wide| wide.start as usize)
+    }
+}
+
+impl Iterator for SlotIter<'_> {
+    type Item = Slot;
+
+    fn next(&mut self) -> Option<Slot> {
+        let start = self.start(self.at)?;
+        let used = usize::from(self.slots.used);
+        let id = match self.slots.ids.get(self.at) {
+            Some(id) if self.at < used => *id,
+            _ => self.more.get(self.at - used)?.id,
+        };
+        self.at += 1;
+        let end = self.start(self.at).unwrap_or(self.end);
+        Some(Slot { start, end: end.max(start), id })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(lines: usize, step: usize) -> Index {
+        let mut index = Index::default();
+        (0..lines).for_each(|i| index.push(i * step, (i % 100) as u8 + 1));
+        index
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
-        self.inline[..self.used].iter().chain(&self.spill)
-    }
-
-    pub(crate) fn get(&self, at: usize) -> Option<&Slot> {
-        if at < INLINE { self.inline[..self.used].get(at) } else { self.spill.get(at - INLINE) }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.used + self.spill.len()
+    #[test]
+    fn lines_come_back_in_order_inline_and_beyond() {
+        for (lines, step) in [(0, 10), (1, 10), (24, 10), (25, 10), (200, 10), (40, 5000)] {
+            let end = lines * step;
+            let (slots, extra) = index(lines, step).finish(None);
+            let extra = extra.as_deref();
+            assert_eq!(extra.is_some(), lines > INLINE || end > 65_536, "{lines}");
+            let all: Vec<_> = slots.iter(extra, end).collect();
+            assert_eq!(all.len(), lines);
+            for (i, slot) in all.iter().enumerate() {
+                assert_eq!((slot.start, slot.end), (i * step, (i + 1) * step));
+                let first = all.iter().find(|s| s.id == slot.id);
+                assert_eq!(slots.find(slot.id, extra, end).as_ref(), first);
+            }
+            assert_eq!(slots.find(222, extra, end), None);
+        }
     }
 }

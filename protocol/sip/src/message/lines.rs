@@ -5,7 +5,7 @@ use memchr::memchr2;
 
 use crate::error::{ParseError, ParseErrorKind};
 use crate::name::{HeaderName, id_of};
-use crate::text::{is_token, number, trim, trim_end, trim_start};
+use crate::text::{find_byte, is_lws, is_token, number, trim, trim_end, trim_start};
 
 const RFC: &str = "RFC 3261 §7.3.1";
 
@@ -22,11 +22,12 @@ pub(crate) struct Line {
 /// # Errors
 /// Bytes that end before a CRLF, and CR or LF that stand alone: a peer that takes those for line
 /// ends would see other headers than we do.
+#[inline]
 pub(crate) fn next_line(bytes: &[u8], at: usize) -> Result<Option<Line>, ParseError> {
-    if bytes[at..].starts_with(b"\r\n") {
+    let mut end = line_end(bytes, at)?;
+    if end == at + 2 {
         return Ok(None);
     }
-    let mut end = line_end(bytes, at)?;
     let mut folded = false;
     while matches!(bytes.get(end), Some(b' ' | b'\t')) {
         folded = true;
@@ -36,27 +37,30 @@ pub(crate) fn next_line(bytes: &[u8], at: usize) -> Result<Option<Line>, ParseEr
 }
 
 /// Behind the CRLF that ends the line at `at`.
+#[inline]
 pub(crate) fn line_end(bytes: &[u8], at: usize) -> Result<usize, ParseError> {
-    let cut = ParseError::new(ParseErrorKind::Incomplete, bytes.len(), "CRLF", RFC);
-    let found = at + memchr2(b'\r', b'\n', &bytes[at..]).ok_or(cut)?;
-    match (bytes[found], bytes.get(found + 1)) {
-        (b'\r', Some(b'\n')) => Ok(found + 2),
-        (b'\r', None) => Err(cut),
-        _ => Err(ParseError::syntax(found, "CR and LF together", RFC)),
+    if let Some(found) = memchr2(b'\r', b'\n', &bytes[at..]) {
+        let found = at + found;
+        if bytes[found..].starts_with(b"\r\n") {
+            return Ok(found + 2);
+        }
+        if bytes[found] == b'\n' || found + 1 < bytes.len() {
+            return Err(ParseError::syntax(found, "CR and LF together", RFC));
+        }
     }
+    Err(ParseError::new(ParseErrorKind::Incomplete, bytes.len(), "CRLF", RFC))
 }
 
-/// Name number and where the value begins within `line` (CRLF included).
+/// Name number and where the colon stands in `line`. `None` when there is no name.
+#[inline]
 pub(crate) fn split_name(line: &[u8]) -> Option<(u8, usize)> {
-    // Names are short: a plain loop is faster than calling memchr.
-    let colon = line.iter().position(|b| *b == b':')?;
-    let name = trim_end(&line[..colon]);
-    let id = id_of(name);
-    if id == 0 && !is_token(name) {
-        return None;
+    let colon = find_byte(line, b':')?;
+    let mut name = &line[..colon];
+    if name.last().is_some_and(|b| is_lws(*b)) {
+        name = trim_end(name);
     }
-    let value = trim_start(&line[colon + 1..]);
-    Some((id, line.len() - value.len()))
+    let id = id_of(name);
+    (id != 0 || is_token(name)).then_some((id, colon))
 }
 
 /// A Content-Length value (RFC 3261 §20.14).
@@ -66,8 +70,10 @@ pub(crate) fn content_length(value: &[u8], at: usize) -> Result<u32, ParseError>
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(ParseError::syntax(at, "digits", RFC));
     }
-    let range = ParseError::new(ParseErrorKind::Range, at, "a Content-Length below 2^32", RFC);
-    number(value).and_then(|n| u32::try_from(n).ok()).ok_or(range)
+    let length = number(value).and_then(|n| u32::try_from(n).ok());
+    length.ok_or_else(|| {
+        ParseError::new(ParseErrorKind::Range, at, "a Content-Length below 2^32", RFC)
+    })
 }
 
 /// Notes one more Content-Length; two that differ make the end of the message a matter of opinion.
@@ -98,10 +104,12 @@ pub(crate) fn body_length(head: &[u8]) -> Result<usize, ParseError> {
         while matches!(head.get(at), Some(b' ' | b'\t')) {
             at = crlf_end(head, at);
         }
-        let Some((id, value)) = split_name(&head[start..at]) else { continue };
+        let line = &head[start..at];
+        let Some((id, colon)) = split_name(line) else { continue };
         if id == HeaderName::CONTENT_LENGTH.id() {
-            let at_value = start + value;
-            agree(&mut length, content_length(&head[at_value..at], at_value)?, at_value)?;
+            let value = trim_start(&line[colon + 1..]);
+            let at_value = at - value.len();
+            agree(&mut length, content_length(value, at_value)?, at_value)?;
         }
         has_body |= id == HeaderName::CONTENT_TYPE.id();
     }

@@ -3,19 +3,20 @@
 use bytes::Bytes;
 use memchr::{memchr, memrchr};
 
-use super::lines::{Line, agree, content_length, line_end, next_line, split_name};
-use super::{Message, Slot, Slots, StartLine};
+use super::index::GAP;
+use super::lines::{agree, content_length, line_end, next_line, split_name};
+use super::{Index, Message, StartLine};
 use crate::error::{ParseError, ParseErrorKind};
 use crate::limits::Limits;
 use crate::name::HeaderName;
-use crate::text::{is_token, number};
+use crate::text::{find_byte, is_token, number, trim_start};
 
 const RFC_START: &str = "RFC 3261 §7.1";
 const RFC_STATUS: &str = "RFC 3261 §7.2";
 const RFC_HEADER: &str = "RFC 3261 §7.3.1";
 
 /// Where the reason phrase begins: behind `SIP/2.0 200 `.
-pub(super) const REASON_AT: u32 = 12;
+pub(super) const REASON_AT: usize = 12;
 
 /// Builds the index and checks everything the index rests on.
 pub(super) fn index(bytes: Bytes, limits: &Limits) -> Result<Message, ParseError> {
@@ -26,26 +27,25 @@ pub(super) fn index(bytes: Bytes, limits: &Limits) -> Result<Message, ParseError
     }
     let start_len = line_end(&bytes, 0)?;
     let start = start_line(&bytes[..start_len - 2])?;
-    let mut slots = Slots::default();
+    let mut index = Index::default();
     let mut length = None;
     let mut any_fold = false;
     let mut at = start_len;
     while let Some(line) = next_line(&bytes, at)? {
-        if slots.len() == limits.headers_max {
+        if index.len() == limits.headers_max {
             let kind = ParseErrorKind::TooManyHeaders;
             return Err(ParseError::new(kind, at, "fewer headers", "Limits"));
         }
-        let slot = slot(&bytes, &line).ok_or(ParseError::syntax(
-            at,
-            "a header name, ':' and a value",
-            RFC_HEADER,
-        ))?;
-        if slot.id == HeaderName::CONTENT_LENGTH.id() {
-            let value_at = slot.value_start();
-            agree(&mut length, content_length(&bytes[value_at..line.end], value_at)?, value_at)?;
+        let Some((id, colon)) = split_name(&bytes[line.start..line.end]) else {
+            return Err(ParseError::syntax(at, "a header name, ':' and a value", RFC_HEADER));
+        };
+        if id == HeaderName::CONTENT_LENGTH.id() {
+            let value = trim_start(&bytes[at + colon + 1..line.end]);
+            let value_at = line.end - value.len();
+            agree(&mut length, content_length(value, value_at)?, value_at)?;
         }
-        any_fold |= slot.folded;
-        slots.push(slot);
+        any_fold |= line.folded;
+        index.push(line.start, id);
         at = line.end;
     }
     let body_at = at + 2;
@@ -58,7 +58,7 @@ pub(super) fn index(bytes: Bytes, limits: &Limits) -> Result<Message, ParseError
         }
         bytes.truncate(end);
     }
-    Ok(assemble(bytes, start, (start_len, body_at), slots, any_fold))
+    Ok(assemble(bytes, start, body_at, index, any_fold))
 }
 
 /// As [`index`], passing over what is wrong.
@@ -67,61 +67,59 @@ pub(super) fn index_lenient(bytes: Bytes) -> Option<Message> {
     bytes.truncate(Limits::DEFAULT.message_bytes_max);
     let start_len = memchr::memmem::find(&bytes, b"\r\n")? + 2;
     let start = lenient_request_line(&bytes[..start_len - 2])?;
-    let mut slots = Slots::default();
+    let (index, any_fold, body_at) = index_lines_lenient(&bytes, start_len);
+    let message = assemble(bytes, start, body_at, index, any_fold);
+    message.header(HeaderName::VIA).is_some().then_some(message)
+}
+
+/// The lines behind the start line, what is none of them marked as a gap; whether any is folded;
+/// where the body begins.
+fn index_lines_lenient(bytes: &[u8], start_len: usize) -> (Index, bool, usize) {
+    let mut index = Index::default();
     let mut any_fold = false;
     let mut at = start_len;
-    while slots.len() < Limits::DEFAULT.headers_max {
-        match next_line(&bytes, at) {
+    while index.len() < Limits::DEFAULT.headers_max {
+        let (id, end) = match next_line(bytes, at) {
+            Ok(None) => return (index, any_fold, at + 2),
             Ok(Some(line)) => {
-                if let Some(slot) = slot(&bytes, &line) {
-                    any_fold |= slot.folded;
-                    slots.push(slot);
-                }
-                at = line.end;
+                let id = split_name(&bytes[line.start..line.end]).map_or(GAP, |(id, _)| id);
+                any_fold |= line.folded && id != GAP;
+                (id, line.end)
             }
-            Ok(None) => break,
             Err(_) => match memchr::memmem::find(&bytes[at..], b"\r\n") {
-                Some(found) => at += found + 2,
+                Some(found) => (GAP, at + found + 2),
                 None => break,
             },
+        };
+        if id != GAP || index.last_id() != Some(GAP) {
+            index.push(at, id);
         }
+        at = end;
     }
-    let body_at = (at + 2).min(bytes.len());
-    let message = assemble(bytes, start, (start_len, body_at), slots, any_fold);
-    message.header(HeaderName::VIA).is_some().then_some(message)
+    // No blank line was seen: the last line ends here, and there is no body.
+    index.push(at, GAP);
+    (index, any_fold, bytes.len())
 }
 
 /// Puts a message together from parts whose offsets are known to fit 32 bits.
 pub(crate) fn assemble(
     bytes: Bytes,
     start: StartLine,
-    (start_len, body_at): (usize, usize),
-    slots: Slots,
+    body_at: usize,
+    index: Index,
     any_fold: bool,
 ) -> Message {
-    let unfolded = any_fold.then(|| unfold(&bytes, &slots));
-    let (start_len, body_at) = (start_len as u32, body_at as u32);
-    Message { bytes, unfolded, start, start_len, body_at, slots }
+    let unfolded = any_fold.then(|| unfold(&bytes, &index, body_at));
+    let (slots, extra) = index.finish(unfolded);
+    Message { bytes, extra, start, body_at: body_at as u32, slots }
 }
 
-fn slot(bytes: &[u8], line: &Line) -> Option<Slot> {
-    let (id, value) = split_name(&bytes[line.start..line.end])?;
-    Some(Slot {
-        line_start: line.start as u32,
-        line_end: line.end as u32,
-        value_delta: u16::try_from(value).ok()?,
-        id,
-        folded: line.folded,
-    })
-}
-
-/// Blanks the line breaks inside folded values: RFC 3261 §7.3.1 reads a fold as one space.
-fn unfold(bytes: &[u8], slots: &Slots) -> Bytes {
+/// Blanks the line breaks inside folded lines: RFC 3261 §7.3.1 reads a fold as one space.
+fn unfold(bytes: &[u8], index: &Index, body_at: usize) -> Bytes {
     let mut text = bytes.to_vec();
-    for slot in slots.iter().filter(|s| s.folded) {
-        // A value that is all folds starts behind its own end; there is nothing to blank then.
-        let end = (slot.line_end as usize).saturating_sub(2).max(slot.value_start());
-        for byte in &mut text[slot.value_start()..end] {
+    for slot in index.iter(body_at.saturating_sub(2)) {
+        let end = slot.end.saturating_sub(2).max(slot.start);
+        for byte in &mut text[slot.start..end] {
             if matches!(*byte, b'\r' | b'\n') {
                 *byte = b' ';
             }
@@ -132,6 +130,9 @@ fn unfold(bytes: &[u8], slots: &Slots) -> Bytes {
 
 /// RFC 3261 §7.5: line breaks before the start line are ignored.
 fn skip_blank_lines(mut bytes: Bytes) -> Bytes {
+    if !bytes.starts_with(b"\r\n") {
+        return bytes;
+    }
     let blank = bytes.chunks_exact(2).take_while(|pair| pair == b"\r\n").count() * 2;
     bytes::Buf::advance(&mut bytes, blank);
     bytes
@@ -142,7 +143,8 @@ fn start_line(line: &[u8]) -> Result<StartLine, ParseError> {
         return status_line(line);
     }
     let bad = |at, what| ParseError::syntax(at, what, RFC_START);
-    let method_len = memchr(b' ', line).ok_or(bad(line.len(), "method SP Request-URI"))?;
+    let method_len = find_byte(line, b' ');
+    let method_len = method_len.ok_or_else(|| bad(line.len(), "method SP Request-URI"))?;
     if !is_token(&line[..method_len]) {
         return Err(bad(0, "a method"));
     }
@@ -154,15 +156,16 @@ fn start_line(line: &[u8]) -> Result<StartLine, ParseError> {
         return Err(bad(method_len + 1 + space, "no white space in the Request-URI"));
     }
     version(&line[uri_end + 1..], uri_end + 1)?;
-    Ok(StartLine::Request { method_len: method_len as u32, uri_end: uri_end as u32 })
+    request(method_len, uri_end).ok_or_else(|| bad(0, "a shorter method"))
 }
 
 fn status_line(line: &[u8]) -> Result<StartLine, ParseError> {
     let bad = |at, what| ParseError::syntax(at, what, RFC_STATUS);
-    let space = memchr(b' ', line).ok_or(bad(line.len(), "SIP/2.0 SP status SP"))?;
+    let space = find_byte(line, b' ');
+    let space = space.ok_or_else(|| bad(line.len(), "SIP/2.0 SP status SP"))?;
     version(&line[..space], 0)?;
-    let code = line.get(space + 1..space + 4).ok_or(bad(space, "three digits"))?;
-    let status = number(code).ok_or(bad(space + 1, "three digits"))?;
+    let code = line.get(space + 1..space + 4).ok_or_else(|| bad(space, "three digits"))?;
+    let status = number(code).ok_or_else(|| bad(space + 1, "three digits"))?;
     if !(100..700).contains(&status) {
         return Err(bad(space + 1, "a status from 100 to 699"));
     }
@@ -174,7 +177,7 @@ fn status_line(line: &[u8]) -> Result<StartLine, ParseError> {
 
 /// `SIP/2.0` in any case (RFC 3261 §7.1); another well-formed version is a fault of its own.
 fn version(text: &[u8], at: usize) -> Result<(), ParseError> {
-    if text.eq_ignore_ascii_case(b"SIP/2.0") {
+    if text == b"SIP/2.0" || text.eq_ignore_ascii_case(b"SIP/2.0") {
         return Ok(());
     }
     let digits = |t: &[u8]| !t.is_empty() && t.iter().all(u8::is_ascii_digit);
@@ -192,5 +195,10 @@ fn lenient_request_line(line: &[u8]) -> Option<StartLine> {
         return None;
     }
     let uri_end = memrchr(b' ', line).filter(|end| *end > method_len).unwrap_or(line.len());
-    Some(StartLine::Request { method_len: method_len as u32, uri_end: uri_end as u32 })
+    request(method_len, uri_end)
+}
+
+fn request(method_len: usize, uri_end: usize) -> Option<StartLine> {
+    let (method_len, uri_end) = (u16::try_from(method_len).ok()?, u32::try_from(uri_end).ok()?);
+    Some(StartLine::Request { method_len, uri_end })
 }

@@ -27,12 +27,15 @@ impl<'a> CSeq<'a> {
         let value = trim(value);
         let space = value.iter().position(|b| is_lws(*b)).unwrap_or(value.len());
         let (number, method) = (&value[..space], trim(&value[space..]));
-        if number.is_empty() || !number.iter().all(u8::is_ascii_digit) {
-            return Err(ParseError::syntax(0, "a sequence number", RFC));
-        }
-        let range = ParseError::new(ParseErrorKind::Range, 0, "a number below 2^32", RFC);
-        let number = number32(number).ok_or(range)?;
-        let method = Method::new(method).ok_or(ParseError::syntax(space, "a method", RFC))?;
+        let Some(number) = number32(number) else {
+            let digits = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
+            return Err(match digits {
+                true => ParseError::new(ParseErrorKind::Range, 0, "a number below 2^32", RFC),
+                false => ParseError::syntax(0, "a sequence number", RFC),
+            });
+        };
+        let method = Method::new(method);
+        let method = method.ok_or_else(|| ParseError::syntax(space, "a method", RFC))?;
         Ok(Self { number, method })
     }
 }
@@ -56,7 +59,7 @@ impl Message {
     /// # Errors
     /// None there, or malformed.
     pub fn from_(&self) -> Result<NameAddr<'_>, ParseError> {
-        self.header(HeaderName::FROM).ok_or(missing("From")).and_then(NameAddr::parse)
+        self.header(HeaderName::FROM).ok_or_else(|| missing("From")).and_then(NameAddr::parse)
     }
 
     /// To.
@@ -64,7 +67,7 @@ impl Message {
     /// # Errors
     /// None there, or malformed.
     pub fn to(&self) -> Result<NameAddr<'_>, ParseError> {
-        self.header(HeaderName::TO).ok_or(missing("To")).and_then(NameAddr::parse)
+        self.header(HeaderName::TO).ok_or_else(|| missing("To")).and_then(NameAddr::parse)
     }
 
     /// The tag of From.
@@ -87,7 +90,7 @@ impl Message {
     /// # Errors
     /// None there, or malformed.
     pub fn cseq(&self) -> Result<CSeq<'_>, ParseError> {
-        self.header(HeaderName::CSEQ).ok_or(missing("CSeq")).and_then(CSeq::parse)
+        self.header(HeaderName::CSEQ).ok_or_else(|| missing("CSeq")).and_then(CSeq::parse)
     }
 
     /// Each Contact. A `*` gives none: see [`Message::is_contact_star`].
@@ -135,8 +138,8 @@ impl Message {
 
     /// Whether a list of tokens (Supported, Require, Allow …) holds `token`, case aside.
     pub fn lists(&self, name: HeaderName<'_>, token: &str) -> bool {
-        self.slots.iter().filter(|s| self.is_named(s, name)).any(|s| {
-            crate::text::split_list(self.value_of(s))
+        self.named(name).any(|slot| {
+            crate::text::split_list(self.value_of(&slot))
                 .any(|item| item.eq_ignore_ascii_case(token.as_bytes()))
         })
     }

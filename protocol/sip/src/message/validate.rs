@@ -49,12 +49,12 @@ impl Seen {
 pub(super) fn check(message: &Message) -> Result<(), ParseError> {
     check_request_uri(message)?;
     let mut seen = Seen::default();
-    for slot in message.slots.iter() {
+    for slot in message.slots() {
         if !is_checked(slot.id) {
             continue;
         }
-        let value = message.value_of(slot);
-        let at = slot.value_start();
+        let value = message.value_of(&slot);
+        let at = message.offset_of(value);
         let new = seen.first(slot.id);
         if !new && !matches!(slot.id, VIA | CONTACT) {
             let kind = ParseErrorKind::Repeated;
@@ -119,7 +119,7 @@ fn check_request_uri(message: &Message) -> Result<(), ParseError> {
         return Ok(());
     }
     let raw = message.request_uri();
-    let at = offset_in(&message.bytes, raw);
+    let at = message.offset_of(raw);
     match Uri::parse(raw).map_err(|e| e.shifted(at))? {
         Uri::Sip(uri) if !uri.headers().is_empty() => {
             Err(ParseError::syntax(at, "a Request-URI without headers", "RFC 3261 §19.1.1"))

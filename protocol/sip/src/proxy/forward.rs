@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use sha2::{Digest, Sha256};
 
 use crate::reply::Stamp;
+use crate::writer::Decimal;
 use crate::{Edit, HeaderName, Message, NameAddr, SipUri, Via};
 
 /// Max-Forwards given to a request that has none (RFC 3261 §16.6 step 3).
@@ -66,7 +67,8 @@ impl Outgoing<'_> {
     /// Applies the changes, Max-Forwards among them, and leaves the edit open for more (body, path).
     pub fn prepare<'m>(&self, request: &'m Message) -> Result<Edit<'m>, Refusal> {
         let left = max_forwards(request)?;
-        let mut edit = Edit::new(request).replace_first(HeaderName::MAX_FORWARDS, left.to_string());
+        let mut edit =
+            Edit::new(request).replace_first(HeaderName::MAX_FORWARDS, Decimal::new(left.into()));
         if let Some(uri) = self.request_uri {
             edit = edit.replace_request_uri(uri);
         }
@@ -74,7 +76,7 @@ impl Outgoing<'_> {
             edit = edit.prepend(HeaderName::RECORD_ROUTE, *route);
         }
         if let Some(share) = self.max_breadth {
-            edit = edit.replace_first(HeaderName::MAX_BREADTH, share.to_string());
+            edit = edit.replace_first(HeaderName::MAX_BREADTH, Decimal::new(share.into()));
         }
         Ok(edit.prepend(HeaderName::VIA, self.via))
     }
