@@ -323,6 +323,11 @@ impl Lab {
         self.settle();
     }
 
+    /// Requests, questions and deadlines the shards hold now.
+    pub fn under_way(&self) -> usize {
+        self.shards.iter().map(|shard| shard.under_way()).sum()
+    }
+
     /// Long after the last call ended nothing may be left of it, in any map.
     pub fn assert_nothing_left(&mut self) {
         self.advance(Duration::from_secs(700));

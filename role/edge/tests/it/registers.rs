@@ -80,7 +80,7 @@ fn a_register_that_comes_again_is_answered_alike_without_a_transaction() {
     let second = lab.next(1);
     assert_eq!((first.status(), second.status()), (Some(200), Some(200)));
     assert_eq!(first.to_tag(), second.to_tag());
-    assert_eq!(lab.core(0).under_way(), 0, "nothing is kept for Timer J");
+    assert_eq!(lab.under_way(), 0, "nothing is kept for Timer J");
     lab.send(2, &good);
     assert_eq!(lab.next(2).status(), Some(401), "the same bytes by another flow are a replay");
 }
