@@ -55,11 +55,14 @@ impl EdgeCore {
     /// Whether a URI names this server: one of its advertised addresses, or a domain it serves.
     pub(crate) fn is_ours(&self, uri: &SipUri<'_>) -> bool {
         let (host, port) = uri.host_port();
-        let named = self.place.listeners.iter().any(|l| {
-            let (ours, our_port) = split_host_port(&l.advertise);
-            ours.eq_ignore_ascii_case(host) && port.is_none_or(|p| Some(p) == our_port)
-        });
-        named || self.directory.is_local(host)
+        let named = || {
+            self.place.listeners.iter().any(|l| {
+                let (ours, our_port) = split_host_port(&l.advertise);
+                ours.eq_ignore_ascii_case(host) && port.is_none_or(|p| Some(p) == our_port)
+            })
+        };
+        // Most write the domain.
+        self.directory.is_local(host) || named()
     }
 
     fn answer_malformed(&mut self, inbound: &Inbound, status: u16) {

@@ -51,11 +51,11 @@ pub(crate) fn unreadable(request: &Message) -> Option<&'static str> {
     }
     // RFC 3261 §8.1.1.8: an INVITE has exactly one Contact, and only a SIP URI can be called back.
     let begins = request.method() == Some(Method::INVITE) && request.to_tag().is_none();
-    let callable = match request.contacts().next() {
+    let callable = || match request.contacts().next() {
         Some(contact) => contact.is_ok_and(|c| c.sip_uri().is_ok()),
         None => is_of_rfc_2543(request),
     };
-    (begins && !callable).then_some("Bad Contact")
+    (begins && !callable()).then_some("Bad Contact")
 }
 
 /// Whether a request is of the time when neither branch nor Contact was mandatory.
