@@ -37,12 +37,17 @@ class Row:
 
 
 def cpu(*kinds):
-    """CPU of the rounds of these kinds; the first round of all fills caches and does not count."""
-    return lambda lines: [
-        float(line["srv_us_op"])
-        for line in lines
-        if "srv_us_op" in line and line["round"][-1] in kinds and line["round"] != "0c"
-    ]
+    """CPU of the rounds of these kinds; the first round of all fills caches and does not count.
+
+    `kinds` are letters, or whole rounds (`0c`). A round in which operations failed counts for
+    nothing.
+    """
+
+    def counts(line):
+        kind = line["round"][-1] in kinds and line["round"] != "0c" or line["round"] in kinds
+        return kind and int(line["fail"]) <= int(line["ok"]) / 1000
+
+    return lambda lines: [float(line["srv_us_op"]) for line in lines if "srv_us_op" in line and counts(line)]
 
 
 def latency(field):

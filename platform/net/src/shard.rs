@@ -23,6 +23,7 @@ mod diagnostics;
 mod dial;
 mod dialled;
 mod engine;
+mod halves;
 mod mail;
 mod outbox;
 mod run;

@@ -135,7 +135,12 @@ impl StreamFramer {
         }
         self.need = None;
         self.scanned = 0;
-        Ok(Some(self.buffer.split_to(need).freeze()))
+        let message = self.buffer.split_to(need).freeze();
+        if self.buffer.is_empty() {
+            // An empty rest would keep the message's memory for as long as the connection is idle.
+            self.buffer = BytesMut::new();
+        }
+        Ok(Some(message))
     }
 
     /// Behind the blank line, searching on from where the last search ended.

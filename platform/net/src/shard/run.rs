@@ -271,7 +271,7 @@ async fn accept_loop<C: ShardCore + 'static>(
     }
 }
 
-async fn connection<C: ShardCore>(
+async fn connection<C: ShardCore + 'static>(
     engine: Rc<Engine<C>>,
     tcp: TcpStream,
     acceptor: Option<TlsAcceptor>,
@@ -282,13 +282,14 @@ async fn connection<C: ShardCore>(
     prepare(&tcp);
     let Some(acceptor) = acceptor else {
         let origin = Origin { transport: Transport::Tcp, local, peer };
-        stream::serve(engine, tcp, origin).await;
-        return drop(permit);
+        spawn_local(stream::serve(engine, Box::new(tcp), origin, permit));
+        return;
     };
     match tokio::time::timeout(engine.limits.handshake, acceptor.accept(tcp)).await {
         Ok(Ok(tls)) => {
             let origin = Origin { transport: Transport::Tls, local, peer };
-            stream::serve(engine, tls, origin).await;
+            // A task of its own: this one has the size of a handshake, which idle flows need not.
+            spawn_local(stream::serve(engine, Box::new(tls), origin, permit));
         }
         Ok(Err(error)) => {
             engine.counters.handshakes_failed.add(1);
@@ -296,7 +297,6 @@ async fn connection<C: ShardCore>(
         }
         Err(_) => engine.counters.handshakes_failed.add(1),
     }
-    drop(permit);
 }
 
 /// Neither option is vital: a connection works without them.
@@ -369,5 +369,45 @@ async fn sweep_loop<C: ShardCore>(engine: Rc<Engine<C>>) {
         table.set_now(Instant::now());
         table.expire();
         engine.counters.udp_flows.set(table.len() as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{CloseReason, Received, Transmit};
+    use sansio::{FlowId, WallTime};
+    use tokio_rustls::server::TlsStream;
+
+    struct Deaf;
+
+    impl ShardCore for Deaf {
+        type Note = ();
+        fn handle_received(&mut self, _: Instant, _: WallTime, _: Received) {}
+        fn handle_flow_closed(&mut self, _: Instant, _: FlowId, _: CloseReason) {}
+        fn handle_note(&mut self, _: Instant, _: WallTime, (): ()) {}
+        fn handle_timeout(&mut self, _: Instant, _: WallTime) {}
+        fn poll_transmit(&mut self) -> Option<Transmit> {
+            None
+        }
+        fn poll_note(&mut self) -> Option<(u16, ())> {
+            None
+        }
+        fn poll_timeout(&mut self) -> Option<Instant> {
+            None
+        }
+    }
+
+    /// How much a task of this function takes.
+    fn size<A, B, F>(_: impl Fn(A, B, Origin, Permit) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Tens of thousands of phones hold a connection each: what its task takes counts.
+    #[test]
+    fn an_idle_connection_takes_a_small_task() {
+        let task = size(stream::serve::<Deaf, Box<TlsStream<TcpStream>>>);
+        assert!(task <= 1024, "{task} bytes");
+        println!("{task} bytes, the TLS session {}", size_of::<TlsStream<TcpStream>>());
     }
 }

@@ -1,5 +1,6 @@
 //! One TCP or TLS connection: framing in, bounded queue out, every wait bounded.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -10,9 +11,11 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use sansio::FlowId;
 use sip::{Frame, FrameError, StreamFramer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use super::admission::Permit;
 use super::engine::{Engine, Origin};
+use super::halves::{Reader, Writer, split};
 use super::outbox::{Ending, Outbox};
 use crate::config::Limits;
 use crate::core::{CloseReason, ShardCore};
@@ -21,13 +24,14 @@ use crate::core::{CloseReason, ShardCore};
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end.
-pub(crate) async fn serve<C, S>(engine: Rc<Engine<C>>, stream: S, origin: Origin)
+pub(crate) async fn serve<C, S>(engine: Rc<Engine<C>>, stream: S, origin: Origin, permit: Permit)
 where
     C: ShardCore,
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (flow, outbox) = engine.open_stream();
     run(engine, stream, origin, (flow, outbox), None).await;
+    drop(permit);
 }
 
 /// Serves a connection to a next hop to its end.
@@ -55,7 +59,8 @@ async fn run<C, S>(
     C: ShardCore,
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (reader, writer) = tokio::io::split(stream);
+    let stream = RefCell::new(stream);
+    let (reader, writer) = split(&stream);
     let limits =
         sip::Limits { message_bytes_max: engine.limits.max_message, ..sip::Limits::default() };
     let now = Instant::now();
@@ -86,7 +91,7 @@ struct Connection<'a, C: ShardCore, S> {
     origin: Origin,
     flow: FlowId,
     outbox: &'a Outbox,
-    writer: WriteHalf<S>,
+    writer: Writer<'a, S>,
     pending: Bytes,
     unflushed: bool,
     clock: Clock,
@@ -95,8 +100,8 @@ struct Connection<'a, C: ShardCore, S> {
     framer: StreamFramer,
 }
 
-impl<C: ShardCore, S: AsyncRead + AsyncWrite> Connection<'_, C, S> {
-    async fn run(&mut self, mut reader: ReadHalf<S>) -> CloseReason {
+impl<C: ShardCore, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
+    async fn run(&mut self, mut reader: Reader<'_, S>) -> CloseReason {
         let limits = &self.engine.limits;
         let mut alarm = pin!(tokio::time::sleep_until(self.next(limits).0.into()));
         loop {
@@ -279,9 +284,9 @@ impl Clock {
 }
 
 /// Reads into the shard's scratch buffer, so that an idle connection holds none of its own.
-fn poll_read<C: ShardCore, S: AsyncRead>(
+fn poll_read<C: ShardCore, S: AsyncRead + Unpin>(
     cx: &mut Context<'_>,
-    reader: &mut ReadHalf<S>,
+    reader: &mut Reader<'_, S>,
     engine: &Engine<C>,
     framer: &mut StreamFramer,
 ) -> Poll<io::Result<usize>> {
@@ -292,7 +297,10 @@ fn poll_read<C: ShardCore, S: AsyncRead>(
     Poll::Ready(Ok(buffer.filled().len()))
 }
 
-async fn write_some<S: AsyncWrite>(writer: &mut WriteHalf<S>, pending: &[u8]) -> io::Result<usize> {
+async fn write_some<S: AsyncWrite + Unpin>(
+    writer: &mut Writer<'_, S>,
+    pending: &[u8],
+) -> io::Result<usize> {
     if pending.is_empty() {
         writer.flush().await?;
         return Ok(0);
