@@ -118,7 +118,7 @@ fn a_refused_request_can_still_be_read_for_its_answer() {
     // A Via nobody can read is copied as it is; without any there is nothing to copy.
     let strange = INVITE.replacen("Via: SIP/2.0", "Via: SIP/9", 1);
     assert!(Message::parse_lenient(strange.into()).is_some_and(|m| m.top_via().is_err()));
-    let no_via = INVITE.replace("Via:", "X-Via:");
+    let no_via = INVITE.replace("Via:", "X-Via:").replace("\r\nv:", "\r\nX-V:");
     assert!(Message::parse_lenient(no_via.into()).is_none());
     assert!(Message::parse_lenient(Bytes::from_static(b"SIP/2.0 200 OK\r\n\r\n")).is_none());
 }
