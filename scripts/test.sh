@@ -34,6 +34,13 @@ else
   cargo test --quiet --locked --workspace --lib --bins --tests $features
 fi
 
+if have gungraun-runner && have valgrind; then
+  say "test: instructions of the SIP parser, against the limits in protocol/sip/benches"
+  cargo bench --quiet --locked --manifest-path protocol/sip/benches/Cargo.toml
+else
+  say "test: instructions are not counted: gungraun-runner or valgrind is missing"
+fi
+
 say "test: examples in the documentation"
 # shellcheck disable=SC2086
 cargo test --quiet --locked --workspace --doc $features

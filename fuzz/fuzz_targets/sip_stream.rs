@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| whimbrel_fuzz::sip_stream(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_targets::run("sip_stream", data));

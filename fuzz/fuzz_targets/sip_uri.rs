@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| whimbrel_fuzz::sip_uri(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_targets::run("sip_uri", data));

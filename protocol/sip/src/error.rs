@@ -19,6 +19,7 @@ impl ParseError {
     pub fn status(&self) -> u16 {
         match self.kind {
             ParseErrorKind::Version => 505,
+            ParseErrorKind::UnknownMethod => 501,
             ParseErrorKind::TooLarge | ParseErrorKind::TooManyHeaders => 513,
             _ => 400,
         }
@@ -63,6 +64,10 @@ pub enum ParseErrorKind {
     /// Two parts of the message contradict each other.
     #[error("contradiction")]
     Mismatch,
+    /// As [`ParseErrorKind::Mismatch`] of the methods in request line and CSeq, the first of which
+    /// nobody knows. RFC 4475 §3.1.2.18 would rather have it answered as unknown than as malformed.
+    #[error("unknown method, and another in CSeq")]
+    UnknownMethod,
     /// A number is outside its range.
     #[error("number out of range")]
     Range,

@@ -55,9 +55,7 @@ impl Message {
     /// # Errors
     /// As [`Message::parse`].
     pub fn parse_with(bytes: Bytes, limits: &Limits) -> Result<Self, ParseError> {
-        let message = parse::index(bytes, limits)?;
-        validate::check(&message)?;
-        Ok(message)
+        parse::index(bytes, limits)
     }
 
     /// What can be read of a request that [`Message::parse`] refuses, so that it can be answered:
@@ -221,11 +219,6 @@ impl Message {
 
     fn raw_name(&self, slot: &Slot) -> &[u8] {
         text::trim_end(&self.bytes[slot.start..slot.start + self.colon_in(slot)])
-    }
-
-    /// How far a value of this message stands behind its start.
-    fn offset_of(&self, value: &[u8]) -> usize {
-        text::offset_in(self.text(), value)
     }
 
     fn slice(&self, start: usize, end: usize) -> &[u8] {

@@ -78,18 +78,29 @@ names! {
     WWW_AUTHENTICATE "WWW-Authenticate";
 }
 
-const SLOTS: usize = 512;
+const SLOTS: usize = 1024;
 
 /// Open-addressed table of the registered names, made by the compiler.
 static TABLE: [u8; SLOTS] = {
     let mut table = [0; SLOTS];
     let mut id = 1;
     while id < NAMES.len() {
-        let mut at = hash(NAMES[id].as_bytes());
+        let mut at = slot_of(ENDS[id]);
         while table[at] != 0 {
             at = (at + 1) % SLOTS;
         }
         table[at] = id as u8;
+        id += 1;
+    }
+    table
+};
+
+/// The [`ends`] of each registered name.
+static ENDS: [(u64, u64); NAMES.len()] = {
+    let mut table = [(0, 0); NAMES.len()];
+    let mut id = 1;
+    while id < NAMES.len() {
+        table[id] = ends(NAMES[id].as_bytes());
         id += 1;
     }
     table
@@ -171,34 +182,71 @@ impl fmt::Debug for HeaderName<'_> {
 }
 
 /// The number of a registered name or compact form; zero for any other.
+#[inline]
 pub(crate) fn id_of(name: &[u8]) -> u8 {
     match name {
         [] => 0,
         [letter] if letter.is_ascii_alphabetic() => COMPACT_TABLE[usize::from(letter & 31)],
-        _ => {
-            let mut at = hash(name);
-            loop {
-                let id = TABLE[at];
-                let known = NAMES[usize::from(id)].as_bytes();
-                // Most write the registered spelling.
-                if id == 0 || is_same(known, name) || known.eq_ignore_ascii_case(name) {
-                    return id;
-                }
-                at = (at + 1) % SLOTS;
-            }
-        }
+        [_] => 0,
+        _ => long_id_of(name),
     }
 }
 
-/// Whether two short texts are the same bytes; calling memcmp would cost more.
 #[inline]
-fn is_same(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() {
-        return false;
+fn long_id_of(name: &[u8]) -> u8 {
+    let ends = ends(name);
+    let mut at = slot_of(ends);
+    loop {
+        let id = TABLE[at];
+        let known = NAMES[usize::from(id)];
+        // The ends say all there is to say about names of up to sixteen letters.
+        if id == 0
+            || (ENDS[usize::from(id)] == ends
+                && known.len() == name.len()
+                && (name.len() <= 16 || known.as_bytes().eq_ignore_ascii_case(name)))
+        {
+            return id;
+        }
+        at = (at + 1) % SLOTS;
     }
-    let ((a_eights, a_rest), (b_eights, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    let same = |(x, y): (&[u8; 8], &[u8; 8])| u64::from_ne_bytes(*x) == u64::from_ne_bytes(*y);
-    a_eights.iter().zip(b_eights).all(same) && a_rest.iter().zip(b_rest).all(|(x, y)| x == y)
+}
+
+/// The first and the last eight bytes of a name in lower case; of a shorter one, all it has.
+///
+/// Case is folded by one bit, which also makes CR of a hyphen's twin: no name that was cut out of a
+/// message holds one, and in one of our own it does no harm.
+#[inline]
+const fn ends(name: &[u8]) -> (u64, u64) {
+    const LOWER: u64 = 0x2020_2020_2020_2020;
+    let (first, last) = match name.len() {
+        8.. => (first_eight(name, 0), first_eight(name, name.len() - 8)),
+        4..8 => (first_four(name, 0), first_four(name, name.len() - 4)),
+        _ => (name[0] as u64 | (name[name.len() / 2] as u64) << 8, name[name.len() - 1] as u64),
+    };
+    (first | LOWER, last | LOWER)
+}
+
+#[inline]
+const fn first_eight(name: &[u8], at: usize) -> u64 {
+    match name.split_at(at).1.first_chunk::<8>() {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => 0,
+    }
+}
+
+#[inline]
+const fn first_four(name: &[u8], at: usize) -> u64 {
+    match name.split_at(at).1.first_chunk::<4>() {
+        Some(four) => u32::from_le_bytes(*four) as u64,
+        None => 0,
+    }
+}
+
+/// Where the search for a name begins.
+#[inline]
+const fn slot_of((first, last): (u64, u64)) -> usize {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    ((first ^ last.rotate_left(29)).wrapping_mul(ODD) >> 54) as usize
 }
 
 /// Length of a registered name; zero for others.
@@ -217,15 +265,6 @@ static LENGTHS: [u8; 256] = {
     table
 };
 
-/// Length and three letters tell the registered names apart well enough.
-const fn hash(name: &[u8]) -> usize {
-    let len = name.len();
-    let first = (name[0] | 0x20) as usize;
-    let middle = (name[len / 2] | 0x20) as usize;
-    let last = (name[len - 1] | 0x20) as usize;
-    (len * 131 + first * 31 + middle * 7 + last * 61) % SLOTS
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,7 +280,7 @@ mod tests {
     #[test]
     fn probing_stays_short() {
         for name in &NAMES[1..] {
-            let at = hash(name.as_bytes());
+            let at = slot_of(ends(name.as_bytes()));
             let steps = (0..).find(|i| NAMES[usize::from(TABLE[(at + i) % SLOTS])] == *name);
             assert!(steps.is_some_and(|n| n < 6), "{name}: {steps:?}");
         }

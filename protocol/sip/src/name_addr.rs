@@ -26,12 +26,18 @@ pub struct NameAddr<'a> {
 impl<'a> NameAddr<'a> {
     /// Parses one address (not a list: see [`split_list`](crate::split_list)).
     pub fn parse(value: &'a [u8]) -> Result<Self, ParseError> {
+        Self::parse_as(value, false)
+    }
+
+    /// As [`NameAddr::parse`], of a value whose URI and parameters were `checked` before.
+    #[inline]
+    pub(crate) fn parse_as(value: &'a [u8], checked: bool) -> Result<Self, ParseError> {
         let raw = trim(value);
-        Self::parse_trimmed(raw).map_err(|e| e.shifted(offset_in(value, raw)))
+        Self::parse_trimmed(raw, checked).map_err(|e| e.shifted(offset_in(value, raw)))
     }
 
     #[inline]
-    fn parse_trimmed(raw: &'a [u8]) -> Result<Self, ParseError> {
+    fn parse_trimmed(raw: &'a [u8], checked: bool) -> Result<Self, ParseError> {
         let (display, rest) = match raw {
             [b'<', ..] => (b"".as_slice(), raw),
             [b'"', ..] => split_quoted_display(raw)?,
@@ -40,7 +46,7 @@ impl<'a> NameAddr<'a> {
                 Some(at) if memchr(b'<', &raw[at..]).is_some() => {
                     return Err(ParseError::syntax(at, "a token or '<'", RFC));
                 }
-                _ => return Self::parse_bare(raw),
+                _ => return Self::parse_bare(raw, checked),
             },
         };
         if !display.starts_with(b"\"") && !is_token_list(display) {
@@ -49,27 +55,31 @@ impl<'a> NameAddr<'a> {
         let at = offset_in(raw, rest);
         let close = memchr(b'>', rest).ok_or_else(|| ParseError::syntax(at, "'>'", RFC))?;
         let uri = &rest[1..close];
-        check_uri(uri).map_err(|e| e.shifted(at + 1))?;
         let tail = trim_start(&rest[close + 1..]);
         if !matches!(tail, [] | [b';', ..]) {
             return Err(ParseError::syntax(at + close + 1, "';' or the end", RFC));
         }
         let params = Params::new(tail);
-        params.check(RFC).map_err(|e| e.shifted(offset_in(raw, tail)))?;
+        if !checked {
+            check_uri(uri).map_err(|e| e.shifted(at + 1))?;
+            params.check(RFC).map_err(|e| e.shifted(offset_in(raw, tail)))?;
+        }
         Ok(Self { raw, display, uri, params })
     }
 
     /// `addr-spec` without brackets: what follows the first semicolon belongs to the header, and
     /// the URI may hold neither comma nor question mark (RFC 3261 §20).
-    fn parse_bare(raw: &'a [u8]) -> Result<Self, ParseError> {
+    fn parse_bare(raw: &'a [u8], checked: bool) -> Result<Self, ParseError> {
         let end = memchr(b';', raw).unwrap_or(raw.len());
         let uri = trim(&raw[..end]);
-        check_uri(uri)?;
-        if let Some(at) = memchr::memchr2(b'?', b',', uri) {
-            return Err(ParseError::syntax(at, "'<' around a URI with '?' or ','", RFC));
-        }
         let params = Params::new(&raw[end..]);
-        params.check(RFC).map_err(|e| e.shifted(end))?;
+        if !checked {
+            check_uri(uri)?;
+            if let Some(at) = memchr::memchr2(b'?', b',', uri) {
+                return Err(ParseError::syntax(at, "'<' around a URI with '?' or ','", RFC));
+            }
+            params.check(RFC).map_err(|e| e.shifted(end))?;
+        }
         Ok(Self { raw, display: b"", uri, params })
     }
 

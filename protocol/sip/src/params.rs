@@ -1,7 +1,7 @@
 //! `;name=value` parameters of header values (RFC 3261 §25.1 `generic-param`).
 
 use crate::error::ParseError;
-use crate::text::{TOKEN, VALUE, find_byte, is_lws, quoted_len, span, strip_quotes, trim};
+use crate::text::{TOKEN, find_byte, is_lws, quoted_len, span, strip_quotes, trim, value_span};
 
 /// The parameters behind a header value: the bytes from the first semicolon on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,7 +57,7 @@ fn check_one(text: &[u8]) -> Result<&[u8], (&[u8], &'static str)> {
     let value = skip_lws(value);
     let len = match value {
         [b'"', ..] => quoted_len(value).ok_or((value, "a closing quote"))?,
-        _ => span(value, VALUE),
+        _ => value_span(value),
     };
     if len == 0 {
         return Err((value, "a parameter value"));

@@ -26,6 +26,12 @@ pub struct Via<'a> {
 impl<'a> Via<'a> {
     /// Parses one Via value (not a list).
     pub fn parse(value: &'a [u8]) -> Result<Self, ParseError> {
+        Self::parse_as(value, false)
+    }
+
+    /// As [`Via::parse`], of a value whose parameters were `checked` before.
+    #[inline]
+    pub(crate) fn parse_as(value: &'a [u8], checked: bool) -> Result<Self, ParseError> {
         let raw = trim(value);
         let error = |part: &[u8], what| ParseError::syntax(offset_in(value, part), what, RFC);
         let rest = match raw {
@@ -44,7 +50,9 @@ impl<'a> Via<'a> {
         let sent_by = trim(sent_by);
         let (host, port) = split_host_port(sent_by).ok_or_else(|| error(sent_by, "host[:port]"))?;
         let params = Params::new(params);
-        params.check(RFC).map_err(|e| e.shifted(offset_in(value, params.raw())))?;
+        if !checked {
+            params.check(RFC).map_err(|e| e.shifted(offset_in(value, params.raw())))?;
+        }
         Ok(Self { raw, transport, sent_by, host, port, params })
     }
 

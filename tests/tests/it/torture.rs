@@ -74,7 +74,8 @@ const AT_SERVER: [(&str, Reply, Option<Reply>); 60] = [
     ("rfc4475/baddn", BAD, None),
     ("rfc4475/badvers", status(505), None),
     ("rfc4475/mismatch01", BAD, None),
-    ("rfc4475/mismatch02", BAD, None),
+    // A method nobody knows, and another in CSeq: 501 holds up better than 400, says §3.1.2.18.
+    ("rfc4475/mismatch02", status(501), None),
     ("rfc4475/bigcode", Nothing, None),
     ("rfc4475/badbranch", READ, None),
     ("rfc4475/insuf", BAD, None),
@@ -181,7 +182,7 @@ fn at_phone(name: &str) -> Option<u16> {
     match (name.rsplit('/').next().unwrap_or(name), known) {
         ("unksm2", _) => Some(405),
         (_, Some(Nothing)) => None,
-        (_, Some(Reply::Status(code @ (400 | 416 | 420 | 481 | 505)))) => Some(code),
+        (_, Some(Reply::Status(code @ (400 | 416 | 420 | 481 | 501 | 505)))) => Some(code),
         // Not a phone's business.
         (_, Some(Reply::Status(401))) => Some(405),
         ("intmeth" | "esc02" | "mpart01", _) => Some(405),

@@ -30,6 +30,8 @@ pub(crate) struct Slots {
     starts: [u16; INLINE],
     ids: [u8; INLINE],
     used: u8,
+    /// Whether the values everything rests on were checked when they were parsed.
+    pub(crate) checked: bool,
 }
 
 /// What few messages need, shared by their clones.
@@ -55,6 +57,13 @@ pub(crate) struct Index {
 }
 
 impl Index {
+    /// Notes that every value which [`super::validate`] looks at was let through.
+    pub(crate) fn checked(mut self) -> Self {
+        self.slots.checked = true;
+        self
+    }
+
+    #[inline]
     pub(crate) fn push(&mut self, start: usize, id: u8) {
         let used = usize::from(self.slots.used);
         match u16::try_from(start) {
@@ -96,16 +105,12 @@ impl Slots {
     }
 
     /// The first line of a registered name. Eight names are compared at once.
+    #[inline]
     pub(crate) fn find(&self, id: u8, extra: Option<&Extra>, end: usize) -> Option<Slot> {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        const HIGHS: u64 = 0x8080_8080_8080_8080;
-        let wanted = u64::from(id) * ONES;
         for (group, eight) in self.ids.as_chunks::<8>().0.iter().enumerate() {
-            // A byte that is zero in `differ` is a name that matches; the lowest one is exact.
-            let differ = u64::from_le_bytes(*eight) ^ wanted;
-            let zeros = differ.wrapping_sub(ONES) & !differ & HIGHS;
-            if zeros != 0 {
-                let at = group * 8 + (zeros.trailing_zeros() / 8) as usize;
+            let found = crate::text::equal(u64::from_le_bytes(*eight), id);
+            if found != 0 {
+                let at = group * 8 + (found.trailing_zeros() / 8) as usize;
                 return SlotIter { at, ..self.iter(extra, end) }.next();
             }
         }

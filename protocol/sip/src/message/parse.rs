@@ -5,11 +5,12 @@ use memchr::{memchr, memrchr};
 
 use super::index::GAP;
 use super::lines::{agree, content_length, line_end, next_line, split_name};
+use super::validate::{Checks, is_checked};
 use super::{Index, Message, StartLine};
 use crate::error::{ParseError, ParseErrorKind};
 use crate::limits::Limits;
 use crate::name::HeaderName;
-use crate::text::{find_byte, is_token, number, trim_start};
+use crate::text::{find_byte, is_token, number, trim_end, trim_start};
 
 const RFC_START: &str = "RFC 3261 §7.1";
 const RFC_STATUS: &str = "RFC 3261 §7.2";
@@ -18,7 +19,7 @@ const RFC_HEADER: &str = "RFC 3261 §7.3.1";
 /// Where the reason phrase begins: behind `SIP/2.0 200 `.
 pub(super) const REASON_AT: usize = 12;
 
-/// Builds the index and checks everything the index rests on.
+/// Builds the index and checks, line by line, what every message must hold.
 pub(super) fn index(bytes: Bytes, limits: &Limits) -> Result<Message, ParseError> {
     let mut bytes = skip_blank_lines(bytes);
     if bytes.len() > limits.message_bytes_max.min(u32::MAX as usize) {
@@ -27,6 +28,7 @@ pub(super) fn index(bytes: Bytes, limits: &Limits) -> Result<Message, ParseError
     }
     let start_len = line_end(&bytes, 0)?;
     let start = start_line(&bytes[..start_len - 2])?;
+    let mut checks = Checks::new(&bytes, start)?;
     let mut index = Index::default();
     let mut length = None;
     let mut any_fold = false;
@@ -39,15 +41,19 @@ pub(super) fn index(bytes: Bytes, limits: &Limits) -> Result<Message, ParseError
         let Some((id, colon)) = split_name(&bytes[line.start..line.end]) else {
             return Err(ParseError::syntax(at, "a header name, ':' and a value", RFC_HEADER));
         };
-        if id == HeaderName::CONTENT_LENGTH.id() {
+        if is_checked(id) {
             let value = trim_start(&bytes[at + colon + 1..line.end]);
             let value_at = line.end - value.len();
-            agree(&mut length, content_length(value, value_at)?, value_at)?;
+            match id == HeaderName::CONTENT_LENGTH.id() {
+                true => agree(&mut length, content_length(value, value_at)?, value_at)?,
+                false => checks.line(id, trim_end(value)).map_err(|e| e.shifted(value_at))?,
+            }
         }
         any_fold |= line.folded;
         index.push(line.start, id);
         at = line.end;
     }
+    checks.finish()?;
     let body_at = at + 2;
     if let Some(length) = length {
         let end = body_at.saturating_add(length as usize);
@@ -58,7 +64,7 @@ pub(super) fn index(bytes: Bytes, limits: &Limits) -> Result<Message, ParseError
         }
         bytes.truncate(end);
     }
-    Ok(assemble(bytes, start, body_at, index, any_fold))
+    Ok(assemble(bytes, start, body_at, index.checked(), any_fold))
 }
 
 /// As [`index`], passing over what is wrong.
@@ -176,6 +182,7 @@ fn status_line(line: &[u8]) -> Result<StartLine, ParseError> {
 }
 
 /// `SIP/2.0` in any case (RFC 3261 §7.1); another well-formed version is a fault of its own.
+#[inline]
 fn version(text: &[u8], at: usize) -> Result<(), ParseError> {
     if text == b"SIP/2.0" || text.eq_ignore_ascii_case(b"SIP/2.0") {
         return Ok(());

@@ -51,7 +51,8 @@ impl Message {
 
     /// All Via values, topmost first.
     pub fn vias(&self) -> impl Iterator<Item = Result<Via<'_>, ParseError>> {
-        self.values(HeaderName::VIA).map(Via::parse)
+        let checked = self.slots.checked;
+        self.values(HeaderName::VIA).map(move |value| Via::parse_as(value, checked))
     }
 
     /// From.
@@ -59,7 +60,7 @@ impl Message {
     /// # Errors
     /// None there, or malformed.
     pub fn from_(&self) -> Result<NameAddr<'_>, ParseError> {
-        self.header(HeaderName::FROM).ok_or_else(|| missing("From")).and_then(NameAddr::parse)
+        self.address(HeaderName::FROM, "From")
     }
 
     /// To.
@@ -67,7 +68,16 @@ impl Message {
     /// # Errors
     /// None there, or malformed.
     pub fn to(&self) -> Result<NameAddr<'_>, ParseError> {
-        self.header(HeaderName::TO).ok_or_else(|| missing("To")).and_then(NameAddr::parse)
+        self.address(HeaderName::TO, "To")
+    }
+
+    fn address(
+        &self,
+        name: HeaderName<'_>,
+        text: &'static str,
+    ) -> Result<NameAddr<'_>, ParseError> {
+        let value = self.header(name).ok_or_else(|| missing(text))?;
+        NameAddr::parse_as(value, self.slots.checked)
     }
 
     /// The tag of From.
@@ -95,7 +105,13 @@ impl Message {
 
     /// Each Contact. A `*` gives none: see [`Message::is_contact_star`].
     pub fn contacts(&self) -> impl Iterator<Item = Result<NameAddr<'_>, ParseError>> {
-        self.values(HeaderName::CONTACT).filter(|v| *v != b"*").map(NameAddr::parse)
+        self.values(HeaderName::CONTACT).filter(|v| *v != b"*").map(self.reader())
+    }
+
+    /// Reads the values of a header that is checked when a message is parsed.
+    fn reader<'a>(&self) -> impl Fn(&'a [u8]) -> Result<NameAddr<'a>, ParseError> + use<'a> {
+        let checked = self.slots.checked;
+        move |value| NameAddr::parse_as(value, checked)
     }
 
     /// Whether Contact is `*`: every binding is meant (RFC 3261 §10.2.2).

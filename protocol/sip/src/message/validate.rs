@@ -1,8 +1,9 @@
 //! What every message must hold before anybody acts on it (RFC 3261 §8.1.1, §16.3).
 
 use super::typed::missing;
-use super::{CSeq, Message};
+use super::{CSeq, StartLine};
 use crate::error::{ParseError, ParseErrorKind};
+use crate::method::Method;
 use crate::name::HeaderName as H;
 use crate::name_addr::NameAddr;
 use crate::text::{number, offset_in, split_list};
@@ -18,77 +19,108 @@ const CONTACT: u8 = H::CONTACT.id();
 const MAX_FORWARDS: u8 = H::MAX_FORWARDS.id();
 const CONTENT_TYPE: u8 = H::CONTENT_TYPE.id();
 
-/// Headers every message must have, with their bits in [`Seen`].
-const MANDATORY: [(u8, &str); 5] =
-    [(VIA, "Via"), (FROM, "From"), (TO, "To"), (CALL_ID, "Call-ID"), (CSEQ, "CSeq")];
+/// The headers that are looked at, each with its bit; those before [`OPTIONAL`] must be there.
+const CHECKED: [(u8, &str); 9] = [
+    (VIA, "Via"),
+    (FROM, "From"),
+    (TO, "To"),
+    (CALL_ID, "Call-ID"),
+    (CSEQ, "CSeq"),
+    (MAX_FORWARDS, "Max-Forwards"),
+    (CONTACT, "Contact"),
+    (CONTENT_TYPE, "Content-Type"),
+    (H::CONTENT_LENGTH.id(), "Content-Length"),
+];
+const OPTIONAL: usize = 5;
 
-/// Which headers have come by.
-#[derive(Default)]
-struct Seen(u16);
+/// The bit of each header that is looked at; zero for all others.
+static BITS: [u16; 256] = {
+    let mut bits = [0; 256];
+    let mut i = 0;
+    while i < CHECKED.len() {
+        bits[CHECKED[i].0 as usize] = 1 << i;
+        i += 1;
+    }
+    bits
+};
 
-impl Seen {
-    /// Notes one more; false when it was there before.
-    fn first(&mut self, id: u8) -> bool {
-        let bit = match id {
-            VIA => 1,
-            FROM => 2,
-            TO => 4,
-            CALL_ID => 8,
-            CSEQ => 16,
-            MAX_FORWARDS => 32,
-            CONTACT => 64,
-            _ => 128,
+/// Whether the value of this header is looked at.
+#[inline]
+pub(super) fn is_checked(id: u8) -> bool {
+    BITS[usize::from(id)] != 0
+}
+
+/// What has been seen of a message: refuses one that lacks, repeats or garbles what transactions
+/// and routing rest on.
+pub(super) struct Checks<'a> {
+    /// Of a request.
+    method: Option<&'a [u8]>,
+    seen: u16,
+}
+
+impl<'a> Checks<'a> {
+    /// Checks the start line.
+    pub(super) fn new(bytes: &'a [u8], start: StartLine) -> Result<Self, ParseError> {
+        let StartLine::Request { method_len, uri_end } = start else {
+            return Ok(Self { method: None, seen: 0 });
         };
-        let new = self.0 & bit == 0;
-        self.0 |= bit;
-        new
+        let (method_len, uri_end) = (usize::from(method_len), uri_end as usize);
+        let at = method_len + 1;
+        check_request_uri(&bytes[at..uri_end]).map_err(|e| e.shifted(at))?;
+        Ok(Self { method: Some(&bytes[..method_len]), seen: 0 })
     }
-}
 
-/// Refuses a message that lacks, repeats or garbles what transactions and routing rest on.
-pub(super) fn check(message: &Message) -> Result<(), ParseError> {
-    check_request_uri(message)?;
-    let mut seen = Seen::default();
-    for slot in message.slots() {
-        if !is_checked(slot.id) {
-            continue;
-        }
-        let value = message.value_of(&slot);
-        let at = message.offset_of(value);
-        let new = seen.first(slot.id);
-        if !new && !matches!(slot.id, VIA | CONTACT) {
+    /// Checks one header whose name [`is_checked`]. A fold in `value` is white space like any other.
+    #[inline]
+    pub(super) fn line(&mut self, id: u8, value: &[u8]) -> Result<(), ParseError> {
+        let bit = BITS[usize::from(id)];
+        if self.seen & bit != 0 && !matches!(id, VIA | CONTACT) {
             let kind = ParseErrorKind::Repeated;
-            return Err(ParseError::new(kind, at, "this header once", "RFC 3261 §7.3.1"));
+            return Err(ParseError::new(kind, 0, "this header once", "RFC 3261 §7.3.1"));
         }
-        check_value(message, slot.id, value).map_err(|e| e.shifted(at))?;
+        self.seen |= bit;
+        match id {
+            VIA => check_list(value, |item| Via::parse(item).map(|_| ())),
+            FROM | TO => NameAddr::parse(value).map(|_| ()),
+            CONTACT if value == b"*" => Ok(()),
+            CONTACT => check_list(value, |item| NameAddr::parse(item).map(|_| ())),
+            CSEQ => self.check_cseq(value),
+            CALL_ID if value.is_empty() || value.iter().any(|b| b.is_ascii_whitespace()) => {
+                Err(ParseError::syntax(0, "a word", "RFC 3261 §20.8"))
+            }
+            MAX_FORWARDS if number(value).is_none_or(|n| n > 255) => {
+                let range = ParseErrorKind::Range;
+                Err(ParseError::new(range, 0, "a number up to 255", "RFC 3261 §20.22"))
+            }
+            _ => Ok(()),
+        }
     }
-    match MANDATORY.iter().find(|(id, _)| seen.first(*id)) {
-        Some((_, name)) => Err(missing(name)),
-        None => Ok(()),
+
+    /// Checks that nothing is missing.
+    pub(super) fn finish(&self) -> Result<(), ParseError> {
+        let absent =
+            CHECKED[..OPTIONAL].iter().find(|(id, _)| self.seen & BITS[usize::from(*id)] == 0);
+        absent.map_or(Ok(()), |(_, name)| Err(missing(name)))
+    }
+
+    fn check_cseq(&self, value: &[u8]) -> Result<(), ParseError> {
+        let cseq = CSeq::parse(value)?;
+        match self.method {
+            Some(method) if method != cseq.method.as_bytes() => Err(ParseError::new(
+                match Method::KNOWN.iter().any(|known| known.as_bytes() == method) {
+                    true => ParseErrorKind::Mismatch,
+                    false => ParseErrorKind::UnknownMethod,
+                },
+                0,
+                "the method of the request line",
+                "RFC 3261 §8.1.1.5",
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
-fn is_checked(id: u8) -> bool {
-    matches!(id, VIA | FROM | TO | CALL_ID | CSEQ | CONTACT | MAX_FORWARDS | CONTENT_TYPE)
-}
-
-fn check_value(message: &Message, id: u8, value: &[u8]) -> Result<(), ParseError> {
-    match id {
-        VIA => check_list(value, |item| Via::parse(item).map(|_| ())),
-        FROM | TO => NameAddr::parse(value).map(|_| ()),
-        CONTACT if value == b"*" => Ok(()),
-        CONTACT => check_list(value, |item| NameAddr::parse(item).map(|_| ())),
-        CSEQ => check_cseq(message, value),
-        CALL_ID if value.is_empty() || value.iter().any(|b| b.is_ascii_whitespace()) => {
-            Err(ParseError::syntax(0, "a word", "RFC 3261 §20.8"))
-        }
-        MAX_FORWARDS if number(value).is_none_or(|n| n > 255) => {
-            Err(ParseError::new(ParseErrorKind::Range, 0, "a number up to 255", "RFC 3261 §20.22"))
-        }
-        _ => Ok(()),
-    }
-}
-
+#[inline]
 fn check_list(
     value: &[u8],
     check: impl Fn(&[u8]) -> Result<(), ParseError>,
@@ -100,29 +132,11 @@ fn check_list(
         .try_for_each(|item| check(item).map_err(|e| e.shifted(offset_in(value, item))))
 }
 
-fn check_cseq(message: &Message, value: &[u8]) -> Result<(), ParseError> {
-    let cseq = CSeq::parse(value)?;
-    match message.method() {
-        Some(method) if method != cseq.method => Err(ParseError::new(
-            ParseErrorKind::Mismatch,
-            0,
-            "the method of the request line",
-            "RFC 3261 §8.1.1.5",
-        )),
-        _ => Ok(()),
-    }
-}
-
 /// RFC 3261 §19.1.1, table 1: a Request-URI has no headers.
-fn check_request_uri(message: &Message) -> Result<(), ParseError> {
-    if !message.is_request() {
-        return Ok(());
-    }
-    let raw = message.request_uri();
-    let at = message.offset_of(raw);
-    match Uri::parse(raw).map_err(|e| e.shifted(at))? {
+fn check_request_uri(raw: &[u8]) -> Result<(), ParseError> {
+    match Uri::parse(raw)? {
         Uri::Sip(uri) if !uri.headers().is_empty() => {
-            Err(ParseError::syntax(at, "a Request-URI without headers", "RFC 3261 §19.1.1"))
+            Err(ParseError::syntax(0, "a Request-URI without headers", "RFC 3261 §19.1.1"))
         }
         _ => Ok(()),
     }

@@ -1,10 +1,12 @@
 //! What strangers may send: the torture messages of RFC 4475 and RFC 5118, smuggling, and chaos.
 
 mod frugal;
+mod models;
 mod properties;
 mod rfc4475;
 mod rfc5118;
 mod smuggling;
+mod tolerance;
 
 use std::path::PathBuf;
 
