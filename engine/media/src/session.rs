@@ -74,6 +74,21 @@ impl Session {
         }
     }
 
+    /// The same offer once more, for another phone that answers it: a forked call has a media
+    /// session for each (RFC 3264 §4). It has streams and packet numbers of its own.
+    pub fn fork(&self, now: Instant, entropy: &mut dyn Entropy) -> Self {
+        let mut other = Self::new(self.config.clone(), now, entropy);
+        (other.id, other.version) = (self.id, self.version);
+        other.direction = self.direction;
+        other.keys = self.keys.clone();
+        other.local_sdp.clone_from(&self.local_sdp);
+        other.offered.clone_from(&self.offered);
+        if let Some(caps) = &self.offered {
+            other.inbound.accept_formats(&caps.codecs, &caps.telephone_events);
+        }
+        other
+    }
+
     /// Takes a datagram that arrived on the RTP or RTCP port.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
         let mut buf = datagram.to_vec();
@@ -148,6 +163,11 @@ impl Session {
     /// Which way audio flows, seen from here; `None` before the first answer.
     pub fn direction(&self) -> Option<Direction> {
         self.negotiated.as_ref().map(|n| n.direction)
+    }
+
+    /// What both ends agreed on; `None` before the first answer.
+    pub fn negotiated(&self) -> Option<&Negotiated> {
+        self.negotiated.as_ref()
     }
 
     /// Whether the far end holds us: it does not want our audio.

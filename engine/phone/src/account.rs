@@ -50,6 +50,13 @@ pub struct Config {
     pub session_expires: Duration,
     /// Shorter session intervals are refused; below 90 s it counts as 90 s.
     pub session_min: Duration,
+    /// Whether 180 is sent reliably (RFC 3262) to callers who can take it so. To those who insist it
+    /// always is, and media before the answer is wherever it can be.
+    pub reliable_ringing: bool,
+    /// Whether INVITE leaves the offer to the callee (RFC 3261 §13.2.1).
+    pub delayed_offer: bool,
+    /// Whether an answered call is changed by UPDATE instead of re-INVITE, where the peer takes it.
+    pub reoffer_by_update: bool,
     /// How media is encrypted; `None` follows the link: SDES on TLS and WSS, clear elsewhere.
     pub security: Option<media::Security>,
 }
@@ -63,6 +70,9 @@ impl Default for Config {
             calls_max: 8,
             codecs: media::Config::new(SocketAddr::from(([0, 0, 0, 0], 0))).codecs,
             silence_max: None,
+            reliable_ringing: false,
+            delayed_offer: false,
+            reoffer_by_update: false,
             session_expires: Duration::from_secs(1800),
             session_min: Duration::from_secs(90),
             security: None,

@@ -7,16 +7,24 @@
 //! ```
 
 use crate::acks::Acks;
+use crate::early::EarlyDialogs;
 use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent};
 use crate::extensions::Peer;
 use crate::phone::{Phone, Timer};
 use crate::requests::Purpose;
 use crate::session_timer::SessionClock;
-use sip::dialog::{Answer, AnswerOutcome, Dialog, DialogSet, SessionTimer};
+use sip::body::Description;
+use sip::dialog::{
+    Answer, AnswerOutcome, Dialog, DialogId, DialogSet, OfferAnswer, ReliableSender, SessionTimer,
+};
 use sip::transaction::{ClientKey, ServerKey};
 use sip::{HeaderName, Message, Method};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+/// RFC 3261 Table 4, for what the transaction layer does not repeat for us.
+pub(crate) const T1: Duration = Duration::from_millis(500);
+pub(crate) const T2: Duration = Duration::from_secs(4);
 
 /// How long the media session waits before it tells silence, when nobody hangs up for it.
 const SILENCE_TOLD: Duration = Duration::from_secs(10);
@@ -54,8 +62,16 @@ pub(crate) struct Call {
     pub answer: Option<Answer>,
     /// The ACKs we sent, for when a 2xx comes again.
     pub acks: Acks,
-    /// The offer went out in our 2xx: the ACK brings the answer.
-    pub awaits_answer_in_ack: bool,
+    /// Offer and answer: of our INVITE until a dialog is confirmed, of that dialog from then on.
+    pub offers: OfferAnswer,
+    /// The early dialogs of our INVITE.
+    pub early: EarlyDialogs,
+    /// Our reliable provisionals to their INVITE.
+    pub reliable: Option<ReliableSender>,
+    /// What we said of media before our 2xx.
+    pub answer_sdp: Option<Vec<u8>>,
+    /// The 2xx waits for a PRACK.
+    pub held_back: bool,
     pub hold: Hold,
     /// A re-INVITE of ours is under way: what it says of holding.
     pub offering: Option<bool>,
@@ -88,10 +104,10 @@ pub(crate) struct Told {
 
 impl State {
     pub(crate) fn has_media(self) -> bool {
-        matches!(self, Self::Active | Self::Early)
+        matches!(self, Self::Active | Self::Early | Self::Ringing)
     }
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Calling => "calling",
             Self::Early => "ringing",
@@ -114,7 +130,11 @@ impl Call {
             server: None,
             answer: None,
             acks: Acks::default(),
-            awaits_answer_in_ack: false,
+            offers: OfferAnswer::default(),
+            early: EarlyDialogs::default(),
+            reliable: None,
+            answer_sdp: None,
+            held_back: false,
             hold: Hold::default(),
             offering: None,
             told: Told::default(),
@@ -124,12 +144,61 @@ impl Call {
         }
     }
 
+    /// Its dialog of that name: the confirmed one, or an early one of our INVITE.
+    pub(crate) fn dialog_mut(&mut self, id: &DialogId) -> Option<&mut Dialog> {
+        match self.dialog.as_mut() {
+            Some(dialog) => (dialog.id() == id).then_some(dialog),
+            None => self.set.as_mut()?.dialog(id),
+        }
+    }
+
+    /// Offer and answer in that dialog.
+    pub(crate) fn offers_mut(&mut self, id: &DialogId) -> &mut OfferAnswer {
+        match self.dialog.is_none() {
+            true => self.early.find(id).map_or(&mut self.offers, |early| &mut early.offers),
+            false => &mut self.offers,
+        }
+    }
+
+    /// The dialog that requests of ours go in now: the one there is, or the early one that we hear.
+    pub(crate) fn current(&self) -> Option<DialogId> {
+        let confirmed = self.dialog.as_ref().map(|d| d.id().clone());
+        confirmed.or_else(|| self.early.selected().cloned())
+    }
+
+    /// Whether the other side of that dialog takes UPDATE.
+    pub(crate) fn takes_update(&mut self, id: &DialogId) -> bool {
+        match self.dialog.is_none() {
+            true => self.early.find(id).is_some_and(|early| early.peer.update),
+            false => self.peer.update,
+        }
+    }
+
+    /// Whether what was agreed can be changed: once answered, and before where an UPDATE can.
+    pub(crate) fn can_change(&mut self) -> bool {
+        let (state, current) = (self.state, self.current());
+        match (state, current) {
+            (State::Active, _) => true,
+            (State::Early | State::Ringing, Some(id)) => {
+                self.offers_mut(&id).has_agreed() && self.takes_update(&id)
+            }
+            _ => false,
+        }
+    }
+
+    /// Our tag in the one dialog that their INVITE made.
+    pub(crate) fn local_tag(&self) -> String {
+        let tag = self.dialog.as_ref().map(|d| d.id().local_tag.clone()).unwrap_or_default();
+        String::from_utf8_lossy(&tag).into_owned()
+    }
+
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let media = self.media.as_ref().and_then(media::Session::poll_timeout);
         let answer = self.answer.as_ref().and_then(Answer::poll_timeout);
         let active = self.state == State::Active;
         let session = self.clock.timer.as_ref().filter(|_| active).map(SessionTimer::poll_timeout);
-        [media, answer, session].into_iter().flatten().min()
+        let reliable = self.reliable.as_ref().and_then(ReliableSender::poll_timeout);
+        [media, answer, session, reliable].into_iter().flatten().min()
     }
 }
 
@@ -152,10 +221,11 @@ impl Phone {
         Ok(())
     }
 
-    /// Holds the other side, or takes it back.
+    /// Holds the other side, or takes it back: before the answer too, where there is media already
+    /// and the other side takes UPDATE.
     ///
     /// # Errors
-    /// [`PhoneError::NoSuchCall`], or [`PhoneError::WrongState`] before an answer.
+    /// [`PhoneError::NoSuchCall`], or [`PhoneError::WrongState`] too early in the call.
     pub fn set_hold(
         &mut self,
         now: Instant,
@@ -163,7 +233,7 @@ impl Phone {
         held: bool,
     ) -> Result<(), PhoneError> {
         let entry = self.call_mut(call)?;
-        if entry.state != State::Active {
+        if !entry.can_change() {
             return Err(PhoneError::WrongState(entry.state.name()));
         }
         if std::mem::replace(&mut entry.hold.wanted, held) != held {
@@ -246,8 +316,11 @@ impl Phone {
     }
 
     /// The next CSeq of the call's dialog, for a request that is sent again with credentials.
-    pub(crate) fn dialog_cseq(&mut self, call: CallHandle, sent: u32) -> u32 {
-        let dialog = self.calls.get_mut(&call).and_then(|c| c.dialog.as_mut());
+    pub(crate) fn dialog_cseq(&mut self, call: CallHandle, request: &Message, sent: u32) -> u32 {
+        // A request of ours names its dialog as a response to it would.
+        let id = DialogId::of_response(request).ok();
+        let entry = self.calls.get_mut(&call);
+        let dialog = entry.zip(id).and_then(|(entry, id)| entry.dialog_mut(&id));
         match dialog {
             Some(dialog) => {
                 // Building a request is what moves the dialog's own count on.
@@ -261,6 +334,7 @@ impl Phone {
     /// The call's own timers: its session's, its media's, and the 2xx that waits for its ACK.
     pub(crate) fn call_timeout(&mut self, now: Instant, handle: CallHandle) {
         self.session_timeout(now, handle);
+        self.reliable_timeout(now, handle);
         let Some(call) = self.calls.get_mut(&handle) else { return };
         if let Some(media) = call.media.as_mut() {
             media.handle_timeout(now);
@@ -287,10 +361,12 @@ impl Phone {
     }
 }
 
-/// The session description of a message, if its body is one.
+/// The session description of a message, alone or a part of its body.
 pub(crate) fn sdp_of(message: &Message) -> Option<&[u8]> {
-    let is_sdp = message.has_content_type("application/sdp");
-    (is_sdp && !message.body().is_empty()).then(|| message.body())
+    match sip::body::description(message) {
+        Description::Sdp(sdp) => Some(sdp),
+        Description::Absent | Description::Hidden => None,
+    }
 }
 
 /// The name of the codec we send with; empty before an answer.

@@ -1,22 +1,20 @@
 //! Requests inside a call: BYE, re-INVITE and UPDATE both ways, INFO, OPTIONS.
 
-use crate::call::{State, sdp_of};
+use crate::call::{Call, State, T1, T2, sdp_of};
 use crate::event::{CallHandle, Cause, PhoneEvent};
 use crate::extensions::{ALLOW, SUPPORTED};
 use crate::phone::{Phone, Timer};
 use crate::requests::Purpose;
-use sip::dialog::{Answer, DialogId, Glare, Verdict, retry_after_491};
+use sansio::Entropy;
+use sip::dialog::{Answer, Carrier, DialogId, Meaning, OfferError, retry_after_491};
 use sip::transaction::ServerKey;
 use sip::{HeaderName, Message, Method, response_to};
-use std::time::{Duration, Instant};
-
-const T1: Duration = Duration::from_millis(500);
-const T2: Duration = Duration::from_secs(4);
+use std::time::Instant;
 
 impl Phone {
     /// A request with a To tag.
     pub(crate) fn handle_in_dialog(&mut self, now: Instant, key: ServerKey, request: &Message) {
-        let Some(call) = self.find(request) else {
+        let Some((call, id)) = self.find(request) else {
             let gone = response_to(request, 481, "Call/Transaction Does Not Exist").build();
             self.respond(now, &key, gone);
             return;
@@ -24,7 +22,7 @@ impl Phone {
         let checked = self
             .calls
             .get_mut(&call)
-            .and_then(|c| c.dialog.as_mut())
+            .and_then(|c| c.dialog_mut(&id))
             .map(|dialog| dialog.handle_request(request));
         if let Some(Err(error)) = checked {
             let status = error.status();
@@ -33,95 +31,127 @@ impl Phone {
             return;
         }
         let method = request.method().unwrap_or(Method::OPTIONS);
-        if method == Method::BYE {
-            self.respond(now, &key, response_to(request, 200, "OK").build());
-            self.refuse(now, call, 487);
-            self.end(now, call, Cause::PeerHungUp, None, &reason_of(request));
-        } else if method == Method::INVITE || method == Method::UPDATE {
-            self.handle_offer(now, call, key, request);
-        } else {
-            let ok = response_to(request, 200, "OK").header(HeaderName::ALLOW, ALLOW).build();
-            self.respond(now, &key, ok);
+        let is_early = self.calls.get(&call).is_some_and(|c| c.dialog.is_none());
+        match method {
+            // One of several phones that ring gave up: the others ring on.
+            Method::BYE if is_early => self.respond_ok(now, &key, request),
+            Method::BYE => {
+                self.respond_ok(now, &key, request);
+                self.refuse(now, call, 487);
+                self.end(now, call, Cause::PeerHungUp, None, &reason_of(request));
+            }
+            Method::INVITE if !is_early => self.handle_offer(now, (call, id), key, request),
+            Method::UPDATE => self.handle_offer(now, (call, id), key, request),
+            Method::PRACK => self.handle_prack(now, call, key, request),
+            _ => self.respond_ok(now, &key, request),
         }
     }
 
-    /// A re-INVITE or UPDATE of theirs.
-    fn handle_offer(&mut self, now: Instant, call: CallHandle, key: ServerKey, request: &Message) {
+    fn respond_ok(&mut self, now: Instant, key: &ServerKey, request: &Message) {
+        let ok = response_to(request, 200, "OK").header(HeaderName::ALLOW, ALLOW).build();
+        self.respond(now, key, ok);
+    }
+
+    /// A re-INVITE of theirs, or an UPDATE before or after the answer.
+    fn handle_offer(
+        &mut self,
+        now: Instant,
+        (call, id): (CallHandle, DialogId),
+        key: ServerKey,
+        request: &Message,
+    ) {
         let is_invite = request.method() == Some(Method::INVITE);
-        if (is_invite || sdp_of(request).is_some()) && self.must_wait(now, call, &key, request) {
-            return;
-        }
-        let policy = self.calls.get(&call).map(|c| c.clock.policy);
-        if policy.is_some_and(|policy| self.refuse_interval(now, &key, policy, request)) {
+        let carrier = if is_invite { Carrier::Invite } else { Carrier::Update };
+        let Some(entry) = self.calls.get(&call) else { return };
+        let policy = entry.clock.policy;
+        if self.refuse_interval(now, &key, policy, request) {
             return;
         }
         let Some(entry) = self.calls.get_mut(&call) else { return };
+        // An offer of ours that waits for its 491 to pass is not open, a re-INVITE on its way is.
+        let allowed = match is_invite && entry.state != State::Active {
+            true => Err(OfferError::Unanswered),
+            false => entry.offers_mut(&id).receive(carrier, sdp_of(request).is_some()),
+        };
+        if let Err(error) = allowed {
+            return self.make_wait(now, &key, request, error);
+        }
+        let Some(entry) = self.calls.get_mut(&call) else { return };
         entry.peer.learn(request);
-        let Some(media) = entry.media.as_mut() else { return };
-        let described = match sdp_of(request) {
-            Some(offer) => media.handle_offer(now, offer).map(Some),
-            None if is_invite => Ok(Some(media.create_offer(now))),
-            None => Ok(None),
-        };
-        let held = media.is_held_by_remote();
+        let described = entry.describe(now, &id, is_invite, request, &mut *self.entropy);
         let Ok(sdp) = described else {
+            entry.offers_mut(&id).roll_back(carrier);
             let refused = response_to(request, 488, "Not Acceptable Here").build();
-            self.respond(now, &key, refused);
-            return;
+            return self.respond(now, &key, refused);
         };
+        let held = entry.media.as_ref().is_some_and(media::Session::is_held_by_remote);
+        let changed = sdp.is_some();
+        self.agree_to(now, (call, id), key, request, sdp);
+        if changed {
+            self.note_peer_hold(call, held);
+        }
+    }
+
+    /// Our 2xx to a re-INVITE or UPDATE.
+    fn agree_to(
+        &mut self,
+        now: Instant,
+        (call, id): (CallHandle, DialogId),
+        key: ServerKey,
+        request: &Message,
+        sdp: Option<Vec<u8>>,
+    ) {
         let contact = self.contact();
+        let is_invite = request.method() == Some(Method::INVITE);
+        let Some(entry) = self.calls.get_mut(&call) else { return };
+        let carrier = if is_invite { Carrier::Success } else { Carrier::UpdateOk };
+        // What it answers or offers was made for this very state.
+        let _ = entry.offers_mut(&id).send(carrier, sdp.is_some());
         let mut ok = response_to(request, 200, "OK")
             .record_route()
             .header(HeaderName::CONTACT, contact)
             .header(HeaderName::ALLOW, ALLOW)
             .header(HeaderName::SUPPORTED, SUPPORTED);
-        if let Some(entry) = self.calls.get_mut(&call).filter(|c| c.state == State::Active) {
+        if entry.state == State::Active {
             ok = entry.clock.dress_response(now, request, ok);
         }
         if let Some(sdp) = sdp {
             ok = ok.body("application/sdp", sdp);
         }
         let ok = ok.build();
-        if let (true, Some(entry)) = (is_invite, self.calls.get_mut(&call)) {
+        if is_invite {
             let number = request.cseq().map_or(0, |c| c.number);
             entry.answer = Some(Answer::new(now, ok.bytes().clone(), number, T1, T2));
-            entry.awaits_answer_in_ack = sdp_of(request).is_none();
         }
         self.respond(now, &key, ok);
-        self.note_peer_hold(call, held);
     }
 
-    /// Whether an offer is under way already; then the request has been answered.
-    fn must_wait(
-        &mut self,
-        now: Instant,
-        call: CallHandle,
-        key: &ServerKey,
-        request: &Message,
-    ) -> bool {
-        let Some(entry) = self.calls.get(&call) else { return false };
-        // A 2xx of ours whose ACK was lost is no hindrance: who asks again has seen it. An offer
-        // of ours in it, unanswered, is.
-        let theirs = entry.state == State::Ringing || entry.awaits_answer_in_ack;
-        let glare = Glare { ours: entry.offering.is_some(), theirs };
-        let refused = match glare.judge(&mut *self.entropy) {
-            Verdict::Accept => return false,
-            Verdict::RequestPending => response_to(request, 491, ""),
-            Verdict::RetryAfter { seconds } => {
-                response_to(request, 500, "").header(HeaderName::RETRY_AFTER, seconds.to_string())
+    /// An offer that meets another (RFC 3261 §14.2, RFC 3311 §5.2).
+    fn make_wait(&mut self, now: Instant, key: &ServerKey, request: &Message, error: OfferError) {
+        let refused = response_to(request, error.status(), "");
+        let refused = match error {
+            OfferError::Unanswered => {
+                let seconds = (self.entropy.next_u64() % 11).to_string();
+                refused.header(HeaderName::RETRY_AFTER, seconds)
             }
+            _ => refused,
         };
         self.respond(now, key, refused.build());
-        true
     }
 
     /// Sends an offer of ours inside the call: what the application wants of holding.
     pub(crate) fn send_offer(&mut self, now: Instant, call: CallHandle) {
         let contact = self.contact();
         let Some(entry) = self.calls.get_mut(&call) else { return };
-        if entry.offering.is_some() || entry.answer.is_some() {
+        let Some(id) = entry.current() else { return };
+        let free = entry.offering.is_none() && entry.offers_mut(&id).may_offer();
+        if !free || entry.answer.is_some() {
             self.timers.set(Timer::Glare(call), now + T1);
             return;
+        }
+        let by_update = entry.state != State::Active || self.config.reoffer_by_update;
+        if by_update && entry.takes_update(&id) {
+            return self.send_update(now, call, true);
         }
         let (Some(dialog), Some(media)) = (entry.dialog.as_mut(), entry.media.as_mut()) else {
             return;
@@ -136,15 +166,19 @@ impl Phone {
             .header(HeaderName::SUPPORTED, SUPPORTED)
             .header(HeaderName::SESSION_ID, &entry.session_id);
         let invite = entry.clock.dress_request(invite).body("application/sdp", offer).build();
+        // It is free: that was asked above.
+        let _ = entry.offers.send(Carrier::Invite, true);
         entry.offering = Some(wanted);
         if self.send(now, &invite, Purpose::Reinvite(call)).is_err() {
-            self.offer_failed(call);
+            self.offer_failed(call, Carrier::Invite);
         }
     }
 
     /// The 491's waiting time is over.
     pub(crate) fn retry_offer(&mut self, now: Instant, call: CallHandle) {
-        if self.calls.get(&call).is_some_and(|c| c.state == State::Active) {
+        let entry = self.calls.get_mut(&call);
+        // Somebody may have made what we want true meanwhile.
+        if entry.is_some_and(|c| c.can_change() && c.hold.wanted != c.hold.held) {
             self.send_offer(now, call);
         }
     }
@@ -171,12 +205,12 @@ impl Phone {
         match status {
             _ if entry.state != State::Active => {}
             491 => {
-                entry.offering = None;
+                entry.take_back_offer(Carrier::Invite);
                 let wait = retry_after_491(role, &mut *self.entropy);
                 self.timers.set(Timer::Glare(call), now + wait);
             }
             408 | 481 => self.end(now, call, Cause::Network, Some(status), "The call is gone"),
-            _ => self.offer_failed(call),
+            _ => self.offer_failed(call, Carrier::Invite),
         }
     }
 
@@ -199,7 +233,13 @@ impl Phone {
         entry.clock.accepted(now, response);
         let ack = dialog.ack(number).build();
         let offered = entry.offering.take();
-        if let (Some(media), Some(sdp)) = (entry.media.as_mut(), sdp_of(response)) {
+        let sdp = sdp_of(response);
+        let meaning = entry.offers.receive(Carrier::Success, sdp.is_some());
+        if meaning.is_err() {
+            entry.offers.roll_back(Carrier::Invite);
+        }
+        if let (Ok(Meaning::Answer), Some(media), Some(sdp)) = (meaning, entry.media.as_mut(), sdp)
+        {
             // The old session goes on when the answer makes no sense.
             let _ = media.handle_answer(now, sdp);
         }
@@ -213,7 +253,7 @@ impl Phone {
         }
     }
 
-    fn now_held(&mut self, now: Instant, call: CallHandle, held: bool) {
+    pub(crate) fn now_held(&mut self, now: Instant, call: CallHandle, held: bool) {
         let Some(entry) = self.calls.get_mut(&call) else { return };
         let wanted = entry.hold.wanted;
         if std::mem::replace(&mut entry.hold.held, held) != held {
@@ -225,33 +265,67 @@ impl Phone {
     }
 
     /// Our offer was refused: everything stays as it was.
-    pub(crate) fn offer_failed(&mut self, call: CallHandle) {
+    pub(crate) fn offer_failed(&mut self, call: CallHandle, carrier: Carrier) {
         let Some(entry) = self.calls.get_mut(&call) else { return };
-        entry.offering = None;
+        entry.take_back_offer(carrier);
         let held = entry.hold.held;
         let asked = std::mem::replace(&mut entry.hold.wanted, held) != held;
-        if let Some(media) = entry.media.as_mut() {
-            media.set_hold(held);
-        }
         if asked {
             self.tell(PhoneEvent::Held { call, held });
         }
     }
 
-    fn note_peer_hold(&mut self, call: CallHandle, held: bool) {
+    pub(crate) fn note_peer_hold(&mut self, call: CallHandle, held: bool) {
         let Some(entry) = self.calls.get_mut(&call) else { return };
         if std::mem::replace(&mut entry.hold.by_peer, held) != held {
             self.tell(PhoneEvent::HeldByPeer { call, held });
         }
     }
 
-    fn find(&self, request: &Message) -> Option<CallHandle> {
+    /// The live call a request belongs to, and which of its dialogs.
+    fn find(&mut self, request: &Message) -> Option<(CallHandle, DialogId)> {
         let id = DialogId::of_request(request).ok()?;
-        let ours = |c: &crate::call::Call| c.dialog.as_ref().is_some_and(|d| *d.id() == id);
-        self.calls
-            .iter()
-            .find(|(_, call)| call.state != State::Ended && ours(call))
-            .map(|(handle, _)| *handle)
+        let handle = self.calls.iter_mut().find_map(|(handle, call)| {
+            let fits = call.state != State::Ended && call.dialog_mut(&id).is_some();
+            fits.then_some(*handle)
+        });
+        Some((handle?, id))
+    }
+}
+
+impl Call {
+    /// An offer of ours was refused, for now or for good: what was agreed before holds, also in what
+    /// we answer meanwhile.
+    pub(crate) fn take_back_offer(&mut self, carrier: Carrier) {
+        self.offering = None;
+        if let Some(id) = self.current() {
+            self.offers_mut(&id).roll_back(carrier);
+        }
+        if let Some(media) = self.media.as_mut() {
+            media.set_hold(self.hold.held);
+        }
+    }
+
+    /// What we say of media to a re-INVITE or UPDATE: our answer, our offer where a re-INVITE has
+    /// none, or nothing.
+    fn describe(
+        &mut self,
+        now: Instant,
+        id: &DialogId,
+        is_invite: bool,
+        request: &Message,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Option<Vec<u8>>, media::MediaError> {
+        let sdp = sdp_of(request);
+        if self.dialog.is_none() && sdp.is_some() {
+            self.early.select(now, id, &mut self.media, entropy);
+        }
+        let Some(media) = self.media.as_mut() else { return Ok(None) };
+        match sdp {
+            Some(offer) => media.handle_offer(now, offer).map(Some),
+            None if is_invite => Ok(Some(media.create_offer(now))),
+            None => Ok(None),
+        }
     }
 }
 

@@ -1,18 +1,15 @@
 //! Being called (RFC 3261 §13.3).
 
-use crate::call::{Call, State, codec_name, sdp_of};
+use crate::call::{Call, State, T1, T2, codec_name, sdp_of};
 use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent};
 use crate::extensions::{ALLOW, SUPPORTED};
 use crate::phone::{Phone, Timer};
-use sip::dialog::{Answer, Dialog};
+use crate::progress::{requires_reliable, wants_reliable};
+use sip::dialog::{Answer, Carrier, Dialog, Meaning, OfferError, ReliableSender};
 use sip::transaction::ServerKey;
 use sip::{HeaderName, Message, response_to};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
-
-/// RFC 3261 Table 4, for the 2xx we repeat ourselves.
-const T1: Duration = Duration::from_millis(500);
-const T2: Duration = Duration::from_secs(4);
+use std::time::Instant;
 
 impl Phone {
     /// A new INVITE.
@@ -34,18 +31,17 @@ impl Phone {
         let session_id = self.session_id_of(&request);
         let (from, display_name) = caller(&request);
         let target = String::from_utf8_lossy(request.request_uri()).into_owned();
-        let ringing = response_to(&request, 180, "Ringing")
-            .to_tag(&tag)
-            .record_route()
-            .header(HeaderName::CONTACT, self.contact())
-            .build();
+        let insists = requires_reliable(&request);
+        let reliable = insists || (self.config.reliable_ringing && wants_reliable(&request));
         let mut call = Call::new(State::Ringing, session_id, clock);
         call.peer.learn(&request);
         call.dialog = Some(dialog);
+        // Nothing is open in a dialog that begins.
+        let _ = call.offers.receive(Carrier::Invite, sdp_of(&request).is_some());
         call.server = Some((key, request));
         self.calls.insert(handle, call);
         self.invites.insert(key, handle);
-        self.respond(now, &key, ringing);
+        self.send_provisional(now, handle, 180, None, reliable);
         self.timers.set(Timer::Ring(handle), now + self.config.ring_timeout);
         self.tell(PhoneEvent::Incoming { call: handle, from, target, display_name });
     }
@@ -64,45 +60,52 @@ impl Phone {
         if self.call_mut(call)?.state != State::Ringing {
             return Err(PhoneError::WrongState("not ringing here"));
         }
-        let mut media = self.new_media(now, local);
-        let Some((key, request)) = self.call_mut(call)?.server.clone() else {
+        let Some((_, request)) = self.call_mut(call)?.server.clone() else {
             return Err(PhoneError::NoSuchCall);
         };
         self.timers.clear(&Timer::Ring(call));
-        let described = match sdp_of(&request) {
-            Some(offer) => media.handle_offer(now, offer),
-            None => Ok(media.create_offer(now)),
-        };
-        let sdp = match described {
-            Ok(sdp) => sdp,
-            Err(error) => {
-                self.refuse(now, call, 488);
-                let reason = error.to_string();
-                self.end(now, call, Cause::NoCommonMedia, Some(488), &reason);
-                self.drain(now);
-                return Err(PhoneError::Media(reason));
+        // Media before the answer goes on; what it said already is not negotiated again.
+        if self.call_mut(call)?.media.is_none() {
+            let mut media = self.new_media(now, local);
+            let described = match sdp_of(&request) {
+                Some(offer) => media.handle_offer(now, offer),
+                None => Ok(media.create_offer(now)),
+            };
+            match described {
+                Ok(sdp) => self.call_mut(call)?.answer_sdp = Some(sdp),
+                Err(error) => {
+                    self.refuse(now, call, 488);
+                    let reason = error.to_string();
+                    self.end(now, call, Cause::NoCommonMedia, Some(488), &reason);
+                    self.drain(now);
+                    return Err(PhoneError::Media(reason));
+                }
             }
-        };
-        self.accept(now, call, (key, request), media, &sdp);
+            self.call_mut(call)?.media = Some(media);
+        }
+        let entry = self.call_mut(call)?;
+        // RFC 3262 §3: no 2xx before a description in a 1xx is acknowledged.
+        entry.held_back = entry.reliable.as_ref().is_some_and(ReliableSender::holds_back_2xx);
+        if !entry.held_back {
+            self.accept(now, call);
+        }
         self.drain(now);
         Ok(())
     }
 
-    fn accept(
-        &mut self,
-        now: Instant,
-        handle: CallHandle,
-        (key, request): (ServerKey, Message),
-        media: media::Session,
-        sdp: &[u8],
-    ) {
+    /// Sends the 2xx of a ringing call that has its media.
+    pub(crate) fn accept(&mut self, now: Instant, handle: CallHandle) {
         let contact = self.contact();
         let agent = self.config.user_agent.clone();
         let Some(call) = self.calls.get_mut(&handle) else { return };
-        let Some(dialog) = call.dialog.as_mut() else { return };
-        call.server = None;
-        dialog.confirm();
-        let tag = String::from_utf8_lossy(&dialog.id().local_tag).into_owned();
+        let Some((key, request)) = call.server.take() else { return };
+        let tag = call.local_tag();
+        if let Some(dialog) = call.dialog.as_mut() {
+            dialog.confirm();
+        }
+        if let Some(sender) = call.reliable.as_mut() {
+            sender.stop();
+        }
         let response = response_to(&request, 200, "OK")
             .to_tag(&tag)
             .record_route()
@@ -110,15 +113,21 @@ impl Phone {
             .header(HeaderName::ALLOW, ALLOW)
             .header(HeaderName::SUPPORTED, SUPPORTED)
             .header(HeaderName::USER_AGENT, agent);
-        let response = call.clock.dress_response(now, &request, response);
-        let response = response.body("application/sdp", sdp).build();
+        let mut response = call.clock.dress_response(now, &request, response);
+        // What was agreed in a reliable 1xx is not said again (RFC 6337 §3.1.1).
+        let says = matches!(
+            call.offers.send(Carrier::Success, true),
+            Ok(Meaning::Answer | Meaning::Offer)
+        );
+        if let Some(sdp) = call.answer_sdp.take().filter(|_| says) {
+            response = response.body("application/sdp", sdp);
+        }
+        let response = response.build();
         let number = request.cseq().map_or(0, |c| c.number);
         call.answer = Some(Answer::new(now, response.bytes().clone(), number, T1, T2));
-        call.awaits_answer_in_ack = sdp_of(&request).is_none();
         call.state = State::Active;
-        let codec = codec_name(&media);
-        let encrypted = media.is_secure();
-        call.media = Some(media);
+        let codec = call.media.as_ref().map(codec_name).unwrap_or_default();
+        let encrypted = call.media.as_ref().is_some_and(media::Session::is_secure);
         self.respond(now, &key, response);
         self.tell(PhoneEvent::Answered { call: handle, codec, encrypted });
     }
@@ -171,8 +180,10 @@ impl Phone {
     pub(crate) fn refuse(&mut self, now: Instant, call: CallHandle, status: u16) -> bool {
         let Some(entry) = self.calls.get_mut(&call) else { return false };
         let Some((key, request)) = entry.server.take() else { return false };
-        let tag = entry.dialog.as_ref().map(|d| d.id().local_tag.clone()).unwrap_or_default();
-        let tag = String::from_utf8_lossy(&tag).into_owned();
+        if let Some(sender) = entry.reliable.as_mut() {
+            sender.stop();
+        }
+        let tag = entry.local_tag();
         self.respond(now, &key, response_to(&request, status, "").to_tag(&tag).build());
         true
     }
@@ -199,12 +210,13 @@ impl Phone {
             return;
         }
         call.answer = None;
-        if !std::mem::replace(&mut call.awaits_answer_in_ack, false) {
-            return;
-        }
-        let taken = match (call.media.as_mut(), sdp_of(request)) {
-            (Some(media), Some(sdp)) => media.handle_answer(now, sdp).is_ok(),
-            _ => false,
+        let sdp = sdp_of(request);
+        let taken = match (call.offers.receive(Carrier::Ack, sdp.is_some()), sdp) {
+            (Ok(Meaning::Answer), Some(sdp)) => {
+                call.media.as_mut().is_some_and(|media| media.handle_answer(now, sdp).is_ok())
+            }
+            (Err(OfferError::NoAnswer), _) => false,
+            _ => true,
         };
         if !taken {
             self.send_bye(now, handle);

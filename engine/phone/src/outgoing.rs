@@ -1,12 +1,14 @@
 //! Calling somebody (RFC 3261 §13.2).
 
 use crate::call::{Call, State, codec_name, sdp_of};
+use crate::early::EarlyDialogs;
 use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent};
 use crate::extensions::{ALLOW, SUPPORTED};
 use crate::phone::Phone;
 use crate::requests::Purpose;
 use crate::session_timer::SessionClock;
-use sip::dialog::{Change, DialogId, DialogSet};
+use sansio::Entropy;
+use sip::dialog::{Carrier, Change, DialogId, DialogSet, Meaning};
 use sip::transaction::ClientKey;
 use sip::{HeaderName, Message, Method, RequestBuilder, SipUri};
 use std::net::SocketAddr;
@@ -33,12 +35,14 @@ impl Phone {
         }
         let handle = self.next_handle();
         let mut media = self.new_media(now, local);
-        let offer = media.create_offer(now);
+        let offer = (!self.config.delayed_offer).then(|| media.create_offer(now));
         let session_id = self.new_session_id();
         let clock = self.new_clock();
-        let invite = self.invite(&uri, &session_id, &clock, &offer);
+        let invite = self.invite(&uri, &session_id, &clock, offer.as_deref());
         let mut call = Call::new(State::Calling, session_id, clock);
         call.media = Some(media);
+        // Nothing is open in a call that begins.
+        let _ = call.offers.send(Carrier::Invite, offer.is_some());
         self.calls.insert(handle, call);
         match self.send(now, &invite, Purpose::Invite(handle)) {
             Ok(key) => self.invite_resent(handle, key),
@@ -71,7 +75,7 @@ impl Phone {
         uri: &str,
         session_id: &str,
         clock: &SessionClock,
-        offer: &[u8],
+        offer: Option<&[u8]>,
     ) -> Message {
         let tag = self.entropy.token(10);
         let call_id = self.entropy.token(24);
@@ -86,7 +90,11 @@ impl Phone {
             .header(HeaderName::SUPPORTED, SUPPORTED)
             .header(HeaderName::SESSION_ID, session_id)
             .header(HeaderName::USER_AGENT, &self.config.user_agent);
-        clock.dress_request(invite).body("application/sdp", offer).build()
+        let invite = clock.dress_request(invite);
+        match offer {
+            Some(offer) => invite.body("application/sdp", offer).build(),
+            None => invite.build(),
+        }
     }
 
     /// The INVITE went out, for the first time or with credentials.
@@ -131,42 +139,15 @@ impl Phone {
                     self.send_again(ack);
                 }
             }
-            Ok(Some(Change::Early(_) | Change::Progress(_))) => {
-                self.progress(now, call, response);
+            Ok(Some(Change::Early(id) | Change::Progress(id))) => {
+                self.progress(now, call, Some(&id), response);
             }
             Ok(Some(Change::Failed)) => self.refused(now, call, status, response),
             Ok(None) | Err(_) => {
                 if (180..200).contains(&status) {
-                    self.progress(now, call, response);
+                    self.progress(now, call, None, response);
                 }
             }
-        }
-    }
-
-    fn progress(&mut self, now: Instant, call: CallHandle, response: &Message) {
-        let Some(entry) = self.calls.get_mut(&call) else { return };
-        let early = sdp_of(response).is_some() || entry.told.early_media;
-        if let (Some(sdp), Some(media)) = (sdp_of(response), entry.media.as_mut())
-            && let Err(error) = media.handle_answer(now, sdp)
-        {
-            // The 2xx will say it again; until then there is no early media.
-            let _ = error;
-        }
-        let was = entry.state;
-        if matches!(was, State::Calling | State::Early) {
-            entry.state = State::Early;
-        }
-        if was == State::Cancelling {
-            return;
-        }
-        let first_media = early && !std::mem::replace(&mut entry.told.early_media, true);
-        let rings = response.status() == Some(180);
-        let first_ring = rings && !std::mem::replace(&mut entry.told.ringing, true);
-        if first_media {
-            self.tell(PhoneEvent::EarlyMedia { call });
-        }
-        if first_ring {
-            self.tell(PhoneEvent::Ringing { call });
         }
     }
 
@@ -183,17 +164,18 @@ impl Phone {
         let Some(entry) = self.calls.get_mut(&call) else { return };
         let cancelling = entry.state == State::Cancelling;
         entry.dialog = entry.set.as_mut().and_then(|set| set.take(id));
-        let Some(dialog) = entry.dialog.as_ref() else { return };
-        let ack = dialog.ack(number).header(HeaderName::SESSION_ID, &entry.session_id).build();
+        if entry.dialog.is_none() {
+            return;
+        }
         entry.state = State::Active;
         entry.peer.learn(response);
         entry.clock.accepted(now, response);
-        let answer = match (entry.media.as_mut(), sdp_of(response)) {
-            (Some(media), Some(sdp)) => media.handle_answer(now, sdp).map_err(|e| e.to_string()),
-            // Some send it in an unreliable 183 only.
-            (Some(media), None) if media.direction().is_some() => Ok(()),
-            (_, None) => Err("the answer has no session description".into()),
-            (None, _) => Err("no media".into()),
+        let agreed = entry.agree(now, id, response, &mut *self.entropy);
+        let Some(dialog) = entry.dialog.as_ref() else { return };
+        let ack = dialog.ack(number).header(HeaderName::SESSION_ID, &entry.session_id);
+        let ack = match &agreed {
+            Ok(Some(answer)) => ack.body("application/sdp", answer).build(),
+            _ => ack.build(),
         };
         let codec = entry.media.as_ref().map(codec_name).unwrap_or_default();
         let encrypted = entry.media.as_ref().is_some_and(media::Session::is_secure);
@@ -202,7 +184,7 @@ impl Phone {
             // The answer crossed our CANCEL (RFC 3261 §9.1).
             self.send_bye(now, call);
             self.end(now, call, Cause::Cancelled, Some(487), "");
-        } else if let Err(reason) = answer {
+        } else if let Err(reason) = agreed {
             self.send_bye(now, call);
             self.end(now, call, Cause::NoCommonMedia, Some(488), &reason);
         } else {
@@ -250,6 +232,48 @@ impl Phone {
         let ack = self.calls.values().find_map(|c| c.acks.find(&id, number));
         if let Some(ack) = ack {
             self.send_again(ack);
+        }
+    }
+}
+
+impl Call {
+    /// What the 2xx in dialog `id` says of media: gives our answer when it was an offer, and why
+    /// nothing was agreed otherwise.
+    fn agree(
+        &mut self,
+        now: Instant,
+        id: &DialogId,
+        response: &Message,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Option<Vec<u8>>, String> {
+        let sdp = sdp_of(response);
+        let invite = self.offers;
+        let early = self.early.get_or_make(id, invite);
+        let meaning = early.offers.receive(Carrier::Success, sdp.is_some());
+        self.offers = early.offers;
+        let heard = self.media.as_ref().is_some_and(|media| media.direction().is_some());
+        if meaning.is_ok() || !heard {
+            self.early.select(now, id, &mut self.media, entropy);
+        }
+        self.early = EarlyDialogs::default();
+        let media = self.media.as_mut().ok_or("no media")?;
+        match (meaning, sdp) {
+            (Ok(Meaning::Answer), Some(sdp)) => {
+                media.handle_answer(now, sdp).map(|()| None).map_err(|e| e.to_string())
+            }
+            (Ok(Meaning::Offer), Some(sdp)) => {
+                let answer = media.handle_offer(now, sdp).map_err(|e| e.to_string())?;
+                // It answers the offer just taken.
+                let _ = self.offers.send(Carrier::Ack, true);
+                Ok(Some(answer))
+            }
+            // Some send it in an unreliable 183 only, and some gateways there with another tag.
+            (Err(_), _) if heard => {
+                self.offers.roll_back(Carrier::Invite);
+                Ok(None)
+            }
+            (Ok(_), _) if media.direction().is_some() => Ok(None),
+            _ => Err("the answer has no session description".into()),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::account::{Account, Config, Link};
 use crate::auth::Authenticator;
 use crate::call::{Call, State};
 use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent, PhoneOutput};
-use crate::extensions::{ALLOW, SUPPORTED, not_understood};
+use crate::extensions::{ACCEPT, ALLOW, SUPPORTED, cannot_read, not_understood};
 use crate::registration::Registration;
 use crate::requests::Sent;
 use crate::screening;
@@ -111,10 +111,15 @@ impl Phone {
         from: SocketAddr,
         packet: &[u8],
     ) {
-        if let Some(media) = self.calls.get_mut(&call).and_then(|c| c.media.as_mut()) {
-            media.handle_datagram(now, from, packet);
-            self.drain_media(now, call);
-        }
+        let Some(entry) = self.calls.get_mut(&call) else { return };
+        let Some(media) = entry.media.as_mut() else { return };
+        // Before the answer several phones may send: each to its own media.
+        let other = match media.remote_rtp() == Some(from) {
+            true => None,
+            false => entry.early.media_from(from),
+        };
+        other.unwrap_or(media).handle_datagram(now, from, packet);
+        self.drain_media(now, call);
     }
 
     /// Time passed.
@@ -185,6 +190,11 @@ impl Phone {
     /// The figures of a call's media so far.
     pub fn stats(&self, call: CallHandle) -> Option<media::MediaStats> {
         self.calls.get(&call)?.media.as_ref().map(media::Session::stats)
+    }
+
+    /// What both ends agreed on for a call's media; `None` before the first answer.
+    pub fn negotiated(&self, call: CallHandle) -> Option<&sdp::offer_answer::Negotiated> {
+        self.calls.get(&call)?.media.as_ref()?.negotiated()
     }
 
     pub(crate) fn tell(&mut self, event: PhoneEvent) {
@@ -283,6 +293,9 @@ impl Phone {
             self.reply(now, &key, refused);
         } else if let Some(refusal) = screening::refusal(&request) {
             self.reply(now, &key, refusal);
+        } else if cannot_read(&request) {
+            let refused = response_to(&request, 415, "").header(HeaderName::ACCEPT, ACCEPT);
+            self.reply(now, &key, refused);
         } else if request.to_tag().is_some() {
             self.handle_in_dialog(now, key, &request);
         } else if method == Method::INVITE {
@@ -291,7 +304,7 @@ impl Phone {
             let ok = response_to(&request, 200, "OK")
                 .header(HeaderName::ALLOW, ALLOW)
                 .header(HeaderName::SUPPORTED, SUPPORTED)
-                .header(HeaderName::ACCEPT, "application/sdp");
+                .header(HeaderName::ACCEPT, ACCEPT);
             self.reply(now, &key, ok);
         } else {
             let refused = response_to(&request, 405, "Method Not Allowed");

@@ -5,7 +5,7 @@ use crate::auth::Tries;
 use crate::call::State;
 use crate::event::{CallHandle, Cause, PhoneError};
 use crate::phone::Phone;
-use sip::dialog::DialogId;
+use sip::dialog::{Carrier, DialogId};
 use sip::transaction::{ClientKey, SendVia};
 use sip::{Edit, HeaderName, Message, Method, ViaBuilder};
 use std::time::Instant;
@@ -26,6 +26,7 @@ pub(crate) enum Purpose {
     Invite(CallHandle),
     Reinvite(CallHandle),
     Update(CallHandle),
+    Prack(CallHandle),
     Bye(CallHandle),
     /// Hangs up a second phone that answered; the call goes on without it.
     StrayBye,
@@ -98,9 +99,9 @@ impl Phone {
             Purpose::Register => self.register_answered(now, &request, response),
             Purpose::Invite(call) => self.invite_answered(now, call, &request, response),
             Purpose::Reinvite(call) => self.reinvite_answered(now, call, &request, response),
-            Purpose::Update(call) => self.update_answered(now, call, response),
+            Purpose::Update(call) => self.update_answered(now, call, &request, response),
             Purpose::Bye(call) if status >= 200 => self.forget(call),
-            Purpose::Bye(_) | Purpose::StrayBye => {}
+            Purpose::Bye(_) | Purpose::StrayBye | Purpose::Prack(_) => {}
         }
     }
 
@@ -108,8 +109,11 @@ impl Phone {
     fn is_wanted(&self, purpose: Purpose) -> bool {
         let state = |call| self.calls.get(&call).map(|c| c.state);
         match purpose {
-            Purpose::Invite(call) => matches!(state(call), Some(State::Calling | State::Early)),
-            Purpose::Reinvite(call) | Purpose::Update(call) => state(call) == Some(State::Active),
+            Purpose::Invite(call) | Purpose::Prack(call) => {
+                matches!(state(call), Some(State::Calling | State::Early))
+            }
+            Purpose::Reinvite(call) => state(call) == Some(State::Active),
+            Purpose::Update(call) => state(call).is_some_and(|s| s != State::Ended),
             Purpose::Register | Purpose::Bye(_) | Purpose::StrayBye => true,
         }
     }
@@ -120,9 +124,10 @@ impl Phone {
         let Ok(cseq) = request.cseq() else { return };
         let number = match purpose {
             Purpose::Register => self.registration.next_cseq(),
-            Purpose::Reinvite(call) | Purpose::Update(call) | Purpose::Bye(call) => {
-                self.dialog_cseq(call, cseq.number)
-            }
+            Purpose::Reinvite(call)
+            | Purpose::Update(call)
+            | Purpose::Prack(call)
+            | Purpose::Bye(call) => self.dialog_cseq(call, request, cseq.number),
             Purpose::Invite(_) | Purpose::StrayBye => cseq.number.saturating_add(1),
         };
         let value = format!("{number} {}", cseq.method);
@@ -136,7 +141,7 @@ impl Phone {
         match purpose {
             Purpose::Register => self.registration.resent(key),
             Purpose::Invite(call) => self.invite_resent(call, key),
-            Purpose::Reinvite(_) | Purpose::Update(_) | Purpose::Bye(_) | Purpose::StrayBye => {}
+            _ => {}
         }
     }
 
@@ -170,9 +175,10 @@ impl Phone {
                 self.send_bye(now, call);
                 self.end(now, call, Cause::Network, Some(status), words);
             }
-            Purpose::Reinvite(call) => self.offer_failed(call),
+            Purpose::Reinvite(call) => self.offer_failed(call, Carrier::Invite),
             Purpose::Bye(call) => self.forget(call),
-            Purpose::Update(_) | Purpose::StrayBye => {}
+            Purpose::Update(call) => self.offer_failed(call, Carrier::Update),
+            Purpose::Prack(_) | Purpose::StrayBye => {}
         }
     }
 

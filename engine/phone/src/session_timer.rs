@@ -132,7 +132,7 @@ impl Phone {
     fn refresh(&mut self, now: Instant, call: CallHandle) {
         let Some(entry) = self.calls.get(&call) else { return };
         if entry.peer.update {
-            self.send_update(now, call);
+            self.send_update(now, call, false);
         } else if entry.offering.is_none() && entry.answer.is_none() {
             // A re-INVITE under way is a refresh by itself.
             self.send_offer(now, call);

@@ -16,6 +16,8 @@
 //! - [`Answer`]: a UAS's 2xx to INVITE, sent again until its ACK comes (§13.3.1.4).
 //! - [`OfferAnswer`]: what is an offer, what an answer, and what may not be sent now.
 //! - [`ReliableSender`], [`ReliableReceiver`]: provisional responses and their PRACK (RFC 3262).
+//! - [`Subscriber`], [`Notifier`]: both ends of a subscription (RFC 6665).
+//! - [`ReferTo`], [`DialogRef`]: what REFER, Replaces and Join say (RFC 3515, 3891, 3911).
 //! - [`Glare`]: who must wait when both sides re-INVITE at once (§14).
 //! - [`SessionTimer`]: refreshes, and the end of a call whose peer is gone (RFC 4028).
 //!
@@ -45,10 +47,12 @@ mod answer;
 mod glare;
 mod id;
 mod offer_answer;
+mod refer;
 mod reliable;
 mod session_timer;
 mod set;
 mod state;
+mod subscription;
 #[cfg(test)]
 mod tests;
 
@@ -56,6 +60,10 @@ pub use self::answer::{Answer, AnswerOutcome};
 pub use self::glare::{Glare, Verdict, retry_after_491};
 pub use self::id::DialogId;
 pub use self::offer_answer::{Carrier, Meaning, OfferAnswer, OfferError};
+pub use self::refer::{
+    DialogRef, ReferError, ReferTo, granted_no_subscription, sipfrag, sipfrag_status,
+    wants_no_subscription,
+};
 pub use self::reliable::{Acknowledged, RAck, Received, ReliableReceiver, ReliableSender, rseq_of};
 pub use self::session_timer::{
     IntervalTooSmall, MIN_SE, Refresher, SessionDue, SessionExpires, SessionPolicy, SessionTimer,
@@ -63,6 +71,7 @@ pub use self::session_timer::{
 };
 pub use self::set::{Change, DialogSet};
 pub use self::state::{Dialog, Phase, Role};
+pub use self::subscription::{Notifier, Subscriber, SubscriberDue, SubscriptionState, Substate};
 
 /// Why a message makes or fits no dialog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

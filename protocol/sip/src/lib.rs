@@ -35,6 +35,7 @@
 //!
 //! Start reading at [`Message`], then [`Edit`] and [`transaction`].
 
+pub mod body;
 mod builder;
 mod date;
 pub mod dialog;

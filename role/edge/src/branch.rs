@@ -18,6 +18,7 @@ use crate::ports::{Question, Refusal, RelayAsk, RelayDescription, Target};
 use crate::token::{DialogToken, FlowHint};
 use bytes::Bytes;
 use sansio::Transport;
+use sip::body::replace_description;
 use sip::transaction::ServerKey;
 use sip::{Edit, HeaderName, Message, Method, ViaBuilder, response_to};
 use std::collections::VecDeque;
@@ -201,7 +202,7 @@ impl EdgeCore {
         }
         edit = edit.prepend(HeaderName::VIA, via);
         if let Some(sdp) = sdp {
-            edit = edit.replace_body("application/sdp", &sdp);
+            edit = replace_description(edit, &request, &sdp);
         }
         Some(edit.ensure_content_length().finish())
     }

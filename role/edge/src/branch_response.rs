@@ -11,6 +11,7 @@ use crate::hygiene::{bare, hides_description};
 use crate::ports::{MediaProfile, Question, Refusal, RelayAsk, RelayDescription};
 use crate::reap::is_invite_success;
 use bytes::Bytes;
+use sip::body::replace_description;
 use sip::transaction::ServerKey;
 use sip::{Edit, Message};
 
@@ -81,7 +82,8 @@ impl EdgeCore {
             // A second answer: its dialog is the caller's to end. The media stays where it is.
             Some(sdp) if is_final && winner && !delayed && selected.is_some() => {
                 let (_, first) = selected.unwrap_or((id, Bytes::new()));
-                let edited = Edit::new(&response).replace_body("application/sdp", &first).finish();
+                let edit = replace_description(Edit::new(&response), &response, &first);
+                let edited = edit.finish();
                 self.feed_final(at, key, id, &response, edited);
                 self.keep_unselected(key, &response, sdp);
             }
@@ -160,7 +162,8 @@ impl EdgeCore {
             Ok(sdp) => {
                 let mut edited = response.clone();
                 if sdp_of(&response).is_some() {
-                    edited = Edit::new(&response).replace_body("application/sdp", &sdp).finish();
+                    let edit = replace_description(Edit::new(&response), &response, &sdp);
+                    edited = edit.finish();
                 }
                 if let Some(forward) = self.forwards.get_mut(&key) {
                     forward.selected = Some((id, sdp));

@@ -5,6 +5,7 @@ use crate::core::{EdgeCore, Present};
 use crate::dialog_track::{DialogPhase, DialogTrack, Side};
 use crate::ports::{EdgeEvent, EndCause, Question, RelayAsk, RelayDescription};
 use bytes::Bytes;
+use sip::body::Description;
 use sip::transaction::{SendVia, ServerKey};
 use sip::{HeaderName, Message, Method, RequestBuilder, ViaBuilder};
 use std::time::Instant;
@@ -218,10 +219,10 @@ pub(crate) fn session_id_value(id: &str) -> String {
     format!("{id};remote=00000000000000000000000000000000")
 }
 
-/// The session description of a message, if that is what its body is.
+/// The session description of a message: its body, or the one part of it that is one.
 pub(crate) fn sdp_of(message: &Message) -> Option<Bytes> {
-    let content_type = message.header(HeaderName::CONTENT_TYPE)?;
-    let media_type = content_type.split(|b| *b == b';').next().unwrap_or(&[]).trim_ascii();
-    let is_sdp = media_type.eq_ignore_ascii_case(b"application/sdp");
-    (is_sdp && !message.body().is_empty()).then(|| Bytes::copy_from_slice(message.body()))
+    match sip::body::description(message) {
+        Description::Sdp(sdp) => Some(Bytes::copy_from_slice(sdp)),
+        Description::Absent | Description::Hidden => None,
+    }
 }

@@ -2,6 +2,7 @@
 //! cannot be read.
 
 use crate::core::EdgeCore;
+use sip::body::Description;
 use sip::digest::Credentials;
 use sip::{Edit, HeaderName, Message, Method};
 
@@ -76,8 +77,8 @@ pub(crate) fn with_contact(request: Message) -> Message {
     Edit::new(&request).append(HeaderName::CONTACT, value).finish()
 }
 
-/// Whether a message of offer and answer may hide a description in a part of its body, where the
-/// relay would not see it (RFC 5621). It is refused with 415, or goes on without its body.
+/// Whether a message of offer and answer may hide a description where the relay would not see it: in
+/// a body two readers could take apart differently (RFC 5621). It is refused with 415, or goes on without its body.
 pub(crate) fn hides_description(message: &Message) -> bool {
     let method = match message.is_request() {
         true => message.method(),
@@ -85,9 +86,7 @@ pub(crate) fn hides_description(message: &Message) -> bool {
     };
     let negotiates =
         matches!(method.map(|m| m.as_str()), Some("INVITE" | "ACK" | "PRACK" | "UPDATE"));
-    let types = message.header(HeaderName::CONTENT_TYPE).unwrap_or_default();
-    let is_multipart = types.get(..10).is_some_and(|t| t.eq_ignore_ascii_case(b"multipart/"));
-    negotiates && is_multipart && !message.body().is_empty()
+    negotiates && sip::body::description(message) == Description::Hidden
 }
 
 /// The message without its body.

@@ -8,6 +8,7 @@ use crate::hygiene::{bare, hides_description};
 use crate::onward::Onward;
 use crate::ports::{EndCause, Refusal};
 use bytes::Bytes;
+use sip::body::replace_description;
 use sip::transaction::{Arrival, ClientKey, ServerKey};
 use sip::{CSeq, Edit, HeaderName, Message, Method};
 use std::time::Instant;
@@ -118,8 +119,8 @@ impl EdgeCore {
         }
         match (result, held.key) {
             (Ok(sdp), _) => {
-                held.request =
-                    Edit::new(&held.request).replace_body("application/sdp", &sdp).finish();
+                let edit = replace_description(Edit::new(&held.request), &held.request, &sdp);
+                held.request = edit.finish();
                 self.send_onward(at, held);
             }
             (Err(refusal), Some(key)) => {

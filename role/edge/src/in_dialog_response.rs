@@ -7,6 +7,7 @@ use crate::hygiene::{bare, hides_description};
 use crate::ports::{EndCause, Refusal};
 use crate::reap::is_invite_success;
 use bytes::Bytes;
+use sip::body::replace_description;
 use sip::transaction::ClientKey;
 use sip::{CSeq, Edit, HeaderName, Message, Method};
 
@@ -61,7 +62,8 @@ impl EdgeCore {
     ) {
         match result {
             Ok(sdp) => {
-                let edited = Edit::new(response).replace_body("application/sdp", &sdp).finish();
+                let edit = replace_description(Edit::new(response), response, &sdp);
+                let edited = edit.finish();
                 self.send_back(at, key, &edited);
             }
             Err(refusal) => self.response_unusable(at, key, response, &refusal),

@@ -2,6 +2,8 @@
 
 mod calling;
 mod changing;
+mod early;
+mod exchanging;
 mod lossy;
 mod registering;
 mod scripted;

@@ -158,6 +158,15 @@ impl World {
         call
     }
 
+    /// Media before the answer.
+    pub fn progress(&mut self, phone: usize) -> CallHandle {
+        let call = self.incoming(phone).expect("a call came");
+        let local = self.new_port(phone);
+        self.ports.insert(local, (phone, Some(call)));
+        self.tell(phone, |p, now| p.progress_with_media(now, call, local)).expect("early media");
+        call
+    }
+
     /// Phone 0 calls phone 1, which answers after a second. Gives both handles.
     pub fn connect(&mut self) -> [CallHandle; 2] {
         let caller = self.call(0, "bob");

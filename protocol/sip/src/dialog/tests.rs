@@ -2,9 +2,11 @@
 
 mod answer;
 mod offer_answer;
+mod refer;
 mod reliable;
 mod session_timer;
 mod state;
+mod subscription;
 
 use super::{Dialog, DialogSet};
 use crate::{Edit, HeaderName, Message, Method, RequestBuilder, response_to};

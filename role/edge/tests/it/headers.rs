@@ -260,14 +260,57 @@ fn with_keys(headers: &str) -> String {
     crate::policy::body(headers, crate::policy::SAVP)
 }
 
+/// Header lines and body of several parts.
+fn multipart_of(body: &str) -> String {
+    let length = body.len();
+    format!("Content-Type: multipart/mixed;boundary=b\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+#[test]
+fn r1_6_a_description_among_other_parts_crosses_the_relay_and_the_rest_is_untouched() {
+    let sdp = "v=0\r\nm=audio 4000 RTP/AVP 0\r\n";
+    let parts = |sdp: &str| {
+        format!(
+            "a preamble\r\n--b\r\nContent-Type: application/ISUP;version=nxv3\r\n\
+             Content-Disposition: signal;handling=optional\r\n\r\n\u{1}\u{2}\n\u{7f}\r\n\
+             --b\r\nX-Own: y\r\nContent-Type: application/sdp\r\n\r\n{sdp}\r\n--b--\r\nan epilogue"
+        )
+    };
+    let mut lab = Lab::new(1);
+    lab.user("user2", &[2]);
+    let whole = multipart_of(&parts(sdp));
+    lab.invite_with(1, "user1", BOB, |auth| format!("{auth}{whole}"));
+    let invite = lab.find(2, "INVITE");
+    let offered = parts(&format!("{sdp}a=relayed:offer-1-Plain\r\n"));
+    assert_eq!(String::from_utf8_lossy(invite.body()), offered);
+    let answer = respond(2, &invite, 200, false).replace("Content-Length: 0\r\n\r\n", &whole);
+    lab.send(2, answer);
+    let answered = parts(&format!("{sdp}a=relayed:answer-1-Plain\r\n"));
+    assert_eq!(String::from_utf8_lossy(lab.find(1, "200").body()), answered);
+}
+
+#[test]
+fn r1_6_bodies_that_are_no_descriptions_pass() {
+    let mut lab = Lab::new(1);
+    lab.user("user2", &[2]);
+    let isup = "Content-Type: application/ISUP\r\nContent-Length: 3\r\n\r\n\u{1}\u{2}\u{3}";
+    lab.invite_with(1, "user1", BOB, |auth| format!("{auth}P-Early-Media: supported\r\n{isup}"));
+    let invite = lab.find(2, "INVITE");
+    assert_eq!(invite.body(), [1, 2, 3]);
+    assert_eq!(text(invite.header(HeaderName::P_EARLY_MEDIA)), "supported");
+    let ringing = respond(2, &invite, 183, true)
+        .replace("Content-Type", "P-Early-Media: sendonly\r\nContent-Type");
+    lab.send(2, ringing);
+    assert_eq!(text(lab.find(1, "183").header(HeaderName::P_EARLY_MEDIA)), "sendonly");
+}
+
 #[test]
 fn a_description_cannot_hide_from_the_relay() {
-    let part =
-        "--b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\nm=audio 1 RTP/AVP 0\r\n--b--\r\n";
-    let multipart = format!(
-        "Content-Type: multipart/mixed;boundary=b\r\nContent-Length: {}\r\n\r\n{part}",
-        part.len()
-    );
+    // Two of them, or one that some readers see and some do not.
+    let sdp = "Content-Type: application/sdp\r\n\r\nv=0\r\nm=audio 1 RTP/AVP 0\r\n";
+    let torn = multipart_of(&format!("--b\n{sdp}\r\n--b--\r\n"));
+    assert_eq!(status_of(request("INVITE", 1, "user1", BOB, &torn)), 415);
+    let multipart = multipart_of(&format!("--b\r\n{sdp}\r\n--b\r\n{sdp}\r\n--b--\r\n"));
     assert_eq!(status_of(request("INVITE", 1, "user1", BOB, &multipart)), 415);
     let twice = with_sdp("Content-Type: text/plain\r\n");
     assert_eq!(status_of(request("INVITE", 1, "user1", BOB, &twice)), 400);
