@@ -125,6 +125,24 @@ pub struct PhoneArgs {
     /// Send these DTMF digits once the call is up.
     #[arg(long, value_name = "DIGITS")]
     pub dtmf: Option<String>,
+    /// Send the other side of the call to this address once the call is up (blind transfer).
+    #[arg(long, value_name = "URI")]
+    pub transfer: Option<String>,
+    /// Seconds from the answer to the transfer.
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "transfer")]
+    pub transfer_after: u64,
+    /// Talk to the transfer's target first, then join the two (attended transfer).
+    #[arg(long, requires = "transfer")]
+    pub attended: bool,
+    /// When called, send sound this many seconds before answering (early media).
+    #[arg(long, value_name = "N", requires = "answer")]
+    pub early_media: Option<u64>,
+    /// Send this text to --to and end, headless.
+    #[arg(long, value_name = "TEXT", requires = "to", conflicts_with_all = ["call", "answer"])]
+    pub message: Option<String>,
+    /// Whom --message is for.
+    #[arg(long, value_name = "URI", requires = "message")]
+    pub to: Option<String>,
     /// One JSON object per event, and a last one with the call's result and quality.
     #[arg(long)]
     pub json: bool,

@@ -18,6 +18,8 @@ mod screen;
 mod setup;
 mod signals;
 mod sound;
+mod texting;
+mod transferring;
 
 use crate::accounts::read_password;
 use crate::cli::PhoneArgs;
@@ -42,7 +44,9 @@ use std::time::Instant;
 /// refuses: with the value and the remedy.
 pub async fn run(args: PhoneArgs) -> Result<bool> {
     let started = Instant::now();
-    let headless = args.call.is_some() || args.answer || args.json || args.seconds.is_some();
+    let texting = args.message.is_some();
+    let headless =
+        args.call.is_some() || args.answer || args.json || args.seconds.is_some() || texting;
     if !headless && !std::io::stdout().is_terminal() {
         bail!("the phone's screen needs a terminal; without one give --call URI or --answer");
     }
@@ -68,6 +72,7 @@ pub async fn run(args: PhoneArgs) -> Result<bool> {
     phone.register(started);
     let driver = Driver::start(phone, endpoint, link, sound);
     match headless {
+        true if texting => texting::run(driver, &args).await,
         true => headless::run(driver, &args, started).await,
         false => screen::run(driver, server, notice).await,
     }

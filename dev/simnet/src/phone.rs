@@ -125,11 +125,37 @@ impl PhoneNode {
     /// # Errors
     /// As [`Phone::answer`].
     pub fn answer(&mut self, now: Instant, call: CallHandle) -> Result<(), PhoneError> {
-        let local = self.media_address();
+        let local = self.media.get(&call).copied().unwrap_or_else(|| self.media_address());
         self.media.insert(call, local);
         self.phone.answer(now, call, local)?;
         self.settle(now);
         Ok(())
+    }
+
+    /// Speaks to a caller before answering.
+    ///
+    /// # Errors
+    /// As [`Phone::progress_with_media`].
+    pub fn progress(&mut self, now: Instant, call: CallHandle) -> Result<(), PhoneError> {
+        let local = self.media_address();
+        self.phone.progress_with_media(now, call, local)?;
+        self.media.insert(call, local);
+        self.listen(now, call);
+        self.settle(now);
+        Ok(())
+    }
+
+    /// Goes where the other side of a call sends us.
+    fn follow(&mut self, now: Instant, call: CallHandle) -> Result<(), PhoneError> {
+        let local = self.media_address();
+        let next = self.phone.follow_transfer(now, call, local)?;
+        self.media.insert(next, local);
+        Ok(())
+    }
+
+    fn listen(&mut self, now: Instant, call: CallHandle) {
+        self.heard.entry(call).or_default();
+        self.next_frame.get_or_insert(now + FRAME);
     }
 
     /// Any other command of the engine.
@@ -198,6 +224,12 @@ impl PhoneNode {
 
     fn happened(&mut self, now: Instant, event: PhoneEvent) {
         match &event {
+            // Who takes a call of ours over does not ring.
+            PhoneEvent::Incoming { call, replaces: Some(_), .. } => {
+                drop(self.answer(now, *call));
+            }
+            // A transfer that cannot be followed is told to who wants it.
+            PhoneEvent::TransferRequested { call, .. } => drop(self.follow(now, *call)),
             PhoneEvent::Incoming { call, .. } => {
                 let call = *call;
                 match self.setup.habit {
@@ -207,9 +239,8 @@ impl PhoneNode {
                     Habit::Declines => drop(self.phone.reject(now, call)),
                 }
             }
-            PhoneEvent::Answered { call, .. } => {
-                self.heard.entry(*call).or_default();
-                self.next_frame.get_or_insert(now + FRAME);
+            PhoneEvent::Answered { call, .. } | PhoneEvent::EarlyMedia { call } => {
+                self.listen(now, *call);
             }
             PhoneEvent::Ended { call, .. } => {
                 self.media.remove(call);

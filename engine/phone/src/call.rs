@@ -11,8 +11,11 @@ use crate::early::EarlyDialogs;
 use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent};
 use crate::extensions::Peer;
 use crate::phone::{Phone, Timer};
+use crate::referred::Referral;
+use crate::replaces::Takeover;
 use crate::requests::Purpose;
 use crate::session_timer::SessionClock;
+use crate::transfer::Transfer;
 use sip::body::Description;
 use sip::dialog::{
     Answer, AnswerOutcome, Dialog, DialogId, DialogSet, OfferAnswer, ReliableSender, SessionTimer,
@@ -79,6 +82,14 @@ pub(crate) struct Call {
     pub told: Told,
     /// What the other side can do.
     pub peer: Peer,
+    /// A transfer of ours.
+    pub transfer: Option<Transfer>,
+    /// A transfer the other side wants.
+    pub referral: Option<Referral>,
+    /// The call whose other side had us place this one.
+    pub referrer: Option<CallHandle>,
+    /// What it does to a call there is.
+    pub takeover: Takeover,
     pub clock: SessionClock,
     /// RFC 7989.
     pub session_id: String,
@@ -139,6 +150,10 @@ impl Call {
             offering: None,
             told: Told::default(),
             peer: Peer::default(),
+            transfer: None,
+            referral: None,
+            referrer: None,
+            takeover: Takeover::None,
             clock,
             session_id,
         }
@@ -198,7 +213,9 @@ impl Call {
         let active = self.state == State::Active;
         let session = self.clock.timer.as_ref().filter(|_| active).map(SessionTimer::poll_timeout);
         let reliable = self.reliable.as_ref().and_then(ReliableSender::poll_timeout);
-        [media, answer, session, reliable].into_iter().flatten().min()
+        let transfer = self.transfer.as_ref().and_then(Transfer::poll_timeout);
+        let referral = self.referral.as_ref().and_then(Referral::poll_timeout);
+        [media, answer, session, reliable, transfer, referral].into_iter().flatten().min()
     }
 }
 
@@ -288,12 +305,21 @@ impl Phone {
             return;
         }
         entry.offering = None;
+        let referrer = entry.referrer.take();
+        let transferring = entry.transfer.take().is_some();
+        entry.referral = None;
         let stats = entry.media.take().map(|m| Box::new(m.stats()));
         entry.answer = None;
         let waits_for_bye = self.requests.values().any(|s| s.purpose == Purpose::Bye(call));
         self.timers.clear(&Timer::Ring(call));
         self.timers.clear(&Timer::Glare(call));
+        if transferring {
+            self.tell(PhoneEvent::TransferEnded { call, status: 487 });
+        }
         self.tell(PhoneEvent::Ended { call, cause, status, reason: reason.into(), stats });
+        if let Some(referrer) = referrer {
+            self.tell_referrer(now, referrer, status.filter(|s| *s >= 300).unwrap_or(487));
+        }
         if !waits_for_bye {
             self.forget(call);
         }
@@ -335,6 +361,8 @@ impl Phone {
     pub(crate) fn call_timeout(&mut self, now: Instant, handle: CallHandle) {
         self.session_timeout(now, handle);
         self.reliable_timeout(now, handle);
+        self.transfer_timeout(now, handle);
+        self.referral_timeout(now, handle);
         let Some(call) = self.calls.get_mut(&handle) else { return };
         if let Some(media) = call.media.as_mut() {
             media.handle_timeout(now);

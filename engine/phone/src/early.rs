@@ -157,6 +157,7 @@ impl Phone {
             }
         }
         self.tell_progress(call, described, response.status() == Some(180));
+        self.note_referred(now, call, response.status().unwrap_or(180));
     }
 
     /// Acknowledges a reliable provisional, with the answer to the offer in it.

@@ -10,6 +10,14 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallHandle(pub u32);
 
+/// A text of ours on its way; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MessageHandle(pub u32);
+
+/// A subscription of this phone; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubscriptionHandle(pub u32);
+
 /// One thing to do or to know. Drain after every call into the phone.
 #[derive(Debug)]
 pub enum PhoneOutput {
@@ -59,6 +67,77 @@ pub enum PhoneEvent {
         target: String,
         /// Their display name.
         display_name: String,
+        /// The call of ours it takes over (RFC 3891): to be answered at once.
+        replaces: Option<CallHandle>,
+        /// The call of ours it wants to be heard in (RFC 3911).
+        joins: Option<CallHandle>,
+    },
+    /// The other side wants us to call somebody in its place (REFER): follow or refuse.
+    TransferRequested {
+        /// The call.
+        call: CallHandle,
+        /// Whom to call, as a URI.
+        target: String,
+        /// Who says so: the Referred-By.
+        by: String,
+        /// We take over a call there is over there.
+        attended: bool,
+    },
+    /// How a transfer of ours goes.
+    TransferProgress {
+        /// The call.
+        call: CallHandle,
+        /// The SIP status the other side got.
+        status: u16,
+    },
+    /// How a transfer of ours came out: below 300 the other side is where it should be, and the call
+    /// ends; otherwise the call goes on.
+    TransferEnded {
+        /// The call.
+        call: CallHandle,
+        /// The SIP status the other side got, or that of our REFER.
+        status: u16,
+    },
+    /// A text came.
+    Message {
+        /// From whom, as a URI.
+        from: String,
+        /// The text.
+        text: String,
+    },
+    /// What came of a text of ours: taken below 300.
+    MessageSent {
+        /// The text.
+        message: MessageHandle,
+        /// The final status; 408 for silence, 503 for a broken link.
+        status: u16,
+        /// Its words.
+        reason: String,
+    },
+    /// An INFO came in a call with something that is no key pressed.
+    Info {
+        /// The call.
+        call: CallHandle,
+        /// What it is.
+        content_type: String,
+        /// It.
+        body: Vec<u8>,
+    },
+    /// A subscription brought the state of what it is for.
+    Notified {
+        /// The subscription.
+        subscription: SubscriptionHandle,
+        /// What it is; empty without a body.
+        content_type: String,
+        /// It.
+        body: Vec<u8>,
+    },
+    /// A subscription is over.
+    SubscriptionEnded {
+        /// The subscription.
+        subscription: SubscriptionHandle,
+        /// Why, in the notifier's word or with the status that ended it.
+        reason: String,
     },
     /// The other side rings.
     Ringing {
@@ -142,6 +221,10 @@ pub enum Cause {
     NoCommonMedia,
     /// The server or the way to it failed (5xx, silence, a broken link).
     Network,
+    /// Our side of a call whose other side is where we transferred it.
+    Transferred,
+    /// Another call took its place.
+    Replaced,
     /// Anything else.
     Failed,
 }
@@ -176,6 +259,8 @@ impl Cause {
             Self::Forbidden => "forbidden",
             Self::NoCommonMedia => "no-common-media",
             Self::Network => "network",
+            Self::Transferred => "transferred",
+            Self::Replaced => "replaced",
             Self::Failed => "failed",
         }
     }
@@ -204,8 +289,16 @@ pub enum PhoneError {
     #[error("'{0}' is not a SIP address: use user, user@domain or sip:user@domain")]
     BadTarget(String),
     /// Too many calls at once.
-    #[error("too many calls at once (at most {0})")]
+    #[error("too many of them at once (at most {0})")]
     TooManyCalls(usize),
+    /// A text longer than a message may be.
+    #[error("the text has {bytes} bytes; at most {max} can be sent")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
     /// The media session refused.
     #[error("media: {0}")]
     Media(String),

@@ -3,16 +3,17 @@
 use sip::{HeaderName, Message, Method, split_list};
 
 /// The methods we take: for OPTIONS, INVITE and their answers.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, \
+     NOTIFY, MESSAGE";
 
 /// The bodies we read.
 pub(crate) const ACCEPT: &str = "application/sdp, multipart/mixed";
 
 /// The extensions we say we support in INVITE and its answers.
-pub(crate) const SUPPORTED: &str = "outbound, timer, 100rel";
+pub(crate) const SUPPORTED: &str = "outbound, timer, 100rel, replaces, join, norefersub, nosub";
 
 /// Extensions a request may require of us.
-const UNDERSTOOD: &[&str] = &["timer", "100rel"];
+const UNDERSTOOD: &[&str] = &["timer", "100rel", "replaces", "join", "norefersub", "nosub"];
 
 /// What a call's peer said it can do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

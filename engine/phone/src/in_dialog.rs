@@ -15,6 +15,10 @@ impl Phone {
     /// A request with a To tag.
     pub(crate) fn handle_in_dialog(&mut self, now: Instant, key: ServerKey, request: &Message) {
         let Some((call, id)) = self.find(request) else {
+            let is_notify = request.method() == Some(Method::NOTIFY);
+            if is_notify && self.handle_notify(now, key, request) {
+                return;
+            }
             let gone = response_to(request, 481, "Call/Transaction Does Not Exist").build();
             self.respond(now, &key, gone);
             return;
@@ -43,6 +47,9 @@ impl Phone {
             Method::INVITE if !is_early => self.handle_offer(now, (call, id), key, request),
             Method::UPDATE => self.handle_offer(now, (call, id), key, request),
             Method::PRACK => self.handle_prack(now, call, key, request),
+            Method::REFER => self.handle_refer(now, call, key, request),
+            Method::NOTIFY => self.handle_call_notify(now, call, key, request),
+            Method::INFO => self.handle_info(now, call, key, request),
             _ => self.respond_ok(now, &key, request),
         }
     }

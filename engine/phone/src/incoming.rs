@@ -5,6 +5,7 @@ use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent};
 use crate::extensions::{ALLOW, SUPPORTED};
 use crate::phone::{Phone, Timer};
 use crate::progress::{requires_reliable, wants_reliable};
+use crate::replaces::Takeover;
 use sip::dialog::{Answer, Carrier, Dialog, Meaning, OfferError, ReliableSender};
 use sip::transaction::ServerKey;
 use sip::{HeaderName, Message, response_to};
@@ -14,7 +15,11 @@ use std::time::Instant;
 impl Phone {
     /// A new INVITE.
     pub(crate) fn handle_invite(&mut self, now: Instant, key: ServerKey, request: Message) {
-        if self.live_calls() >= self.config.calls_max {
+        let takeover = match self.takeover(&request) {
+            Ok(takeover) => takeover,
+            Err(status) => return self.reply(now, &key, response_to(&request, status, "")),
+        };
+        if self.live_calls() >= self.config.calls_max && takeover == Takeover::None {
             self.reply(now, &key, response_to(&request, 486, "Busy Here"));
             return;
         }
@@ -35,6 +40,7 @@ impl Phone {
         let reliable = insists || (self.config.reliable_ringing && wants_reliable(&request));
         let mut call = Call::new(State::Ringing, session_id, clock);
         call.peer.learn(&request);
+        call.takeover = takeover;
         call.dialog = Some(dialog);
         // Nothing is open in a dialog that begins.
         let _ = call.offers.receive(Carrier::Invite, sdp_of(&request).is_some());
@@ -43,7 +49,13 @@ impl Phone {
         self.invites.insert(key, handle);
         self.send_provisional(now, handle, 180, None, reliable);
         self.timers.set(Timer::Ring(handle), now + self.config.ring_timeout);
-        self.tell(PhoneEvent::Incoming { call: handle, from, target, display_name });
+        let (replaces, joins) = match takeover {
+            Takeover::None => (None, None),
+            Takeover::Replaces(old) => (Some(old), None),
+            Takeover::Joins(old) => (None, Some(old)),
+        };
+        let call = handle;
+        self.tell(PhoneEvent::Incoming { call, from, target, display_name, replaces, joins });
     }
 
     /// Answers a ringing call with media on the socket the driver bound at `local`.
@@ -130,6 +142,7 @@ impl Phone {
         let encrypted = call.media.as_ref().is_some_and(media::Session::is_secure);
         self.respond(now, &key, response);
         self.tell(PhoneEvent::Answered { call: handle, codec, encrypted });
+        self.replace(now, handle);
     }
 
     /// Declines a ringing call (603).

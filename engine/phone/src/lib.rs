@@ -52,15 +52,22 @@ mod event;
 mod extensions;
 mod in_dialog;
 mod incoming;
+mod messages;
 mod outgoing;
 mod phone;
 mod progress;
+mod referred;
 mod registration;
+mod replaces;
 mod requests;
 mod screening;
 mod session_timer;
+mod subscriptions;
+mod transfer;
 mod update;
 
 pub use account::{Account, Config, Link};
-pub use event::{CallHandle, Cause, PhoneError, PhoneEvent, PhoneOutput};
+pub use event::{
+    CallHandle, Cause, MessageHandle, PhoneError, PhoneEvent, PhoneOutput, SubscriptionHandle,
+};
 pub use phone::Phone;

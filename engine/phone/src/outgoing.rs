@@ -10,9 +10,40 @@ use crate::session_timer::SessionClock;
 use sansio::Entropy;
 use sip::dialog::{Carrier, Change, DialogId, DialogSet, Meaning};
 use sip::transaction::ClientKey;
-use sip::{HeaderName, Message, Method, RequestBuilder, SipUri};
+use sip::{Edit, HeaderName, Message, Method, RequestBuilder, SipUri};
 use std::net::SocketAddr;
 use std::time::Instant;
+
+/// Whom to call, and what the INVITE says besides.
+#[derive(Debug, Default)]
+pub(crate) struct Invitation {
+    pub target: String,
+    /// RFC 3891.
+    pub replaces: Option<String>,
+    /// RFC 3911.
+    pub join: Option<String>,
+    /// RFC 3892.
+    pub referred_by: Option<String>,
+    /// The call whose other side wants it.
+    pub referrer: Option<CallHandle>,
+}
+
+impl Invitation {
+    fn dress(&self, invite: &Message) -> Message {
+        let headers = [
+            (HeaderName::REPLACES, &self.replaces),
+            (HeaderName::JOIN, &self.join),
+            (HeaderName::REFERRED_BY, &self.referred_by),
+        ];
+        let mut edit = Edit::new(invite);
+        for (name, value) in headers {
+            if let Some(value) = value {
+                edit = edit.append(name, value);
+            }
+        }
+        edit.finish()
+    }
+}
 
 impl Phone {
     /// Calls `target` (`user`, `user@domain`, `sip:user@domain`, `tel:`-like digits) with media on
@@ -26,7 +57,18 @@ impl Phone {
         target: &str,
         local: SocketAddr,
     ) -> Result<CallHandle, PhoneError> {
-        let uri = self.target_uri(target)?;
+        let invitation = Invitation { target: target.into(), ..Invitation::default() };
+        self.invite_to(now, &invitation, local)
+    }
+
+    /// Places a call.
+    pub(crate) fn invite_to(
+        &mut self,
+        now: Instant,
+        invitation: &Invitation,
+        local: SocketAddr,
+    ) -> Result<CallHandle, PhoneError> {
+        let uri = self.target_uri(&invitation.target)?;
         if self.link.is_none() {
             return Err(PhoneError::NotConnected);
         }
@@ -39,8 +81,10 @@ impl Phone {
         let session_id = self.new_session_id();
         let clock = self.new_clock();
         let invite = self.invite(&uri, &session_id, &clock, offer.as_deref());
+        let invite = invitation.dress(&invite);
         let mut call = Call::new(State::Calling, session_id, clock);
         call.media = Some(media);
+        call.referrer = invitation.referrer;
         // Nothing is open in a call that begins.
         let _ = call.offers.send(Carrier::Invite, offer.is_some());
         self.calls.insert(handle, call);
@@ -55,7 +99,7 @@ impl Phone {
         Ok(handle)
     }
 
-    fn target_uri(&self, target: &str) -> Result<String, PhoneError> {
+    pub(crate) fn target_uri(&self, target: &str) -> Result<String, PhoneError> {
         let target = target.trim();
         let uri = match target {
             t if t.starts_with("sip:") || t.starts_with("sips:") => t.to_string(),
@@ -189,6 +233,7 @@ impl Phone {
             self.end(now, call, Cause::NoCommonMedia, Some(488), &reason);
         } else {
             self.tell(PhoneEvent::Answered { call, codec, encrypted });
+            self.note_referred(now, call, 200);
         }
     }
 

@@ -3,11 +3,12 @@
 use crate::account::{Account, Config, Link};
 use crate::auth::Authenticator;
 use crate::call::{Call, State};
-use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent, PhoneOutput};
+use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent, PhoneOutput, SubscriptionHandle};
 use crate::extensions::{ACCEPT, ALLOW, SUPPORTED, cannot_read, not_understood};
 use crate::registration::Registration;
 use crate::requests::Sent;
 use crate::screening;
+use crate::subscriptions::Subscription;
 use bytes::Bytes;
 use sansio::{Entropy, FlowId, TimerQueue};
 use sip::transaction::{Arrival, ClientKey, Layer, Output, ServerKey, TransactionKey};
@@ -15,6 +16,9 @@ use sip::{HeaderName, Message, Method, response_to};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+/// The event packages of ours: that of REFER.
+pub(crate) const ALLOW_EVENTS: &str = "refer";
 
 /// The phone engine. See the [crate].
 pub struct Phone {
@@ -28,6 +32,7 @@ pub struct Phone {
     pub(crate) calls: BTreeMap<CallHandle, Call>,
     pub(crate) requests: BTreeMap<ClientKey, Sent>,
     pub(crate) invites: BTreeMap<ServerKey, CallHandle>,
+    pub(crate) subscriptions: BTreeMap<SubscriptionHandle, Subscription>,
     pub(crate) timers: TimerQueue<Timer>,
     outputs: VecDeque<PhoneOutput>,
     pub(crate) flow: FlowId,
@@ -62,6 +67,7 @@ impl Phone {
             calls: BTreeMap::new(),
             requests: BTreeMap::new(),
             invites: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
             timers: TimerQueue::new(),
             outputs: VecDeque::new(),
             flow: FlowId { node: 0, shard: 0, id: 0 },
@@ -132,13 +138,19 @@ impl Phone {
         for handle in calls {
             self.call_timeout(now, handle);
         }
+        self.subscriptions_timeout(now);
         self.drain(now);
     }
 
     /// When to call [`Self::handle_timeout`].
     pub fn poll_timeout(&mut self) -> Option<Instant> {
         let calls = self.calls.values().filter_map(Call::poll_timeout).min();
-        [self.layer.poll_timeout(), self.timers.next_deadline(), calls].into_iter().flatten().min()
+        let subscriptions =
+            self.subscriptions.values().filter_map(Subscription::poll_timeout).min();
+        [self.layer.poll_timeout(), self.timers.next_deadline(), calls, subscriptions]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next thing to do or know.
@@ -179,7 +191,10 @@ impl Phone {
     /// retransmissions to die out.
     pub fn is_idle(&self) -> bool {
         let maps_empty = self.calls.is_empty() && self.requests.is_empty();
-        maps_empty && self.invites.is_empty() && self.layer.is_empty()
+        maps_empty
+            && self.subscriptions.is_empty()
+            && self.invites.is_empty()
+            && self.layer.is_empty()
     }
 
     /// Whether the call is answered and has media.
@@ -306,6 +321,16 @@ impl Phone {
                 .header(HeaderName::SUPPORTED, SUPPORTED)
                 .header(HeaderName::ACCEPT, ACCEPT);
             self.reply(now, &key, ok);
+        } else if method == Method::MESSAGE {
+            self.handle_message(now, key, &request);
+        } else if method == Method::SUBSCRIBE {
+            self.handle_subscribe(now, key, &request);
+        } else if method == Method::NOTIFY {
+            // Out of the blue (RFC 6665 §4.1.3).
+            self.reply(now, &key, response_to(&request, 481, ""));
+        } else if method == Method::REFER {
+            // Only who talks to us may send us elsewhere (RFC 5589 §5).
+            self.reply(now, &key, response_to(&request, 403, ""));
         } else {
             let refused = response_to(&request, 405, "Method Not Allowed");
             self.reply(now, &key, refused.header(HeaderName::ALLOW, ALLOW));

@@ -3,7 +3,7 @@
 use crate::account::Link;
 use crate::auth::Tries;
 use crate::call::State;
-use crate::event::{CallHandle, Cause, PhoneError};
+use crate::event::{CallHandle, Cause, MessageHandle, PhoneError, SubscriptionHandle};
 use crate::phone::Phone;
 use sip::dialog::{Carrier, DialogId};
 use sip::transaction::{ClientKey, SendVia};
@@ -27,6 +27,11 @@ pub(crate) enum Purpose {
     Reinvite(CallHandle),
     Update(CallHandle),
     Prack(CallHandle),
+    Refer(CallHandle),
+    Notify(CallHandle),
+    Info(CallHandle),
+    Message(MessageHandle),
+    Subscribe(SubscriptionHandle),
     Bye(CallHandle),
     /// Hangs up a second phone that answered; the call goes on without it.
     StrayBye,
@@ -101,7 +106,19 @@ impl Phone {
             Purpose::Reinvite(call) => self.reinvite_answered(now, call, &request, response),
             Purpose::Update(call) => self.update_answered(now, call, &request, response),
             Purpose::Bye(call) if status >= 200 => self.forget(call),
-            Purpose::Bye(_) | Purpose::StrayBye | Purpose::Prack(_) => {}
+            Purpose::Refer(call) => self.refer_answered(now, call, &request, response),
+            Purpose::Message(message) => {
+                let reason = String::from_utf8_lossy(response.reason()).into_owned();
+                self.message_answered(message, status, &reason);
+            }
+            Purpose::Subscribe(handle) => {
+                self.subscribe_answered(now, handle, status, Some(response));
+            }
+            Purpose::Bye(_)
+            | Purpose::StrayBye
+            | Purpose::Prack(_)
+            | Purpose::Notify(_)
+            | Purpose::Info(_) => {}
         }
     }
 
@@ -114,7 +131,14 @@ impl Phone {
             }
             Purpose::Reinvite(call) => state(call) == Some(State::Active),
             Purpose::Update(call) => state(call).is_some_and(|s| s != State::Ended),
-            Purpose::Register | Purpose::Bye(_) | Purpose::StrayBye => true,
+            Purpose::Refer(call) | Purpose::Notify(call) | Purpose::Info(call) => {
+                state(call) == Some(State::Active)
+            }
+            Purpose::Register
+            | Purpose::Bye(_)
+            | Purpose::StrayBye
+            | Purpose::Message(_)
+            | Purpose::Subscribe(_) => true,
         }
     }
 
@@ -127,8 +151,12 @@ impl Phone {
             Purpose::Reinvite(call)
             | Purpose::Update(call)
             | Purpose::Prack(call)
+            | Purpose::Refer(call)
+            | Purpose::Notify(call)
+            | Purpose::Info(call)
             | Purpose::Bye(call) => self.dialog_cseq(call, request, cseq.number),
-            Purpose::Invite(_) | Purpose::StrayBye => cseq.number.saturating_add(1),
+            Purpose::Subscribe(handle) => self.subscribe_cseq(handle, cseq.number),
+            _ => cseq.number.saturating_add(1),
         };
         let value = format!("{number} {}", cseq.method);
         let again = Edit::new(request).replace_first(HeaderName::CSEQ, value).finish();
@@ -141,6 +169,7 @@ impl Phone {
         match purpose {
             Purpose::Register => self.registration.resent(key),
             Purpose::Invite(call) => self.invite_resent(call, key),
+            Purpose::Subscribe(handle) => self.subscribe_resent(handle, key),
             _ => {}
         }
     }
@@ -178,7 +207,10 @@ impl Phone {
             Purpose::Reinvite(call) => self.offer_failed(call, Carrier::Invite),
             Purpose::Bye(call) => self.forget(call),
             Purpose::Update(call) => self.offer_failed(call, Carrier::Update),
-            Purpose::Prack(_) | Purpose::StrayBye => {}
+            Purpose::Refer(call) => self.transfer_ended(now, call, status),
+            Purpose::Message(message) => self.message_answered(message, status, words),
+            Purpose::Subscribe(handle) => self.subscribe_answered(now, handle, status, None),
+            Purpose::Prack(_) | Purpose::Notify(_) | Purpose::Info(_) | Purpose::StrayBye => {}
         }
     }
 

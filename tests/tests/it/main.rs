@@ -14,3 +14,4 @@ mod reload;
 mod shutdown;
 mod silence;
 mod torture;
+mod transfers;

@@ -31,6 +31,10 @@ pub struct Driver {
     pace: Pace,
     /// Calls that were answered and are not over.
     answered: BTreeSet<CallHandle>,
+    /// Calls that hear us before the answer.
+    early: BTreeSet<CallHandle>,
+    /// Calls that are heard together (RFC 3911).
+    joined: BTreeSet<CallHandle>,
     /// The call that has the microphone and the loudspeaker.
     pub talking: Option<CallHandle>,
     events: VecDeque<PhoneEvent>,
@@ -82,6 +86,8 @@ impl Driver {
             sound,
             pace: Pace::new(Instant::now()),
             answered: BTreeSet::new(),
+            early: BTreeSet::new(),
+            joined: BTreeSet::new(),
             talking: None,
             events: VecDeque::new(),
         }
@@ -105,14 +111,44 @@ impl Driver {
     /// # Errors
     /// Not connected, no free ports, or no media both sides can use.
     pub fn answer(&mut self, call: CallHandle) -> Result<()> {
-        let pair = self.bind()?;
-        let answered = self.phone.answer(Instant::now(), call, pair.local_addr());
-        if answered.is_ok() {
+        if let Some(sockets) = self.sockets.get(&call) {
+            // Early media has its sockets.
+            self.phone.answer(Instant::now(), call, sockets.pair.local_addr())?;
+        } else {
+            let pair = self.bind()?;
+            self.phone.answer(Instant::now(), call, pair.local_addr())?;
             self.adopt(call, pair);
-            self.talking = Some(call);
         }
+        self.talking = Some(call);
         self.flush();
-        Ok(answered?)
+        Ok(())
+    }
+
+    /// Sends sound to a caller before answering.
+    ///
+    /// # Errors
+    /// Not connected, no free ports, or a caller that takes none.
+    pub fn early_media(&mut self, call: CallHandle) -> Result<()> {
+        let pair = self.bind()?;
+        self.phone.progress_with_media(Instant::now(), call, pair.local_addr())?;
+        self.adopt(call, pair);
+        self.early.insert(call);
+        self.talking = Some(call);
+        self.flush();
+        Ok(())
+    }
+
+    /// Calls where the other side of a call wants us.
+    ///
+    /// # Errors
+    /// Not connected, no free ports, or no transfer wanted.
+    pub fn follow(&mut self, call: CallHandle) -> Result<CallHandle> {
+        let pair = self.bind()?;
+        let next = self.phone.follow_transfer(Instant::now(), call, pair.local_addr())?;
+        self.adopt(next, pair);
+        self.talking = Some(next);
+        self.flush();
+        Ok(next)
     }
 
     /// Runs until something happens that the owner should know. Safe to cancel.
@@ -187,11 +223,22 @@ impl Driver {
 
     fn note(&mut self, event: &PhoneEvent) {
         match event {
+            // Whoever takes over or joins a call of ours need not ring (RFC 3891 §3, RFC 3911 §4).
+            PhoneEvent::Incoming { call, replaces, joins, .. }
+                if replaces.is_some() || joins.is_some() =>
+            {
+                self.joined.extend(joins.iter().flat_map(|old| [*old, *call]));
+                if let Err(error) = self.answer(*call) {
+                    tracing::warn!("a call cannot be taken over: {error:#}");
+                }
+            }
             PhoneEvent::Answered { call, .. } => {
                 self.answered.insert(*call);
             }
             PhoneEvent::Ended { call, .. } => {
                 self.answered.remove(call);
+                self.early.remove(call);
+                self.joined.remove(call);
                 self.sockets.remove(call);
                 self.talking = self.talking.filter(|talking| talking != call);
             }
@@ -232,7 +279,10 @@ impl Driver {
     fn exchange(&mut self) -> Result<()> {
         let Some(call) = self.talking else { return Ok(()) };
         let now = Instant::now();
-        let answered = self.is_answered(call);
+        let answered = self.is_answered(call) || self.early.contains(&call);
+        if answered && self.joined.contains(&call) {
+            return self.exchange_joined(now);
+        }
         let mut frame = [0; FRAME];
         if answered {
             self.sound.source.read(&mut frame);
@@ -248,6 +298,28 @@ impl Driver {
             self.sound.sink.write(&frame)?;
         }
         Ok(())
+    }
+
+    /// The same where several are in one conversation: each hears us and all the others.
+    fn exchange_joined(&mut self, now: Instant) -> Result<()> {
+        let mut ours = [0; FRAME];
+        self.sound.source.read(&mut ours);
+        if self.sound.muted {
+            ours.fill(0);
+        }
+        self.sound.said.update(&ours);
+        let calls: Vec<CallHandle> = self.joined.intersection(&self.answered).copied().collect();
+        let mut heard = vec![[0; FRAME]; calls.len()];
+        for (call, frame) in calls.iter().zip(&mut heard) {
+            self.phone.play(now, *call, frame);
+        }
+        for (at, call) in calls.iter().enumerate() {
+            let others = heard.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, f)| f);
+            self.phone.capture(now, *call, &mixed(others.chain([&ours])));
+        }
+        let all = mixed(heard.iter());
+        self.sound.heard.update(&all);
+        self.sound.sink.write(&all)
     }
 
     /// Ports for a call's media, on the link's address.
@@ -271,6 +343,17 @@ impl Sound {
     }
 }
 
+/// Voices laid over each other.
+fn mixed<'f>(voices: impl Iterator<Item = &'f [i16; FRAME]>) -> [i16; FRAME] {
+    let mut sum = [0; FRAME];
+    for voice in voices {
+        for (out, sample) in sum.iter_mut().zip(voice) {
+            *out = i16::saturating_add(*out, *sample);
+        }
+    }
+    sum
+}
+
 impl Drop for Sockets {
     fn drop(&mut self) {
         self.task.abort();
@@ -290,5 +373,18 @@ async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn voices_are_laid_over_each_other_and_do_not_wrap() {
+        let (loud, soft, other) = ([30_000; FRAME], [100; FRAME], [-40; FRAME]);
+        assert_eq!(mixed([&soft, &other].into_iter())[7], 60);
+        assert_eq!(mixed([&loud, &loud].into_iter())[7], i16::MAX);
+        assert_eq!(mixed(std::iter::empty())[7], 0);
     }
 }

@@ -3,6 +3,7 @@
 use super::driver::{Driver, Happened};
 use super::report::{self, Outcome};
 use super::signals::Signals;
+use super::transferring::Transferring;
 use crate::cli::PhoneArgs;
 use ::phone::{CallHandle, PhoneEvent};
 use anyhow::{Result, bail};
@@ -26,6 +27,11 @@ struct Headless<'a> {
     call: Option<CallHandle>,
     attempts: u32,
     digits: Digits,
+    transferring: Transferring,
+    /// The call a transfer took us from, until the new one is answered.
+    before: Option<CallHandle>,
+    /// When a call with early media is to be answered.
+    answer_at: Option<Instant>,
 }
 
 /// Runs one headless phone to its end. True when what was asked for came about: the call was
@@ -38,7 +44,11 @@ pub async fn run(driver: Driver, args: &PhoneArgs, started: Instant) -> Result<b
     let deadline = args.seconds.map(|s| started + Duration::from_secs(s));
     let digits = Digits::new(args.dtmf.as_deref().unwrap_or_default());
     let outcome = Outcome::default();
-    let mut phone = Headless { driver, args, outcome, call: None, attempts: 0, digits };
+    let transferring =
+        Transferring::new(args.transfer.as_deref(), args.transfer_after, args.attended);
+    let (call, before, answer_at, attempts) = (None, None, None, 0);
+    let mut phone =
+        Headless { driver, args, outcome, call, attempts, digits, transferring, before, answer_at };
     loop {
         let happened = tokio::select! {
             happened = phone.driver.next() => happened?,
@@ -73,6 +83,7 @@ impl Headless<'_> {
             Happened::LinkUp => {}
             Happened::Tick => {
                 let now = Instant::now();
+                self.tick(now);
                 if let (Some(call), Some(digit)) = (self.call, self.digits.next(now)) {
                     // A digit the far side cannot take shows in its silence.
                     let _ = self.driver.phone.dtmf(now, call, digit);
@@ -97,16 +108,61 @@ impl Headless<'_> {
                 let lost = !self.outcome.registered && self.attempts >= ATTEMPTS;
                 self.call.is_none() && (retry.is_none() || lost)
             }
-            PhoneEvent::Incoming { call, .. } => {
-                self.take(call);
+            PhoneEvent::Incoming { call, replaces, joins, .. } => {
+                // What takes over or joins a call of ours the driver has answered already.
+                match replaces {
+                    Some(old) if self.call == Some(old) => self.call = Some(call),
+                    None if joins.is_none() => self.take(call),
+                    _ => {}
+                }
                 false
             }
-            PhoneEvent::Answered { .. } => {
-                self.digits.start(Instant::now());
+            PhoneEvent::TransferRequested { call, .. } => {
+                self.follow(call);
                 false
             }
-            PhoneEvent::Ended { call, .. } => self.call == Some(call),
+            PhoneEvent::Answered { call, .. } => {
+                if self.call == Some(call) {
+                    self.before = None;
+                    self.digits.start(Instant::now());
+                    self.transferring.start(Instant::now());
+                }
+                self.consult(&event);
+                false
+            }
+            PhoneEvent::Ended { call, .. } if self.call == Some(call) => {
+                // A transfer that led nowhere leaves the call it came from.
+                self.call = self.before.take();
+                self.call.is_none()
+            }
             _ => false,
+        }
+    }
+
+    /// Begins what is due.
+    fn tick(&mut self, now: Instant) {
+        let Some(call) = self.call else { return };
+        if self.answer_at.take_if(|at| *at <= now).is_some() {
+            self.answer(call);
+        }
+        if let Err(error) = self.transferring.handle_time(now, &mut self.driver, call) {
+            tracing::warn!("the call cannot be transferred: {error:#}");
+        }
+    }
+
+    fn consult(&mut self, event: &PhoneEvent) {
+        let Some(call) = self.call else { return };
+        let now = Instant::now();
+        if let Err(error) = self.transferring.handle_event(now, &mut self.driver, call, event) {
+            tracing::warn!("the call cannot be transferred: {error:#}");
+        }
+    }
+
+    /// The other side sends us elsewhere.
+    fn follow(&mut self, call: CallHandle) {
+        match self.driver.follow(call) {
+            Ok(next) => (self.before, self.call) = (Some(call), Some(next)),
+            Err(error) => tracing::warn!("the transfer cannot be followed: {error:#}"),
         }
     }
 
@@ -114,10 +170,14 @@ impl Headless<'_> {
     fn take(&mut self, call: CallHandle) {
         if self.args.answer && self.call.is_none() {
             self.call = Some(call);
-            if let Err(error) = self.driver.answer(call) {
-                tracing::warn!("the call cannot be answered: {error:#}");
-                // When the engine refused, the call is over already and says so itself.
-                let _ = self.driver.phone.hang_up(Instant::now(), call);
+            let early = self.args.early_media.map(Duration::from_secs);
+            match early.map(|early| (early, self.driver.early_media(call))) {
+                Some((early, Ok(()))) => self.answer_at = Some(Instant::now() + early),
+                Some((_, Err(error))) => {
+                    tracing::warn!("no early media: {error:#}");
+                    self.answer(call);
+                }
+                None => self.answer(call),
             }
         } else {
             // It may have ended in this very moment.
@@ -125,10 +185,18 @@ impl Headless<'_> {
         }
     }
 
+    fn answer(&mut self, call: CallHandle) {
+        if let Err(error) = self.driver.answer(call) {
+            tracing::warn!("the call cannot be answered: {error:#}");
+            // When the engine refused, the call is over already and says so itself.
+            let _ = self.driver.phone.hang_up(Instant::now(), call);
+        }
+    }
+
     /// Hangs up, unregisters, and waits a little for both to be heard.
     async fn goodbye(&mut self, signals: &mut Signals) -> Result<()> {
         let now = Instant::now();
-        if let Some(call) = self.call {
+        for call in self.call.into_iter().chain(self.transferring.consulted()) {
             // The call may be over already.
             let _ = self.driver.phone.hang_up(now, call);
         }

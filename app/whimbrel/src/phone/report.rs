@@ -155,9 +155,9 @@ pub fn event_line(event: &PhoneEvent) -> Value {
             "event": "registration-failed", "status": status, "reason": reason,
             "retry_s": retry.map(|r| r.as_secs()),
         }),
-        PhoneEvent::Incoming { call, from, target, display_name } => json!({
+        PhoneEvent::Incoming { call, from, target, display_name, replaces, joins } => json!({
             "event": "incoming", "call": call.0, "from": from, "to": target,
-            "name": display_name,
+            "name": display_name, "replaces": replaces.map(|c| c.0), "joins": joins.map(|c| c.0),
         }),
         PhoneEvent::Ringing { call } => json!({"event": "ringing", "call": call.0}),
         PhoneEvent::EarlyMedia { call } => json!({"event": "early-media", "call": call.0}),
@@ -175,6 +175,41 @@ pub fn event_line(event: &PhoneEvent) -> Value {
             "event": "ended", "call": call.0, "cause": cause.as_str(), "status": status,
             "reason": reason,
         }),
+        PhoneEvent::TransferRequested { call, target, by, attended } => json!({
+            "event": "transfer-requested", "call": call.0, "to": target, "by": by,
+            "attended": attended,
+        }),
+        PhoneEvent::TransferProgress { call, status } => {
+            json!({"event": "transfer-progress", "call": call.0, "status": status})
+        }
+        PhoneEvent::TransferEnded { call, status } => {
+            json!({"event": "transfer-ended", "call": call.0, "status": status})
+        }
+        other => words_line(other),
+    }
+}
+
+/// The events of texts, signals and subscriptions.
+fn words_line(event: &PhoneEvent) -> Value {
+    let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
+    match event {
+        PhoneEvent::Message { from, text } => {
+            json!({"event": "message", "from": from, "text": text})
+        }
+        PhoneEvent::MessageSent { status, reason, .. } => {
+            json!({"event": "message-sent", "status": status, "reason": reason})
+        }
+        PhoneEvent::Info { call, content_type, body } => json!({
+            "event": "info", "call": call.0, "type": content_type, "body": text(body),
+        }),
+        PhoneEvent::Notified { subscription, content_type, body } => json!({
+            "event": "notified", "subscription": subscription.0, "type": content_type,
+            "body": text(body),
+        }),
+        PhoneEvent::SubscriptionEnded { subscription, reason } => json!({
+            "event": "subscription-ended", "subscription": subscription.0, "reason": reason,
+        }),
+        _ => Value::Null,
     }
 }
 

@@ -82,6 +82,7 @@ impl Screen {
             Happened::Event(event) => {
                 self.registered |= matches!(event, PhoneEvent::Registered { .. });
                 state.handle_event(&event);
+                self.follow(state, &event);
                 self.driver.talking = state.focus;
                 self.driver.sound().muted = state.muted;
             }
@@ -122,6 +123,15 @@ impl Screen {
                 self.phone(|phone, now| phone.set_hold(now, call, held))
             }
             Command::Dtmf(call, digit) => self.phone(|phone, now| phone.dtmf(now, call, digit)),
+            Command::Transfer(call, target) => {
+                self.phone(|phone, now| phone.transfer(now, call, &target))
+            }
+            Command::TransferTo(call, other) => {
+                self.phone(|phone, now| phone.transfer_to(now, call, other))
+            }
+            Command::Text(to, text) => {
+                self.phone(|phone, now| phone.send_message(now, &to, &text).map(drop))
+            }
             Command::Mute(muted) => {
                 self.driver.sound().muted = muted;
                 Ok(())
@@ -132,6 +142,15 @@ impl Screen {
             state.tell(format!("{error:#}"));
         }
         self.driver.talking = state.focus;
+    }
+
+    /// The other side sends us elsewhere: we go.
+    fn follow(&mut self, state: &mut State, event: &PhoneEvent) {
+        let PhoneEvent::TransferRequested { call, target, .. } = event else { return };
+        match self.driver.follow(*call) {
+            Ok(next) => state.add_outgoing(next, target),
+            Err(error) => state.tell(format!("{error:#}")),
+        }
     }
 
     fn call(&mut self, state: &mut State, target: &str) -> Result<()> {

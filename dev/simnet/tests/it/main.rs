@@ -7,3 +7,4 @@ mod server;
 mod sessions;
 mod stories;
 mod streams;
+mod transfers;

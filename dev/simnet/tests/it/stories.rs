@@ -12,7 +12,7 @@ use crate::server::setup;
 
 const SERVER: &str = "198.51.100.1";
 
-fn phone(user: &str, transport: Transport, habit: Habit) -> PhoneSetup {
+pub fn phone(user: &str, transport: Transport, habit: Habit) -> PhoneSetup {
     let port = if transport == Transport::Tls { 5061 } else { 5060 };
     let account = Account {
         user: user.into(),

@@ -9,4 +9,6 @@ mod registering;
 mod scripted;
 mod sessions;
 mod talking;
+mod transferring;
+mod words;
 mod world;

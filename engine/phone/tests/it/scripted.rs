@@ -179,7 +179,7 @@ fn strangers_requests_are_refused_by_the_book() {
     let cases = [
         (required, 420),
         (request(Method::BYE, 2, Some("nobody")), 481),
-        (request(Method::SUBSCRIBE, 3, None), 405),
+        (request(Method::PUBLISH, 3, None), 405),
         (request(Method::OPTIONS, 4, None), 200),
     ];
     for (request, status) in cases {

@@ -167,6 +167,18 @@ impl World {
         call
     }
 
+    /// Goes where the other side of a call sends the phone.
+    pub fn follow(&mut self, phone: usize) -> CallHandle {
+        let asked = self.events[phone].iter().rev().find_map(|e| match e {
+            PhoneEvent::TransferRequested { call, .. } => Some(*call),
+            _ => None,
+        });
+        let (call, local) = (asked.expect("a transfer"), self.new_port(phone));
+        let next = self.tell(phone, |p, now| p.follow_transfer(now, call, local)).expect("a call");
+        self.ports.insert(local, (phone, Some(next)));
+        next
+    }
+
     /// Phone 0 calls phone 1, which answers after a second. Gives both handles.
     pub fn connect(&mut self) -> [CallHandle; 2] {
         let caller = self.call(0, "bob");

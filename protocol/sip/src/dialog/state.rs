@@ -213,6 +213,11 @@ impl Dialog {
         &self.remote_target
     }
 
+    /// The peer as our requests name it: the To value, its tag included.
+    pub fn remote(&self) -> &[u8] {
+        &self.remote
+    }
+
     /// The Route values of our requests, next hop first.
     pub fn route_set(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.route_set.iter().map(|r| &**r)

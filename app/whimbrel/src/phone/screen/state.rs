@@ -25,6 +25,8 @@ pub struct State {
     pub registration: Registration,
     /// The dial line; `None` while letters are commands.
     pub dial: Option<String>,
+    /// What the dial line is for.
+    pub dial_for: DialFor,
     /// Newest last.
     pub calls: Vec<CallView>,
     /// The call the keys act on.
@@ -40,6 +42,17 @@ pub struct State {
     /// Levels of what is said and heard, in dBov.
     pub levels: (f32, f32),
     pub now: Instant,
+}
+
+/// What a line being typed is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DialFor {
+    /// An address to call.
+    Call,
+    /// Where to transfer this call.
+    Transfer(CallHandle),
+    /// A text for this address.
+    Text(String),
 }
 
 /// How the account stands with the server.
@@ -101,6 +114,10 @@ pub enum Command {
     Hold(CallHandle, bool),
     Mute(bool),
     Dtmf(CallHandle, char),
+    Transfer(CallHandle, String),
+    /// Joins the other sides of two calls.
+    TransferTo(CallHandle, CallHandle),
+    Text(String, String),
     Quit,
 }
 
@@ -112,6 +129,7 @@ impl State {
             server,
             registration: Registration::Trying,
             dial: None,
+            dial_for: DialFor::Call,
             calls: Vec::new(),
             focus: None,
             recent: VecDeque::new(),
@@ -183,7 +201,31 @@ impl State {
             PhoneEvent::Ended { call, cause, reason, .. } => {
                 self.end(*call, cause.as_str(), reason);
             }
+            other => self.handle_words(other),
         }
+    }
+
+    /// Transfers and texts.
+    fn handle_words(&mut self, event: &PhoneEvent) {
+        let words = match event {
+            PhoneEvent::TransferRequested { target, .. } => {
+                format!("They send us to {}", caller(target))
+            }
+            PhoneEvent::TransferProgress { status, .. } => {
+                format!("Transfer: {status} {}", sip::reason_phrase(*status))
+            }
+            PhoneEvent::TransferEnded { status: ..300, .. } => "Transferred".to_string(),
+            PhoneEvent::TransferEnded { status, .. } => {
+                format!("Not transferred: {status} {}", sip::reason_phrase(*status))
+            }
+            PhoneEvent::Message { from, text } => format!("{}: {text}", caller(from)),
+            PhoneEvent::MessageSent { status: ..300, .. } => "Text sent".to_string(),
+            PhoneEvent::MessageSent { status, reason, .. } => {
+                format!("Text not sent: {status} {reason}")
+            }
+            _ => return,
+        };
+        self.tell(words);
     }
 
     /// A call of ours is under way.
@@ -239,6 +281,17 @@ impl State {
             ('h', _, Some(view)) if view.phase == Phase::Talking => {
                 return Some(Command::Hold(view.call, !view.held));
             }
+            ('t', _, Some(view)) if view.since.is_some() => {
+                // With a second conversation its other side is whom to transfer to.
+                let second = |v: &&CallView| v.since.is_some() && v.call != view.call;
+                if let Some(other) = self.calls.iter().find(second) {
+                    return Some(Command::TransferTo(other.call, view.call));
+                }
+                (self.dial, self.dial_for) = (Some(String::new()), DialFor::Transfer(view.call));
+            }
+            ('w', _, Some(view)) => {
+                (self.dial, self.dial_for) = (Some(String::new()), DialFor::Text(view.who));
+            }
             ('0'..='9' | '*' | '#', _, Some(view)) if view.since.is_some() => {
                 self.change(view.call, |view| view.digits.push(letter));
                 return Some(Command::Dtmf(view.call, letter));
@@ -264,13 +317,19 @@ impl State {
     }
 
     fn close_dial(&mut self) {
-        (self.dial, self.recalled) = (None, None);
+        (self.dial, self.recalled, self.dial_for) = (None, None, DialFor::Call);
     }
 
     fn enter(&mut self) -> Option<Command> {
         let target = self.dial.as_ref()?.trim().to_string();
+        let what = self.dial_for.clone();
         self.close_dial();
-        (!target.is_empty()).then_some(Command::Call(target))
+        let command = match what {
+            DialFor::Call => Command::Call(target.clone()),
+            DialFor::Transfer(call) => Command::Transfer(call, target.clone()),
+            DialFor::Text(who) => Command::Text(who, target.clone()),
+        };
+        (!target.is_empty()).then_some(command)
     }
 
     /// Older (+1) or newer (-1) addresses into the dial line.

@@ -1,6 +1,6 @@
 //! Draws a [`State`]; made for 80 columns and 24 lines, and fine with more or fewer.
 
-use super::state::{CallView, Phase, Recent, Registration, State};
+use super::state::{CallView, DialFor, Phase, Recent, Registration, State};
 use media::MediaStats;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
@@ -152,7 +152,12 @@ fn meter(label: &str, dbov: f32, area: Rect, buf: &mut Buffer) {
 }
 
 fn dial(state: &State, area: Rect, buf: &mut Buffer) {
-    let block = Block::bordered().title(" Dial ");
+    let title = match &state.dial_for {
+        DialFor::Call => " Dial ",
+        DialFor::Transfer(_) => " Transfer to ",
+        DialFor::Text(_) => " Text ",
+    };
+    let block = Block::bordered().title(title);
     let line = match &state.dial {
         Some(text) => {
             // The end of a long address is where the typing goes on.
@@ -200,10 +205,10 @@ fn help(state: &State) -> Line<'static> {
     } else if let Some(view) = state.focused() {
         match (view.phase, state.calls.len()) {
             (Phase::Talking, 1) => {
-                " x hang up  h hold/resume  m mute  0-9*# digits  / dial  q quit"
+                " x hang up  h hold/resume  t transfer  m mute  0-9*# digits  / dial  q quit"
             }
             (Phase::Talking, _) => {
-                " x hang up  h hold/resume  m mute  0-9*# digits  Tab other call  / dial  q quit"
+                " x hang up  h hold/resume  t join both  m mute  Tab other call  / dial  q quit"
             }
             _ => " x hang up  m mute  / dial  q quit",
         }

@@ -22,6 +22,8 @@ fn incoming(state: &mut State, call: CallHandle) {
         from: "sip:bob@example.org;transport=tls".into(),
         target: "sip:alice@example.org".into(),
         display_name: "Bob\u{1b}[2J".into(),
+        replaces: None,
+        joins: None,
     });
 }
 
@@ -128,4 +130,25 @@ fn a_refused_password_is_said_in_the_header() {
     state.handle_event(&PhoneEvent::RegistrationFailed { status: 403, reason, retry: None });
     let Registration::Failed(words) = &state.registration else { panic!("not failed") };
     assert!(words.contains("password refused (403 Forbidden)"), "{words}");
+}
+
+#[test]
+fn a_call_is_transferred_to_an_address_or_to_the_other_call() {
+    let mut state = state();
+    state.add_outgoing(CallHandle(1), "bob");
+    answered(&mut state, CallHandle(1));
+    assert_eq!(press(&mut state, KeyCode::Char('t')), None);
+    type_text(&mut state, "carol");
+    let blind = press(&mut state, KeyCode::Enter);
+    assert_eq!(blind, Some(Command::Transfer(CallHandle(1), "carol".into())));
+    state.add_outgoing(CallHandle(2), "carol");
+    answered(&mut state, CallHandle(2));
+    let attended = press(&mut state, KeyCode::Char('t'));
+    assert_eq!(attended, Some(Command::TransferTo(CallHandle(1), CallHandle(2))));
+    assert_eq!(press(&mut state, KeyCode::Char('w')), None);
+    type_text(&mut state, "hi there");
+    let text = press(&mut state, KeyCode::Enter);
+    assert_eq!(text, Some(Command::Text("carol".into(), "hi there".into())));
+    type_text(&mut state, "/dave");
+    assert_eq!(press(&mut state, KeyCode::Enter), Some(Command::Call("dave".into())));
 }

@@ -75,7 +75,14 @@ fn a_call_that_rings_and_calls_that_were() {
         let (call, display_name) = (CallHandle(n), "Friend".into());
         let target = "sip:alice@example.org".into();
         let from = from.into();
-        state.handle_event(&PhoneEvent::Incoming { call, from, target, display_name });
+        state.handle_event(&PhoneEvent::Incoming {
+            call,
+            from,
+            target,
+            display_name,
+            replaces: None,
+            joins: None,
+        });
         if n == 1 {
             let (cause, status, reason) = (Cause::Missed, None, String::new());
             state.handle_event(&PhoneEvent::Ended { call, cause, status, reason, stats: None });

@@ -1,0 +1,120 @@
+//! R1.7, R1.6: transfers and early media through the server.
+
+use std::time::Duration;
+
+use phone::{CallHandle, Cause, PhoneEvent};
+use sansio::Transport;
+use simnet::{Habit, HostId, HouseSetup, Link, Net, PhoneNode, story};
+
+use crate::server::setup;
+use crate::stories::{Scene, answered, phone, scene_with};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Alice talks to bob through the server; carol, at home on the Internet, answers at once.
+fn three(net: &mut Net, transport: Transport) -> (Scene, HostId<PhoneNode>) {
+    let mut setup: HouseSetup = setup();
+    setup.users.insert("carol".into(), "pw-carol".into());
+    let scene = scene_with(net, transport, Habit::Answers, &setup);
+    let seed = net.seed();
+    let node = PhoneNode::new(phone("carol", transport, Habit::Answers), "192.0.2.33", seed + 300);
+    let carol = net.add_host("carol", "192.0.2.33", Link::lan(), node);
+    net.with(carol, |node, now, _| node.connect(now));
+    let registered = net.run_until(PATIENCE, |net| net.node(carol).phone.is_registered());
+    assert!(registered, "carol registers");
+    net.with(scene.alice, |node, now, _| node.call(now, "bob").unwrap());
+    let up = net.run_until(PATIENCE, |net| {
+        answered(net, scene.alice).is_some() && answered(net, scene.bob).is_some()
+    });
+    assert!(up, "alice talks to bob");
+    (scene, carol)
+}
+
+fn causes(net: &Net, host: HostId<PhoneNode>) -> Vec<Cause> {
+    let cause = |e: &PhoneEvent| match e {
+        PhoneEvent::Ended { cause, .. } => Some(*cause),
+        _ => None,
+    };
+    net.node(host).events.iter().filter_map(cause).collect()
+}
+
+/// Both ends of the call that is left hear each other for three seconds.
+fn assert_they_talk(net: &mut Net, hosts: [HostId<PhoneNode>; 2]) {
+    let calls: Vec<CallHandle> =
+        hosts.iter().map(|host| answered(net, *host).expect("answered")).collect();
+    let loud = |net: &Net, n: usize| net.node(hosts[n]).heard[&calls[n]].loud;
+    net.run_for(Duration::from_secs(2));
+    let before = [loud(net, 0), loud(net, 1)];
+    net.run_for(Duration::from_secs(3));
+    for n in [0, 1] {
+        assert!(loud(net, n) > before[n] + 100, "side {n}: {} after {}", loud(net, n), before[n]);
+    }
+}
+
+fn blind(net: &mut Net, transport: Transport) {
+    let (scene, carol) = three(net, transport);
+    let call = answered(net, scene.alice).unwrap();
+    let transfer = |p: &mut phone::Phone, now| p.transfer(now, call, "carol");
+    net.with(scene.alice, |node, now, _| node.with_phone(now, transfer)).unwrap();
+    let done = net.run_until(PATIENCE, |net| !causes(net, scene.alice).is_empty());
+    assert!(done, "alice hears that it got through");
+    assert_eq!(causes(net, scene.alice), [Cause::Transferred]);
+    assert_they_talk(net, [scene.bob, carol]);
+    net.run_for(Duration::from_secs(40));
+    assert_eq!(net.node(scene.server).media.sessions(), 1, "the first call's media is let go");
+}
+
+#[test]
+fn r1_7_a_blind_transfer_through_the_server_over_udp() {
+    story(|net| blind(net, Transport::Udp));
+}
+
+#[test]
+fn r1_7_a_blind_transfer_through_the_server_with_encrypted_media() {
+    story(|net| blind(net, Transport::Tls));
+}
+
+#[test]
+fn r1_7_an_attended_transfer_through_the_server() {
+    story(|net| {
+        let (scene, carol) = three(net, Transport::Tls);
+        let call = answered(net, scene.alice).unwrap();
+        let second = net.with(scene.alice, |node, now, _| node.call(now, "carol").unwrap());
+        let up = net.run_until(PATIENCE, |net| answered(net, scene.alice) == Some(second));
+        assert!(up, "alice talks to carol");
+        net.run_for(Duration::from_secs(1));
+        let transfer = |p: &mut phone::Phone, now| p.transfer_to(now, call, second);
+        net.with(scene.alice, |node, now, _| node.with_phone(now, transfer)).unwrap();
+        let done = net.run_until(PATIENCE, |net| causes(net, scene.alice).len() == 2);
+        assert!(done, "both calls of alice end: {:?}", causes(net, scene.alice));
+        assert_eq!(causes(net, carol), [Cause::Replaced]);
+        assert_they_talk(net, [scene.bob, carol]);
+    });
+}
+
+#[test]
+fn r1_6_early_media_crosses_the_server_with_prack() {
+    story(|net| {
+        let scene = scene_with(net, Transport::Udp, Habit::Waits, &setup());
+        let call = net.with(scene.alice, |node, now, _| node.call(now, "bob").unwrap());
+        let incoming = |e: &PhoneEvent| match e {
+            PhoneEvent::Incoming { call, .. } => Some(*call),
+            _ => None,
+        };
+        let rings =
+            net.run_until(PATIENCE, |net| net.node(scene.bob).last_call(incoming).is_some());
+        assert!(rings);
+        let callee = net.node(scene.bob).last_call(incoming).unwrap();
+        net.with(scene.bob, |node, now, _| node.progress(now, callee)).unwrap();
+        let early = |e: &PhoneEvent| matches!(e, PhoneEvent::EarlyMedia { .. });
+        let heard = net.run_until(PATIENCE, |net| net.node(scene.alice).events.iter().any(early));
+        assert!(heard, "alice is told");
+        net.run_for(Duration::from_secs(3));
+        let loud = net.node(scene.alice).heard[&call].loud;
+        assert!(loud > 80, "alice hears bob before he answers: {loud}");
+        net.with(scene.bob, |node, now, _| node.answer(now, callee)).unwrap();
+        let up = net.run_until(PATIENCE, |net| answered(net, scene.alice) == Some(call));
+        assert!(up, "and then they talk");
+        assert_they_talk(net, [scene.alice, scene.bob]);
+    });
+}
