@@ -185,7 +185,9 @@ fn at_phone(name: &str) -> Option<u16> {
         (_, Some(Reply::Status(code @ (400 | 416 | 420 | 481 | 501 | 505)))) => Some(code),
         // Not a phone's business.
         (_, Some(Reply::Status(401))) => Some(405),
-        ("intmeth" | "esc02" | "mpart01", _) => Some(405),
+        ("intmeth" | "esc02", _) => Some(405),
+        // A MESSAGE of parts: our phone takes plain text.
+        ("mpart01", _) => Some(415),
         ("lwsdisp" | "semiuri" | "transports" | "badbranch" | "zeromf", _) => Some(200),
         ("via-received-param-no-delim" | "mult-ip-in-header", _) => Some(200),
         ("ipv6-bug-abnf-3-colons", _) => Some(200),
