@@ -39,6 +39,12 @@ pub enum Verb {
     /// Calls in progress.
     #[command(subcommand)]
     Calls(ListVerb),
+    /// Sources that are not listened to, because they behaved as scanners do.
+    #[command(subcommand)]
+    Bans(BansVerb),
+    /// Accounts that are held, because they call as programs do.
+    #[command(subcommand)]
+    Conduct(ConductVerb),
     /// Why a call would go where it goes.
     #[command(subcommand)]
     Route(RouteVerb),
@@ -240,6 +246,37 @@ pub enum RecordsVerb {
 pub enum ListVerb {
     /// List them.
     List {
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BansVerb {
+    /// The bans in force.
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Listen to a source again, and forget what led to its ban.
+    Remove {
+        ip: IpAddr,
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConductVerb {
+    /// The accounts held now.
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let an account call as before, and forget its score.
+    Clear {
+        #[arg(value_name = "USER@DOMAIN")]
+        user: String,
         #[arg(long)]
         json: bool,
     },

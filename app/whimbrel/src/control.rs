@@ -31,6 +31,14 @@ pub enum Request {
     Registrations,
     /// Calls in progress.
     Calls,
+    /// Sources that are banned now.
+    Bans,
+    /// Listen to a source again.
+    Unban { source: std::net::IpAddr },
+    /// Accounts that are held because they call as programs do.
+    Conduct,
+    /// An account that is held is good.
+    Pardon { account: String },
     /// The steps of a routing decision.
     Explain { from: String, to: String },
 }

@@ -14,7 +14,9 @@
 mod accounts;
 mod addresses;
 mod backend;
+mod bans;
 mod cli;
+mod conduct;
 mod config;
 mod control;
 mod doctor;
@@ -68,6 +70,8 @@ async fn perform(cli: Cli) -> Result<bool> {
         Verb::Reload(args) => reload::run(data, &args)?,
         Verb::Registrations(verb) => lists::show_registrations(data, &verb)?,
         Verb::Calls(verb) => lists::show_calls(data, &verb)?,
+        Verb::Bans(verb) => return bans::run(data, &verb),
+        Verb::Conduct(verb) => return conduct::run(data, &verb),
         Verb::Route(verb) => lists::show_route(data, verb)?,
         Verb::Tenant(verb) => accounts::tenant(data, &open_store(data).await?, verb).await?,
         Verb::User(verb) => accounts::user(data, &open_store(data).await?, verb).await?,

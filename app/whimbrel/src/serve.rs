@@ -4,6 +4,7 @@
 use crate::accounts;
 use crate::addresses::{Addresses, host_port};
 use crate::cli::ServeArgs;
+use crate::conduct::Watch;
 use crate::config::Config;
 use crate::control;
 use crate::first_run::{self, Newcomer, Places};
@@ -45,6 +46,8 @@ pub struct Shared {
     pub calls: OpenCalls,
     pub relay: Relay,
     pub gauges: Arc<Gauges>,
+    pub gate: net::Gate,
+    pub conduct: Watch,
     pub router: RouterSnapshot,
     pub shards: Arc<Vec<net::ShardHandle<Note>>>,
     pub tls: ServerTls,
@@ -90,6 +93,8 @@ pub async fn run(data: &Path, args: &ServeArgs) -> Result<()> {
     publish(&shared.tls, &config);
     tokio::spawn(shared.tls.clone().keep_fresh());
     tokio::spawn(console::housekeeping(shared.clone()));
+    tokio::spawn(console::tell_bans(shared.clone()));
+    tokio::spawn(crate::conduct::follow(shared.clone()));
     first_run::show(&places, &newcomer);
     tracing::info!(console = places.console, "serving");
     let outcome = tokio::select! {
@@ -140,8 +145,14 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
         services: Arc::default(),
     };
     let gauges = Arc::new(Gauges::default());
+    let gate = roles::make_gate(config)?;
+    let conduct = Watch::new(&config.edge.conduct);
+    let keys = crate::keys::load(data)?;
+    let guesses = &config.edge.guesses;
     let parts = roles::CoreParts {
-        keys: crate::keys::load(data)?,
+        attempts: edge::Attempts::new(guesses, config.edge.limit_loopback, &keys.nonce),
+        standings: conduct.standings(),
+        keys,
         edge: config.edge.clone(),
         addresses: addresses.clone(),
         https_port: config.ports.https,
@@ -154,6 +165,7 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
             spine: spine.clone(),
             gauges: Arc::clone(&gauges),
             locator: roles::start_locator(config, addresses)?,
+            gate: gate.clone(),
         },
     };
     let shards = roles::start_shards(config, addresses, &tls, parts)?;
@@ -174,6 +186,8 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
         calls,
         relay,
         gauges,
+        gate,
+        conduct,
         router,
         shards: handles,
         tls,

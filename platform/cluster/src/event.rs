@@ -110,6 +110,29 @@ pub enum Event {
         /// The method.
         method: String,
     },
+    /// A source is not listened to for a while: it behaved as scanners do.
+    SourceBanned {
+        /// Its address.
+        source: String,
+        /// `scanner`, `flood`, `missing-user`, `wrong-password` …
+        sign: String,
+        /// For how long.
+        seconds: u64,
+        /// Which ban of this source in a row it is, from 1.
+        count: u32,
+    },
+    /// An account calls as programs do. Durable: what was done about it must be found later.
+    AccountSuspected {
+        /// Whose.
+        aor: String,
+        /// Its score.
+        #[serde(deserialize_with = "finite")]
+        score: f64,
+        /// What it is made of: `premium`, `burst`, `night` …
+        signs: Vec<String>,
+        /// `watch`, `throttle`, `challenge`, `block`.
+        action: String,
+    },
     /// How a running call sounds.
     QualityReport {
         /// The call's number.
@@ -131,6 +154,7 @@ impl Event {
                 | Self::CallRinging { .. }
                 | Self::CallAnswered { .. }
                 | Self::CallEnded { .. }
+                | Self::AccountSuspected { .. }
         )
     }
 }

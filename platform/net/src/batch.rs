@@ -170,6 +170,25 @@ pub fn send_batch(
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
+/// The bytes waiting to be received on a socket, the kernel's bookkeeping included; 0 if it does not
+/// say.
+pub(crate) fn queued_bytes(socket: &impl AsFd) -> usize {
+    // Nine numbers, the first of which is SK_MEMINFO_RMEM_ALLOC (sock_diag(7)).
+    let mut info = [0_u32; 9];
+    let mut len = mem::size_of_val(&info) as libc::socklen_t;
+    // SAFETY: `info` and `len` outlive the call, which writes at most `len` bytes into `info`.
+    let got = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            info.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    if got == 0 { info[0] as usize } else { 0 }
+}
+
 const NAME_LEN: libc::socklen_t = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
 
 fn header(
@@ -263,6 +282,17 @@ mod tests {
     fn seventy_datagrams_arrive_whole_and_in_order_over_both_families() {
         exchange("127.0.0.1:0");
         exchange("[::1]:0");
+    }
+
+    #[test]
+    fn what_waits_is_told() {
+        let (a, b) =
+            (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        assert_eq!(queued_bytes(&b), 0);
+        for _ in 0..10 {
+            a.send_to(&[7; 600], b.local_addr().unwrap()).unwrap();
+        }
+        assert!((6_000..60_000).contains(&queued_bytes(&b)), "{}", queued_bytes(&b));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::gate::Gate;
 use sansio::{NodeId, ShardId, Transport};
 
 /// How to start [`crate::Shards`].
@@ -21,6 +22,10 @@ pub struct ShardsConfig {
     pub client_tls: Option<Arc<rustls::ClientConfig>>,
     /// The limits.
     pub limits: Limits,
+    /// Who is listened to; without it, everybody.
+    pub gate: Option<Gate>,
+    /// How long work may wait before new work is turned away; zero for never.
+    pub overload_target: Duration,
 }
 
 impl ShardsConfig {
@@ -33,6 +38,8 @@ impl ShardsConfig {
             tls: None,
             client_tls: None,
             limits: Limits::default(),
+            gate: None,
+            overload_target: Duration::ZERO,
         }
     }
 
@@ -74,6 +81,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// Connections from one IP address.
     pub max_connections_per_source: usize,
+    /// Connections from one network: IPv4 /24, IPv6 /56.
+    pub max_connections_per_prefix: usize,
     /// One message on a stream or WebSocket, in bytes.
     pub max_message: usize,
     /// Bytes waiting to be written to one connection before it counts as a slow reader.
@@ -121,6 +130,7 @@ impl Default for Limits {
         Self {
             max_connections: 100_000,
             max_connections_per_source: 1_000,
+            max_connections_per_prefix: 10_000,
             max_message: 65_536,
             write_queue_bytes: 1 << 20,
             write_stall: Duration::from_secs(30),

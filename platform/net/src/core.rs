@@ -133,6 +133,8 @@ pub enum CloseReason {
     NoSuchFlow,
     /// The owning shard's mailbox was full: the message was dropped, the flow may live.
     MailboxFull,
+    /// Its messages were too many, or its source was banned, and it had not authenticated.
+    Unwelcome,
     /// The server shuts down.
     Shutdown,
     /// No connection to a next hop: refused, no route, or a handshake that failed.

@@ -42,8 +42,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What this crate does not do: it parses no SIP beyond framing and the top Via's branch, resolves no
-//! names itself, and decides nothing about calls.
+//! Before a message is copied, a [`Gate`] decides who is listened to, and a shard that cannot keep up
+//! turns new work away (`overload.rs`).
+//!
+//! What this crate does not do: it parses no SIP beyond framing, the top Via's branch, the glance that
+//! shedding takes and the 503 it answers; resolves no names itself, and decides nothing about calls.
 //!
 //! Start reading at [`ShardCore`], then `shard/engine.rs`.
 
@@ -57,9 +60,11 @@ mod connecting;
 mod core;
 mod entropy;
 mod error;
+mod gate;
 pub mod http;
 mod locator;
 mod media_sockets;
+mod overload;
 mod route;
 mod server_stream;
 mod shard;
@@ -78,11 +83,12 @@ pub use config::{Limits, Listener, ShardsConfig};
 pub use core::{CloseReason, FlowTarget, Received, ShardCore, Transmit};
 pub use entropy::OsEntropy;
 pub use error::NetError;
+pub use gate::{Ban, Gate, GatePolicy, SCANNERS, Shed, Sign, Verdict};
 pub use locator::{Located, Locator, LocatorConfig};
 pub use media_sockets::MediaSockets;
 pub use route::source_address;
 pub use shard::{
-    DialledFlows, NoteRefused, ShardContext, ShardHandle, Shards, UdpFlows, WebSocketDoor,
+    DialledFlows, Load, NoteRefused, ShardContext, ShardHandle, Shards, UdpFlows, WebSocketDoor,
 };
 pub use stats::ShardStats;
 pub use tls::{client_config, install_crypto};

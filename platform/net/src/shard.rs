@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sansio::{FlowId, NodeId, ShardId, Transport};
 use sip::locate::NextHop;
@@ -22,6 +22,7 @@ mod admission;
 mod diagnostics;
 mod dial;
 mod dialled;
+mod doorkeeper;
 mod engine;
 mod halves;
 mod mail;
@@ -36,9 +37,11 @@ use crate::bind;
 use crate::config::{Limits, Listener, ShardsConfig};
 use crate::core::ShardCore;
 use crate::error::NetError;
+use crate::gate::{Gate, Verdict};
 use crate::stats::{Counters, ShardStats};
 use admission::Admission;
 use dialled::DialTable;
+pub use doorkeeper::Load;
 pub(crate) use mail::Adopted;
 use mail::Mail;
 use run::{Phase, Seed, Sockets};
@@ -170,6 +173,7 @@ pub struct WebSocketDoor {
     turn: Arc<std::sync::atomic::AtomicUsize>,
     phase: watch::Receiver<Phase>,
     admission: Arc<Admission>,
+    gate: Gate,
 }
 
 impl WebSocketDoor {
@@ -178,9 +182,12 @@ impl WebSocketDoor {
         *self.phase.borrow() == Phase::Running
     }
 
-    /// Hands a stream over; `None` (it is dropped) if the shard's mailbox is full or `peer` has
-    /// too many connections.
+    /// Hands a stream over; `None` (it is dropped) if the shard's mailbox is full, or `peer` is banned
+    /// or has too many connections.
     pub(crate) fn adopt(&self, mut adopted: Adopted) -> Option<()> {
+        if self.gate.accept(Instant::now(), adopted.peer.ip()) != Verdict::Pass {
+            return None;
+        }
         adopted.permit = Some(self.admission.admit(adopted.peer.ip())?);
         let turn = self.turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mail = self.mail.get(turn % self.mail.len().max(1))?;
@@ -193,6 +200,7 @@ struct Shared<N> {
     listeners: Arc<[Listener]>,
     limits: Arc<Limits>,
     admission: Arc<Admission>,
+    gate: Gate,
     mail: Arc<[mpsc::Sender<Mail>]>,
     mail_ends: RefCell<Vec<mpsc::Receiver<Mail>>>,
     handles: Vec<ShardHandle<N>>,
@@ -210,6 +218,7 @@ impl<N: Send + 'static> Shared<N> {
             listeners,
             limits: Arc::new(config.limits.clone()),
             admission: Arc::new(Admission::new(&config.limits)),
+            gate: config.gate.clone().unwrap_or_else(|| Gate::open(Instant::now())),
             mail: mail.into(),
             mail_ends: RefCell::new(mail_ends),
             handles: (0..).zip(notes).map(handle).collect(),
@@ -227,6 +236,7 @@ impl<N: Send + 'static> Shared<N> {
                 turn: Arc::default(),
                 phase: self.phase.subscribe(),
                 admission: Arc::clone(&self.admission),
+                gate: self.gate.clone(),
             },
             phase: self.phase.clone(),
             drained: Vec::new(),
@@ -248,6 +258,8 @@ impl<N: Send + 'static> Shared<N> {
                 listeners: Arc::clone(&self.listeners),
                 limits: Arc::clone(&self.limits),
                 admission: Arc::clone(&self.admission),
+                gate: self.gate.clone(),
+                overload_target: config.overload_target,
                 tls: config.tls.clone(),
                 client_tls: config.client_tls.clone(),
                 mail: Arc::clone(&self.mail),
@@ -327,6 +339,8 @@ pub struct ShardContext<N> {
     pub dialled: DialledFlows,
     /// The way for completions to reach this core from any thread.
     pub handle: ShardHandle<N>,
+    /// How much new work this shard turns away.
+    pub load: Load,
 }
 
 /// Gives a core the [`FlowId`] of a UDP peer before anything was exchanged with it.

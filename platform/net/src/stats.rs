@@ -52,6 +52,18 @@ counters! {
     dropped_udp,
     /// Connections refused by a limit.
     refused,
+    /// Messages and connections dropped because their source is banned.
+    shed_banned,
+    /// Messages and connections dropped because their source sends too many.
+    shed_source,
+    /// Messages dropped because their network sends too many.
+    shed_prefix,
+    /// Messages dropped because they name a scanner as their sender.
+    shed_scanner,
+    /// Requests answered 503 because the shard cannot keep up.
+    shed_refused,
+    /// Requests dropped because the shard cannot even refuse them all.
+    shed_discarded,
     /// Connections accepted or adopted.
     accepted,
     /// Connections to next hops begun.

@@ -19,11 +19,15 @@
 //!
 //! What this crate does not do: it holds no protocol, parses nothing, and knows no runtime.
 //!
+//! [`Table`] is the exception to "no sharing": what all shards must know of strangers, in cells that
+//! bear a race, under keys nobody outside can choose.
+//!
 //! Start reading at [`FlowId`] and [`TimerQueue`].
 
 mod entropy;
 mod flow;
 mod redact;
+mod table;
 pub mod testing;
 mod time;
 mod timer;
@@ -31,5 +35,6 @@ mod timer;
 pub use entropy::{Entropy, SeededEntropy};
 pub use flow::{FlowId, NodeId, ShardId, Transport};
 pub use redact::Redacted;
+pub use table::{KeyedHasher, Table};
 pub use time::WallTime;
 pub use timer::TimerQueue;

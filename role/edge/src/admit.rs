@@ -1,7 +1,8 @@
 //! The door: what is not SIP, or not for us, goes no further.
 
-use crate::core::{EdgeCore, Inbound};
+use crate::core::{EdgeCore, Inbound, Present};
 use crate::dialog_track::Side;
+use crate::ports::EdgeEvent;
 use crate::token::DialogToken;
 use sip::{HeaderName, Message, SipUri, response_to};
 
@@ -12,6 +13,10 @@ impl EdgeCore {
             Ok(message) => Some(message),
             Err(error) => {
                 self.counters.malformed += 1;
+                self.emit(EdgeEvent::Suspicious {
+                    source: inbound.peer,
+                    sign: net::Sign::Malformed,
+                });
                 tracing::debug!(%error, peer = %inbound.peer, "malformed message");
                 self.answer_malformed(inbound, error.status());
                 None
@@ -20,9 +25,13 @@ impl EdgeCore {
     }
 
     /// Notes in the top Via of a request where it came from (RFC 3261 §18.2.1, RFC 3581 §4).
-    pub(crate) fn stamped(inbound: &Inbound, message: Message) -> Message {
+    /// A peer that understands it hears how loaded we are (RFC 7339).
+    pub(crate) fn stamped(&mut self, at: Present, inbound: &Inbound, message: Message) -> Message {
         match message.is_request() {
-            true => sip::proxy::forward::received_from(&message, inbound.peer),
+            true => {
+                let message = sip::proxy::forward::received_from(&message, inbound.peer);
+                self.with_feedback(at, message)
+            }
             false => message,
         }
     }

@@ -43,7 +43,7 @@ impl EdgeCore {
         request: &Message,
     ) -> bool {
         let is_register = request.method() == Some(Method::REGISTER);
-        if !is_register && !self.asks_for_us(request) {
+        if (!is_register && !self.asks_for_us(request)) || crate::overload::wants_feedback(request) {
             return false;
         }
         self.counters.requests += 1;

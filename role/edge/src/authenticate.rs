@@ -1,13 +1,15 @@
 //! Who is it? Digest (RFC 3261 §22, RFC 7616, RFC 8760), bearer tokens (RFC 8898), proven flows.
 //!
-//! An unknown user and a wrong password are answered alike, and take the same work, so that a
-//! scanner learns nothing.
+//! An unknown user and a wrong password are answered alike, take the same work and run into the same
+//! limits (`limits.rs`), so that a scanner learns nothing.
 
 use crate::asker::{Asker, fingerprint};
 use crate::config::{Config, ConfigError};
 use crate::core::{EdgeCore, Present};
+use crate::limits::{Attempts, Try};
 use crate::nonce::{NonceCheck, Nonces};
 use crate::ports::EdgeEvent;
+use net::Sign;
 use sansio::Redacted;
 use sip::digest::{Algorithm, ChallengeBuilder, Credentials};
 use sip::transaction::Arrival;
@@ -17,6 +19,7 @@ use std::time::Duration;
 /// The edge's means of authentication.
 pub(crate) struct Authenticator {
     nonces: Nonces,
+    pub(crate) attempts: Attempts,
     algorithms: Vec<Algorithm>,
     md5_first: Vec<String>,
     md5_only: Vec<String>,
@@ -42,12 +45,15 @@ enum Proof {
     Elsewhere,
     /// Wrong user or password, or not allowed to be who it says it is.
     Wrong,
+    /// Not looked at: too many wrong ones before. Try again after this.
+    TooMany(Duration),
 }
 
 impl Authenticator {
     pub(crate) fn new(config: &Config, key: &Redacted<[u8; 32]>) -> Result<Self, ConfigError> {
         Ok(Self {
             nonces: Nonces::new(key, Duration::from_secs(config.nonce_lifetime_s)),
+            attempts: Attempts::new(&config.guesses, config.limit_loopback, key),
             algorithms: config.algorithms()?,
             md5_first: lower(&config.digest_md5_first),
             md5_only: lower(&config.digest_md5_only),
@@ -93,28 +99,40 @@ impl EdgeCore {
         let asker = asker.into();
         if face == Face::Proxy
             && (self.flow_proves(arrival.flow, aor) || self.is_open(arrival, aor))
+            && !self.is_challenged(at, aor, request)
         {
             return Some(());
         }
         let Some(realm) = self.directory.realm(aor.host()) else {
+            self.suspect(arrival, Sign::Astray);
             self.reply(at, asker, request, (403, "Domain Not Served Here"), &[]);
             return None;
         };
-        match self.prove(at, arrival, request, &realm, face) {
+        match self.prove(at, arrival, request, (&realm, face)) {
             Proof::Is(proven) if proven == aor.as_str() => Some(()),
             Proof::Elsewhere => {
                 self.reply(at, asker, request, (400, "Digest URI Does Not Match"), &[]);
                 None
             }
             Proof::Missing => {
-                self.challenge(at, asker, request, &realm, (face, false));
+                self.suspect_sweep(at, arrival, aor, &realm);
+                self.challenge(at, asker, arrival, request, (aor, &realm, face, false));
                 None
             }
             Proof::Stale => {
-                self.challenge(at, asker, request, &realm, (face, true));
+                self.challenge(at, asker, arrival, request, (aor, &realm, face, true));
+                None
+            }
+            Proof::TooMany(wait) => {
+                self.counters.guesses_refused += 1;
+                let name = self.auth.attempts.account(&realm, aor.user()).name();
+                self.suspect(arrival, Sign::WrongPassword { name });
+                self.refuse_for_now(at, asker, request, wait);
                 None
             }
             Proof::Is(_) | Proof::Wrong => {
+                let name = self.auth.attempts.account(&realm, aor.user()).name();
+                self.suspect(arrival, Sign::WrongPassword { name });
                 self.counters.auth_failures += 1;
                 self.emit(EdgeEvent::AuthFailed {
                     source: arrival.peer,
@@ -135,13 +153,39 @@ impl EdgeCore {
             && self.directory.is_local(aor.host())
     }
 
+    /// Tells whoever keeps the gate what a source does.
+    pub(crate) fn suspect(&mut self, arrival: &Arrival, sign: Sign) {
+        self.emit(EdgeEvent::Suspicious { source: arrival.peer, sign });
+    }
+
+    /// A stranger asks for a user that does not exist: once is a typing error. What it is answered
+    /// does not depend on it.
+    fn suspect_sweep(&mut self, at: Present, arrival: &Arrival, aor: &Aor, realm: &str) {
+        let account = self.auth.attempts.account(realm, aor.user());
+        if !self.auth.attempts.is_stranger(at.wall, account, arrival.peer.ip()) {
+            return;
+        }
+        let exists = self.directory.ha1(realm, aor.user(), self.auth.algorithms[0]).is_some();
+        if !exists {
+            self.suspect(arrival, Sign::MissingUser { name: account.name() });
+        }
+    }
+
+    /// The same words whoever is meant. Those who wait are spread, so that they do not all come back
+    /// at once.
+    fn refuse_for_now(&mut self, at: Present, asker: Asker, request: &Message, wait: Duration) {
+        let least = wait.as_secs() + 1;
+        let spread = self.entropy.next_u64() % (least / 4 + 2);
+        let retry = [("Retry-After", (least + spread).to_string())];
+        self.reply(at, asker, request, (503, "Too Many Attempts"), &retry);
+    }
+
     fn prove(
         &mut self,
         at: Present,
         arrival: &Arrival,
         request: &Message,
-        realm: &str,
-        face: Face,
+        (realm, face): (&str, Face),
     ) -> Proof {
         let name = match face {
             Face::Registrar => HeaderName::AUTHORIZATION,
@@ -157,10 +201,7 @@ impl EdgeCore {
         let given = request.headers(name).filter_map(Credentials::parse);
         let ours = given.filter(|c| c.is_digest() && *c.realm() == *realm.as_bytes()).last();
         match ours {
-            Some(credentials) => {
-                let print = fingerprint(arrival, request, credentials.response());
-                self.verify(at, request, realm, (&credentials, print))
-            }
+            Some(credentials) => self.verify(at, arrival, request, (realm, &credentials)),
             None => Proof::Missing,
         }
     }
@@ -168,11 +209,12 @@ impl EdgeCore {
     fn verify(
         &mut self,
         at: Present,
+        arrival: &Arrival,
         request: &Message,
-        realm: &str,
-        (credentials, print): (&Credentials<'_>, u32),
+        (realm, credentials): (&str, &Credentials<'_>),
     ) -> Proof {
         let count = credentials.nc().unwrap_or(1);
+        let print = fingerprint(arrival, request, credentials.response());
         let nonce = match self.auth.nonces.check(credentials.nonce(), (count, print), at.wall) {
             NonceCheck::Foreign | NonceCheck::Stale => return Proof::Stale,
             NonceCheck::Good(nonce) => nonce,
@@ -188,17 +230,35 @@ impl EdgeCore {
             true => self.directory.ha1(realm, &user, algorithm),
             false => None,
         };
+        let what = Try {
+            account: self.auth.attempts.account(realm, &user),
+            source: arrival.peer,
+            device: &|| device(request),
+        };
+        let is_registered = || {
+            let aor = Aor::new(&user, realm);
+            self.locations.is_registered_from(aor.as_str(), what.source.ip(), at.wall)
+        };
+        let permit = match self.auth.attempts.permit(at.wall, &what, is_registered) {
+            Ok(permit) => permit,
+            Err(wait) => return Proof::TooMany(wait),
+        };
         // An unknown user costs the same work and gives the same answer.
-        let ha1 = known.clone().unwrap_or_else(|| Redacted::new(String::from("0")));
+        let ha1 = known.clone().unwrap_or_else(|| Redacted::new(NOBODYS_HA1.into()));
         let method = request.method().map_or(b"".as_slice(), |m| m.as_bytes());
         let right = sip::digest::verify(credentials, method, ha1.reveal());
         if right && known.is_some() {
+            let agent = request.header(HeaderName::USER_AGENT).unwrap_or_default();
+            if self.auth.attempts.right(at.wall, &what, &permit, (agent, algorithm)) {
+                self.emit(EdgeEvent::Authenticated { peer: arrival.peer });
+            }
             if !self.is_for(request, credentials.uri()) {
                 return Proof::Elsewhere;
             }
             self.auth.nonces.spend(nonce, at.wall);
             Proof::Is(Aor::new(&user, realm).as_str().to_string())
         } else {
+            self.auth.attempts.wrong(at.wall, &permit);
             Proof::Wrong
         }
     }
@@ -228,12 +288,10 @@ impl EdgeCore {
         &mut self,
         at: Present,
         asker: Asker,
+        arrival: &Arrival,
         request: &Message,
-        realm: &str,
-        (face, stale): (Face, bool),
+        (aor, realm, face, stale): (&Aor, &str, Face, bool),
     ) {
-        let agent = request.header(HeaderName::USER_AGENT).unwrap_or_default();
-        let agent = String::from_utf8_lossy(agent);
         let (status, reason, header) = match face {
             Face::Registrar => (401, "Unauthorized", HeaderName::WWW_AUTHENTICATE),
             Face::Proxy => (407, "Proxy Authentication Required", HeaderName::PROXY_AUTHENTICATE),
@@ -241,8 +299,8 @@ impl EdgeCore {
         // All challenges of one response share nonce and opaque.
         let nonce = self.auth.nonces.issue(at.wall, &mut *self.entropy);
         let opaque = self.entropy.token(12);
-        let offer = self.auth.offer(&agent);
-        let challenges: Vec<String> = offer
+        let challenges: Vec<String> = self
+            .offer(at, arrival, request, (aor, realm))
             .into_iter()
             .map(|algorithm| {
                 let opaque = Some(opaque.as_str());
@@ -252,6 +310,35 @@ impl EdgeCore {
         let headers = challenges.iter().map(|c| (header, c.as_str()));
         self.reply_with(at, asker, request, (status, reason), headers);
     }
+
+    /// The algorithms to offer: what the user agent took here before, as long as policy allows it;
+    /// otherwise all, in the order that is good for its kind.
+    fn offer(
+        &self,
+        at: Present,
+        arrival: &Arrival,
+        request: &Message,
+        (aor, realm): (&Aor, &str),
+    ) -> Vec<Algorithm> {
+        let agent = request.header(HeaderName::USER_AGENT).unwrap_or_default();
+        let account = self.auth.attempts.account(realm, aor.user());
+        let learned = self.auth.attempts.learned(at.wall, (account, arrival.peer.ip()), agent);
+        match learned.filter(|algorithm| self.auth.algorithms.contains(algorithm)) {
+            Some(algorithm) => vec![algorithm],
+            None => self.auth.offer(&String::from_utf8_lossy(agent)),
+        }
+    }
+}
+
+/// Stands for the HA1 of a user who does not exist: as long as one of SHA-256.
+const NOBODYS_HA1: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// What tells a device from others, wherever it is: its instance (RFC 5626 §4.1), or the Call-ID of
+/// its registrations (RFC 3261 §10.2). Strangers do not hear of either.
+fn device(request: &Message) -> Option<&[u8]> {
+    let instance = request.contacts().find_map(|contact| contact.ok()?.instance());
+    let is_register = request.method() == Some(Method::REGISTER);
+    instance.or_else(|| request.call_id().filter(|_| is_register))
 }
 
 /// Whether a request shows a bearer token.

@@ -1,5 +1,8 @@
 //! The edge's configuration, composed into `whimbrel.toml` as `[edge]`.
 
+use crate::admission::{Admission, AdmissionError};
+use crate::conduct::ConductConfig;
+use crate::limits::Guesses;
 use crate::network::Network;
 use sansio::Transport;
 use serde::Deserialize;
@@ -45,6 +48,14 @@ pub struct Config {
     /// whoever sends from there is who its From says, as long as that is a domain served here.
     /// REGISTER is challenged all the same.
     pub open_from: Vec<Network>,
+    /// Whether limits by source hold for loopback addresses, too.
+    pub limit_loopback: bool,
+    /// `[edge.guesses]`.
+    pub guesses: Guesses,
+    /// `[edge.admission]`.
+    pub admission: Admission,
+    /// `[edge.conduct]`.
+    pub conduct: ConductConfig,
 }
 
 /// Which calls' media the relay carries.
@@ -84,6 +95,10 @@ impl Default for Config {
             media_encryption: MediaEncryption::Required,
             media_anchor: MediaAnchor::Always,
             open_from: Vec::new(),
+            limit_loopback: false,
+            guesses: Guesses::default(),
+            admission: Admission::default(),
+            conduct: ConductConfig::default(),
         }
     }
 }
@@ -117,6 +132,17 @@ pub enum ConfigError {
         /// The minimum.
         min_se: u64,
     },
+    /// A field of `[edge.admission]`.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
+    /// Too few to type a password, or more than can be counted.
+    #[error("edge.guesses.{field} is {value}; it must be 2 to {}", crate::limits::PER_HOUR_MAX)]
+    GuessLimit {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: u32,
+    },
 }
 
 impl Config {
@@ -135,6 +161,8 @@ impl Config {
         if self.ring_timeout_s <= 180 {
             return Err(ConfigError::RingTimeoutTooShort(self.ring_timeout_s));
         }
+        self.guesses.check()?;
+        self.admission.policy(self.limit_loopback)?;
         let algorithms: Vec<Algorithm> = self
             .digest_algorithms
             .iter()

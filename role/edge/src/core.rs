@@ -11,11 +11,13 @@ use crate::asks::Asks;
 use crate::authenticate::Authenticator;
 use crate::branch::BranchId;
 use crate::call::Call;
+use crate::conduct::Standings;
 use crate::config::{Config, ConfigError, Place};
 use crate::diagnose::{DateLine, wants_echo};
 use crate::dialled::Dialled;
 use crate::forward::Forward;
 use crate::in_dialog::Passing;
+use crate::overload::Feedback;
 use crate::ports::{
     Answer, AskId, Dialler, Directory, EdgeEvent, Locations, Question, Reach, Router,
 };
@@ -111,6 +113,10 @@ pub struct Counters {
     pub calls: u64,
     /// Messages handed to another shard.
     pub handed_off: u64,
+    /// Calls refused because their account calls as programs do.
+    pub calls_held: u64,
+    /// Credentials not looked at, because there were too many wrong ones before.
+    pub guesses_refused: u64,
 }
 
 /// The edge of one shard.
@@ -139,6 +145,8 @@ pub struct EdgeCore {
     /// Calls whose end was not told.
     pub(crate) calls_live: usize,
     pub(crate) draining: bool,
+    pub(crate) feedback: Feedback,
+    pub(crate) standings: Standings,
     pub(crate) loop_salt: u64,
     /// Our address the message under way came to.
     pub(crate) arrived_at: SocketAddr,
@@ -229,6 +237,8 @@ impl EdgeCore {
             calls: BTreeMap::new(),
             calls_live: 0,
             draining: false,
+            feedback: Feedback::default(),
+            standings: Standings::default(),
             loop_salt: u64::from_le_bytes(nonce_head(&keys.nonce)),
             arrived_at: SocketAddr::from(([0, 0, 0, 0], 0)),
             arrived_by: None,
@@ -266,6 +276,16 @@ impl EdgeCore {
         self.config = config;
     }
 
+    /// Shares the budgets of guesses with the other cores of the server; otherwise they are its own.
+    pub fn share_attempts(&mut self, attempts: crate::Attempts) {
+        self.auth.attempts = attempts;
+    }
+
+    /// Accounts that call as programs do are held as these say; without them, nobody is.
+    pub fn follow_standings(&mut self, standings: Standings) {
+        self.standings = standings;
+    }
+
     /// A message came.
     pub fn handle_received(&mut self, at: Present, inbound: Inbound) {
         let Some(message) = self.admit(&inbound) else { return };
@@ -277,7 +297,8 @@ impl EdgeCore {
             self.notes.push_back((shard, Note::HandOff(inbound)));
             return;
         }
-        self.take(at, &inbound, Self::stamped(&inbound, message));
+        let message = self.stamped(at, &inbound, message);
+        self.take(at, &inbound, message);
     }
 
     /// Another shard or the shell has something to say.
@@ -285,7 +306,8 @@ impl EdgeCore {
         match note {
             Note::HandOff(inbound) => {
                 if let Some(message) = self.admit(&inbound) {
-                    self.take(at, &inbound, Self::stamped(&inbound, message));
+                    let message = self.stamped(at, &inbound, message);
+                    self.take(at, &inbound, message);
                 }
             }
             Note::Answer(id, answer) => self.handle_answer(at, id, answer),

@@ -121,11 +121,16 @@ impl EdgeCore {
             return;
         }
         let Some(caller) = self.caller(at, key, arrival, &request) else { return };
+        let to = format!("sip:{user}@{domain}");
+        if is_invite && let Some(refusal) = self.held(at, &caller, &to) {
+            let (status, reason) = (refusal.status, refusal.reason.as_str());
+            self.reply(at, key, &request, (status, reason), &refusal.headers);
+            return;
+        }
         let method = method.as_str();
         let facts = CallFacts { caller: caller.as_str(), user: &user, domain: &domain, method };
         let plan = self.router.plan(&facts, at.wall);
         let plan = self.within_policy(&request, arrival.transport, plan);
-        let to = format!("sip:{user}@{domain}");
         self.begin(at, key, arrival, request, (caller, to, plan));
     }
 

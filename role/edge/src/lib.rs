@@ -24,6 +24,7 @@
 //! Start reading at [`EdgeCore`], then `initial.rs` for a call's way in, `branch.rs` for its way on,
 //! `branch_response.rs` and `upstream.rs` for the way back; `in_dialog.rs` for what follows.
 
+mod admission;
 mod admit;
 mod asker;
 mod asks;
@@ -31,6 +32,7 @@ mod authenticate;
 mod branch;
 mod branch_response;
 mod call;
+mod conduct;
 mod config;
 mod core;
 mod diagnose;
@@ -43,10 +45,12 @@ mod hygiene;
 mod in_dialog;
 mod in_dialog_response;
 mod initial;
+mod limits;
 mod media_policy;
 mod network;
 mod nonce;
 mod onward;
+mod overload;
 mod ports;
 mod reap;
 mod register;
@@ -54,10 +58,15 @@ mod session_timer;
 mod token;
 mod upstream;
 
+pub use admission::{Admission, AdmissionError};
 pub use branch::BranchId;
+pub use conduct::{
+    ACCOUNTS_MAX, Action, CALLS_MAX, Conduct, ConductConfig, Finding, Standing, Standings,
+};
 pub use config::{Config, ConfigError, Listener, MediaAnchor, MediaEncryption, Place};
 pub use core::{Counters, EdgeCore, Inbound, Keys, Note, Outbound, OutboundTo, Present, Snapshots};
 pub use dialog_track::{CSeqSpace, DialogPhase, DialogTrack, Party, Side};
+pub use limits::{Attempts, Guesses};
 pub use network::{Network, NotANetwork};
 pub use nonce::{Fresh, NonceCheck, Nonces};
 pub use ports::{

@@ -43,6 +43,13 @@ pub trait Locations: Send {
 
     /// The binding of `aor` that lives on this flow, if there is one.
     fn binding_on(&self, aor: &str, flow: FlowId, source: SocketAddr) -> Option<u64>;
+
+    /// Whether a device of `aor` is registered from this address. Asked only of sources that did
+    /// not authenticate since the server started.
+    fn is_registered_from(&self, aor: &str, source: IpAddr, wall: WallTime) -> bool {
+        let _ = (aor, source, wall);
+        false
+    }
 }
 
 /// The way to a device: its flow, and for UDP the pair of addresses behind it.
@@ -261,6 +268,18 @@ pub enum EdgeEvent {
         realm: String,
         /// The method refused.
         method: String,
+    },
+    /// A peer authenticated, for the first time in a while.
+    Authenticated {
+        /// Its address and port.
+        peer: SocketAddr,
+    },
+    /// A source behaved as scanners do.
+    Suspicious {
+        /// Its address.
+        source: SocketAddr,
+        /// How.
+        sign: net::Sign,
     },
     /// The callee's side rings.
     CallRinging {

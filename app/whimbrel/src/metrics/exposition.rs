@@ -60,6 +60,21 @@ fn signalling(families: &mut Families<'_>, reading: &Reading) -> fmt::Result {
         reading.auth_failures,
     )?;
     families.counter(
+        "whimbrel_guesses_refused",
+        "Credentials not looked at, because too many before were wrong",
+        reading.guesses_refused,
+    )?;
+    families.gauge(
+        "whimbrel_accounts_held",
+        "Accounts held because they call as programs do",
+        reading.accounts_held,
+    )?;
+    families.counter(
+        "whimbrel_calls_held",
+        "Calls to numbers refused because their account is held",
+        reading.calls_held,
+    )?;
+    families.counter(
         "whimbrel_route_tokens_refused",
         "Requests refused because their route token was forged or belongs to another call",
         reading.route_tokens_refused,
@@ -177,6 +192,12 @@ fn net_help(entry: &str) -> &'static str {
         "dropped_mailbox" => "Messages and notes dropped because a shard's mailbox was full",
         "dropped_udp" => "Datagrams the kernel would not take",
         "refused" => "Connections refused by a limit",
+        "shed_banned" => "Messages and connections dropped because their source is banned",
+        "shed_source" => "Messages and connections dropped because their source sends too many",
+        "shed_prefix" => "Messages dropped because their network sends too many",
+        "shed_scanner" => "Messages dropped because they name a scanner as their sender",
+        "shed_refused" => "Requests answered 503 because the shard cannot keep up",
+        "shed_discarded" => "Requests dropped because the shard cannot even refuse them all",
         "accepted" => "Connections accepted or adopted",
         "dialled" => "Connections to next hops begun",
         "dials_failed" => "Connections to next hops that could not be made",

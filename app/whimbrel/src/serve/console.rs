@@ -68,6 +68,12 @@ async fn handle_control(shared: Shared, reloader: Reloader, request: Request) ->
         Request::Configure => reloader.reload(),
         Request::Registrations => Ok(crate::lists::registrations(&shared.location)),
         Request::Calls => Ok(serde_json::to_value(shared.calls.list())?),
+        Request::Bans => Ok(crate::bans::list(&shared.gate)),
+        Request::Unban { source } => {
+            Ok(json!({ "lifted": crate::bans::lift(&shared.gate, source) }))
+        }
+        Request::Conduct => Ok(shared.conduct.list()),
+        Request::Pardon { account } => Ok(json!({ "cleared": shared.conduct.clear(&account) })),
         Request::Explain { from, to } => Ok(crate::lists::explain(&shared.router, &from, &to)),
     }
 }
@@ -83,6 +89,23 @@ pub async fn housekeeping(shared: Shared) {
         }
         if let Err(error) = follow_store(&shared).await {
             tracing::warn!(%error, "users are as they were a minute ago");
+        }
+    }
+}
+
+/// Every second: sources that were banned, for whoever follows the spine.
+pub async fn tell_bans(shared: Shared) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        second.tick().await;
+        while let Some(ban) = shared.gate.poll_begun() {
+            let event = cluster::Event::SourceBanned {
+                source: ban.source.to_string(),
+                sign: ban.sign.word().to_string(),
+                seconds: ban.left.as_secs(),
+                count: ban.count,
+            };
+            shared.spine.emit(present::wall(), event);
         }
     }
 }

@@ -102,6 +102,8 @@ pub struct CoreParts {
     pub router: RouterSnapshot,
     pub location: Arc<Location>,
     pub roles: Roles,
+    pub attempts: edge::Attempts,
+    pub standings: edge::Standings,
 }
 
 impl CoreParts {
@@ -136,11 +138,15 @@ impl CoreParts {
         };
         let entropy = Box::new(net::OsEntropy);
         let core = EdgeCore::new(place, self.edge.clone(), &self.keys, snapshots, entropy)?;
-        let flows = Flows::new(context);
-        let core = core.dialling(Box::new(flows));
+        let flows = Flows::new(context, self.roles.gate.clone());
+        let mut core = core.dialling(Box::new(flows));
+        core.share_attempts(self.attempts.clone());
+        core.follow_standings(self.standings.clone());
         let present = Present { now: Instant::now(), wall: present::wall() };
         let location = self.location.shard(usize::from(context.shard));
-        Ok(EdgeShard::new(core, location, self.roles.clone(), context.handle.clone(), present))
+        let handle = context.handle.clone();
+        let shard = EdgeShard::new(core, location, self.roles.clone(), handle, present);
+        Ok(shard.with_load(context.load.clone()))
     }
 }
 
@@ -155,6 +161,12 @@ pub fn start_locator(config: &Config, addresses: &Addresses) -> Result<net::Loca
     };
     let servers = config.dns.servers.iter().map(|server| server.0).collect();
     Ok(net::Locator::start(net::LocatorConfig { servers, policy })?)
+}
+
+/// Who is listened to, as configured.
+pub fn make_gate(config: &Config) -> Result<net::Gate> {
+    let policy = config.edge.admission.policy(config.edge.limit_loopback)?;
+    Ok(net::Gate::new(policy, Instant::now(), &mut net::OsEntropy))
 }
 
 /// The signalling shards, all of them or none.
@@ -174,6 +186,8 @@ pub fn start_shards(
     settings.tls = Some(tls.sip_config());
     settings.client_tls = Some(net::client_config(&config.transport.ca, true)?);
     config.transport.limit(&mut settings.limits);
+    settings.gate = Some(parts.roles.gate.clone());
+    settings.overload_target = config.edge.admission.overload_target();
     for (interface, transport, bind) in addresses.sip(config) {
         let alternate = Some(bind.port()) == config.ports.sip_alternate;
         settings.listeners.push(net::Listener {

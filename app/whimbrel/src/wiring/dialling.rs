@@ -12,13 +12,14 @@ pub struct Flows {
     udp: UdpFlows,
     dialled: DialledFlows,
     listeners: Arc<[Listener]>,
+    gate: net::Gate,
 }
 
 impl Flows {
     /// Flows of the shard that has these.
-    pub fn new<N>(context: &net::ShardContext<N>) -> Self {
+    pub fn new<N>(context: &net::ShardContext<N>, gate: net::Gate) -> Self {
         let (udp, dialled) = (context.udp.clone(), context.dialled.clone());
-        Self { udp, dialled, listeners: Arc::clone(&context.listeners) }
+        Self { udp, dialled, listeners: Arc::clone(&context.listeners), gate }
     }
 
     /// Our address for a hop: a listener of its family, if possible of its transport. A server
@@ -39,6 +40,8 @@ impl Dialler for Flows {
             Transport::Udp => self.udp.flow(local, peer)?,
             _ => self.dialled.flow(hop)?,
         };
+        // Whom we send requests to is no stranger when it answers.
+        self.gate.prove(std::time::Instant::now(), peer);
         Some(Reach { transport, flow: Some(flow), local, peer })
     }
 }

@@ -131,6 +131,8 @@ pub fn tell(
         EdgeEvent::FlowClosed { flow, aor } => {
             table.forget_flow(&aor, flow);
         }
+        // The gate's.
+        EdgeEvent::Authenticated { .. } | EdgeEvent::Suspicious { .. } => {}
         EdgeEvent::AuthFailed { source, user, realm, method } => {
             let (user, source) = (user.into_revealed(), source.to_string());
             out.tell(wall, Event::AuthFailed { realm, user, source, method });

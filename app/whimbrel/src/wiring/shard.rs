@@ -6,7 +6,7 @@ use edge::{
     Answer, AskId, ContactLine, EdgeCore, EdgeEvent, Inbound, Note, OutboundTo, Present, Question,
     Refusal,
 };
-use net::{CloseReason, FlowTarget, Received, ShardCore, ShardHandle, Transmit};
+use net::{CloseReason, FlowTarget, Load, Received, ShardCore, ShardHandle, Transmit};
 use registrar::{LocationShard, Origin, RegisterPlan, RegisterRequest};
 use relay::Relay;
 use sansio::{FlowId, WallTime};
@@ -23,6 +23,7 @@ pub struct Roles {
     pub spine: cluster::Spine,
     pub gauges: Arc<Gauges>,
     pub locator: net::Locator,
+    pub gate: net::Gate,
 }
 
 /// What a shard shows to metrics.
@@ -34,6 +35,8 @@ pub struct Gauges {
     pub requests: AtomicU64,
     pub handed_off: AtomicU64,
     pub forged_tokens: AtomicU64,
+    pub guesses_refused: AtomicU64,
+    pub calls_held: AtomicU64,
 }
 
 /// The edge of one shard with everything it asks.
@@ -47,6 +50,8 @@ pub struct EdgeShard {
     present: Present,
     counted: edge::Counters,
     calls_counted: u64,
+    /// How much new work this shard turns away.
+    load: Load,
 }
 
 impl EdgeShard {
@@ -67,7 +72,13 @@ impl EdgeShard {
             present,
             counted: edge::Counters::default(),
             calls_counted: 0,
+            load: Load::default(),
         }
+    }
+
+    /// Tells peers that listen (RFC 7339) how much this shard turns away.
+    pub fn with_load(self, load: Load) -> Self {
+        Self { load, ..self }
     }
 
     /// Answers every question and tells every event, until the core wants nothing.
@@ -79,6 +90,14 @@ impl EdgeShard {
                 self.answer(id, question);
             }
             while let Some(event) = self.core.poll_event() {
+                let now = self.present.now;
+                match event {
+                    EdgeEvent::Authenticated { peer } => self.roles.gate.prove(now, peer),
+                    EdgeEvent::Suspicious { source, sign } => {
+                        self.roles.gate.blame(now, source.ip(), sign);
+                    }
+                    _ => {}
+                }
                 if let Some(event) = locator_heard(&self.roles.locator, event) {
                     let (relay, table) = (&self.roles.relay, self.location.table());
                     events::tell(&mut self.events, relay, table, self.present.wall, event);
@@ -196,6 +215,8 @@ impl EdgeShard {
         add(&gauges.requests, now.requests, self.counted.requests);
         add(&gauges.handed_off, now.handed_off, self.counted.handed_off);
         add(&gauges.forged_tokens, now.forged_tokens, self.counted.forged_tokens);
+        add(&gauges.guesses_refused, now.guesses_refused, self.counted.guesses_refused);
+        add(&gauges.calls_held, now.calls_held, self.counted.calls_held);
         self.counted = now;
         let calls = self.core.calls_open() as u64;
         if calls != self.calls_counted {
@@ -212,6 +233,7 @@ impl ShardCore for EdgeShard {
         self.present = Present { now, wall };
         let Received { flow, transport, local, peer, message } = r;
         let inbound = Inbound { flow, transport, local, peer, message };
+        self.core.set_load(self.load.shed_permille());
         self.core.handle_received(self.present, inbound);
         self.run();
     }

@@ -141,6 +141,11 @@ impl Locations for LocationSnapshot {
         let wall = crate::present::wall();
         self.0.on_flow(aor, flow, source, wall).map(|b| b.key().0)
     }
+
+    fn is_registered_from(&self, aor: &str, source: IpAddr, wall: WallTime) -> bool {
+        let source = source.to_canonical();
+        self.0.lookup(aor, wall).iter().any(|b| b.source.ip().to_canonical() == source)
+    }
 }
 
 impl Router for RouterSnapshot {

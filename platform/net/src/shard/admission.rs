@@ -5,12 +5,14 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Limits;
+use crate::gate::prefix_of;
 
 /// Counts connections of all shards; touched only when one opens or closes.
 #[derive(Debug)]
 pub(crate) struct Admission {
     total_max: usize,
     per_source_max: usize,
+    per_prefix_max: usize,
     counts: Mutex<Counts>,
 }
 
@@ -18,6 +20,7 @@ pub(crate) struct Admission {
 struct Counts {
     total: usize,
     by_source: HashMap<IpAddr, usize>,
+    by_prefix: HashMap<u64, usize>,
 }
 
 impl Admission {
@@ -25,6 +28,7 @@ impl Admission {
         Self {
             total_max: limits.max_connections,
             per_source_max: limits.max_connections_per_source,
+            per_prefix_max: limits.max_connections_per_prefix,
             counts: Mutex::default(),
         }
     }
@@ -38,11 +42,14 @@ impl Admission {
         }
         let counted = !source.is_loopback();
         if counted {
-            let here = counts.by_source.entry(source).or_default();
-            if *here >= self.per_source_max {
+            let prefix = prefix_of(source);
+            let here = counts.by_source.get(&source).copied().unwrap_or(0);
+            let around = counts.by_prefix.get(&prefix).copied().unwrap_or(0);
+            if here >= self.per_source_max || around >= self.per_prefix_max {
                 return None;
             }
-            *here += 1;
+            counts.by_source.insert(source, here + 1);
+            counts.by_prefix.insert(prefix, around + 1);
         }
         counts.total += 1;
         Some(Permit { admission: Arc::clone(self), source: counted.then_some(source) })
@@ -61,11 +68,16 @@ impl Drop for Permit {
         let mut counts = self.admission.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.total -= 1;
         let Some(source) = self.source else { return };
-        if let Some(here) = counts.by_source.get_mut(&source) {
-            *here -= 1;
-            if *here == 0 {
-                counts.by_source.remove(&source);
-            }
+        one_less(&mut counts.by_source, source);
+        one_less(&mut counts.by_prefix, prefix_of(source));
+    }
+}
+
+fn one_less<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: K) {
+    if let Some(here) = counts.get_mut(&key) {
+        *here -= 1;
+        if *here == 0 {
+            counts.remove(&key);
         }
     }
 }
@@ -87,7 +99,16 @@ mod tests {
         assert!(admission.admit(far).is_none());
         let near: Vec<_> = (0..3).map_while(|_| admission.admit(near)).collect();
         assert_eq!(near.len(), 2, "the total limit holds for loopback too");
-        drop((a, near));
+        drop(a);
+        let limits = Limits { max_connections_per_prefix: 2, ..Limits::default() };
+        let narrow = Arc::new(Admission::new(&limits));
+        let beside = |n| narrow.admit(IpAddr::from([192, 0, 2, n]));
+        let two = (beside(1).unwrap(), beside(2).unwrap());
+        assert!(beside(3).is_none(), "the third of one /24");
+        assert!(narrow.admit(IpAddr::from([192, 0, 3, 1])).is_some());
+        drop(two);
+        assert!(beside(3).is_some());
+        drop(near);
         assert!(admission.admit(far).is_some());
     }
 }

@@ -15,6 +15,7 @@ use super::ShardHandle;
 use super::admission::Admission;
 use super::diagnostics::Diagnostics;
 use super::dialled::DialTable;
+use super::doorkeeper::Doorkeeper;
 use super::mail::Mail;
 use super::outbox::{Ending, Outbox};
 use super::run::Phase;
@@ -36,6 +37,7 @@ pub(crate) struct Engine<C: ShardCore> {
     pub(crate) limits: Arc<Limits>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) doorkeeper: Doorkeeper,
     pub(crate) udp: Rc<RefCell<UdpTable>>,
     pub(crate) dialled: Rc<RefCell<DialTable>>,
     /// By listener; `None` for stream listeners.
@@ -63,6 +65,7 @@ pub(crate) struct Parts<N> {
     pub(crate) handles: Vec<ShardHandle<N>>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) doorkeeper: Doorkeeper,
     pub(crate) udp: Rc<RefCell<UdpTable>>,
     pub(crate) dialled: Rc<RefCell<DialTable>>,
     pub(crate) ports: Vec<Option<UdpPort>>,
@@ -81,6 +84,7 @@ impl<C: ShardCore> Engine<C> {
             limits: parts.limits,
             counters: parts.handle.counters,
             admission: parts.admission,
+            doorkeeper: parts.doorkeeper,
             udp: parts.udp,
             dialled: parts.dialled,
             ports: parts.ports,
@@ -386,8 +390,8 @@ impl Origin {
 }
 
 fn is_expulsion(why: CloseReason) -> bool {
-    use CloseReason::{Dribble, Framing, SlowReader, TooLarge};
-    matches!(why, Dribble | Framing | SlowReader | TooLarge)
+    use CloseReason::{Dribble, Framing, SlowReader, TooLarge, Unwelcome};
+    matches!(why, Dribble | Framing | SlowReader | TooLarge | Unwelcome)
 }
 
 /// The only place a shard reads the clocks.

@@ -19,6 +19,7 @@ use super::admission::{Admission, Permit};
 use super::diagnostics::{Diagnostics, receive_marked_loop, reply_loop};
 use super::dial::{self, Dialling};
 use super::dialled::{DialLimits, DialTable};
+use super::doorkeeper::{Doorkeeper, Load};
 use super::engine::{Alarm, Engine, Origin, Parts};
 use super::mail::Mail;
 use super::udp::{UdpPort, receive_loop};
@@ -28,6 +29,8 @@ use crate::batch::{BATCH_MAX, RecvBatch};
 use crate::config::{Limits, Listener};
 use crate::core::ShardCore;
 use crate::error::NetError;
+use crate::gate::{Gate, Sign};
+use crate::overload::STEP;
 use crate::tos;
 
 /// The largest UDP datagram.
@@ -78,6 +81,8 @@ pub(crate) struct Seed<N> {
     pub(crate) listeners: Arc<[Listener]>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) gate: Gate,
+    pub(crate) overload_target: Duration,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) client_tls: Option<Arc<rustls::ClientConfig>>,
     pub(crate) mail: Arc<[mpsc::Sender<Mail>]>,
@@ -119,6 +124,7 @@ async fn run<C: ShardCore + 'static>(
     make: impl FnOnce(ShardContext<C::Note>) -> C,
 ) -> io::Result<()> {
     let mut phase = seed.phase.clone();
+    let sheds = !seed.overload_target.is_zero();
     let (tls, listeners) = (seed.tls.clone(), Arc::clone(&seed.listeners));
     let dialling = Dialling { tls: seed.client_tls.clone(), from: sources(&listeners) };
     let (engine, accepting, mail_end, note_end) = build(seed, sockets, make)?;
@@ -143,6 +149,9 @@ async fn run<C: ShardCore + 'static>(
     spawn_local(timer_loop(Rc::clone(&engine)));
     spawn_local(reply_loop(Rc::clone(&engine)));
     spawn_local(sweep_loop(Rc::clone(&engine)));
+    if sheds {
+        spawn_local(lag_loop(Rc::clone(&engine)));
+    }
 
     engine.start();
 
@@ -193,6 +202,7 @@ fn build<C: ShardCore>(
     }
     let udp = Rc::new(RefCell::new(udp_table(&seed)));
     let dialled = Rc::new(RefCell::new(dial_table(&seed)));
+    let load = Load::default();
     let core = make(ShardContext {
         node: seed.node,
         shard: seed.handle.shard,
@@ -201,6 +211,7 @@ fn build<C: ShardCore>(
         udp: UdpFlows { table: Rc::clone(&udp) },
         dialled: DialledFlows { table: Rc::clone(&dialled) },
         handle: seed.handle.clone(),
+        load: load.clone(),
     });
     let diagnostics = Diagnostics::new(&seed.listeners, seed.limits.diagnostics);
     let parts = Parts {
@@ -209,6 +220,7 @@ fn build<C: ShardCore>(
         handles: seed.handles,
         limits: seed.limits,
         admission: seed.admission,
+        doorkeeper: Doorkeeper::new(seed.gate, seed.overload_target, load),
         udp,
         dialled,
         ports,
@@ -256,6 +268,7 @@ async fn accept_loop<C: ShardCore + 'static>(
             _ = phase.wait_for(|p| *p >= Phase::Draining) => return,
         };
         match accepted {
+            Ok((_, peer)) if !engine.doorkeeper.accepts(peer.ip(), &engine.counters) => {}
             Ok((tcp, peer)) => match engine.admission.admit(peer.ip()) {
                 Some(permit) => {
                     let acceptor = acceptor.clone();
@@ -293,9 +306,13 @@ async fn connection<C: ShardCore + 'static>(
         }
         Ok(Err(error)) => {
             engine.counters.handshakes_failed.add(1);
+            engine.doorkeeper.blame(peer.ip(), Sign::Handshake);
             tracing::debug!(%peer, %error, "TLS handshake failed");
         }
-        Err(_) => engine.counters.handshakes_failed.add(1),
+        Err(_) => {
+            engine.counters.handshakes_failed.add(1);
+            engine.doorkeeper.blame(peer.ip(), Sign::Handshake);
+        }
     }
 }
 
@@ -359,6 +376,15 @@ async fn timer_loop<C: ShardCore>(engine: Rc<Engine<C>>) {
 async fn unblock_loop<C: ShardCore>(engine: Rc<Engine<C>>, listener: usize) {
     if let Some(Some(port)) = engine.ports.get(listener) {
         port.unblock(&engine.counters).await;
+    }
+}
+
+/// Measures how long a task waits for its turn: what streams and timers feel of an overload.
+async fn lag_loop<C: ShardCore>(engine: Rc<Engine<C>>) {
+    loop {
+        let due = tokio::time::Instant::now() + STEP;
+        tokio::time::sleep_until(due).await;
+        engine.weigh(due.elapsed());
     }
 }
 

@@ -83,6 +83,7 @@ async fn run<C, S>(
         // A courtesy (FIN, TLS close_notify); whoever broke a limit does not get it.
         let _ = tokio::time::timeout(GOODBYE, connection.writer.shutdown()).await;
     }
+    engine.note_end(connection.origin.peer.ip(), why);
     engine.stream_ended(flow, why);
 }
 
@@ -178,6 +179,14 @@ impl<C: ShardCore, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
             }
             match frame {
                 Frame::Message(message) => {
+                    let answer = |response| self.outbox.push(response);
+                    // Whom we connected to is no stranger.
+                    let is_stranger = self.upkeep.is_none();
+                    if is_stranger
+                        && !self.engine.admits_on_stream(&self.origin, &message, answer)?
+                    {
+                        continue;
+                    }
                     self.engine.receive(self.origin.received(self.flow, message));
                 }
                 Frame::Ping if !self.outbox.push(Bytes::from_static(b"\r\n")) => {

@@ -13,12 +13,15 @@ use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
 use super::engine::{Engine, Origin};
-use crate::batch::{BATCH_MAX, RecvBatch, send_batch};
+use crate::batch::{BATCH_MAX, RecvBatch, queued_bytes, send_batch};
 use crate::core::{Received, ShardCore, begins_message};
 use crate::stats::Counters;
 
 /// Datagrams that may wait for the kernel to take them.
 const QUEUE_MAX: usize = 4096;
+
+/// What the kernel counts for one waiting SIP datagram, its bookkeeping included.
+const QUEUED_DATAGRAM_BYTES: usize = 1_280;
 
 /// One UDP socket with its unsent datagrams.
 #[derive(Debug)]
@@ -36,6 +39,11 @@ impl UdpPort {
 
     pub(crate) fn socket(&self) -> &UdpSocket {
         &self.socket
+    }
+
+    /// How many datagrams wait in the kernel, about.
+    pub(crate) fn waiting(&self) -> usize {
+        queued_bytes(&self.socket) / QUEUED_DATAGRAM_BYTES
     }
 
     pub(crate) fn push(&self, to: SocketAddr, datagram: Bytes, counters: &Counters) {
@@ -129,6 +137,7 @@ fn receive_batch<C: ShardCore>(
         if batch.is_full() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
     });
     if count > 0 {
+        engine.doorkeeper.note(count);
         let mut datagrams = batch.iter();
         engine.receive_all(|| {
             datagrams.by_ref().find_map(|(peer, datagram)| {
@@ -159,6 +168,9 @@ pub(crate) fn message_in<C: ShardCore>(
     let start = datagram.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(datagram.len());
     let message = &datagram[start..];
     if begins_message(message) {
+        if !engine.admits(listener, peer, message) {
+            return None;
+        }
         let flow = engine.udp.borrow_mut().touch(listener, peer);
         return Some(origin.received(flow, Bytes::copy_from_slice(message)));
     }

@@ -85,6 +85,7 @@ async fn run<C, S>(
     let why = connection.run().await;
     connection.say_goodbye(why).await;
     drop(connection);
+    engine.note_end(origin.peer.ip(), why);
     engine.stream_ended(flow, why);
 }
 
@@ -208,7 +209,11 @@ impl<C: ShardCore, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
         if !begins_message(&bytes) {
             return Err(CloseReason::Framing);
         }
-        self.engine.receive(self.origin.received(self.flow, bytes));
+        let answer = |response| self.outbox.push(response);
+        // Whom we connected to is no stranger.
+        if self.busy.is_some() || self.engine.admits_on_stream(&self.origin, &bytes, answer)? {
+            self.engine.receive(self.origin.received(self.flow, bytes));
+        }
         Ok(())
     }
 

@@ -235,6 +235,16 @@ impl Lab {
         self.send_by(n, flow(n, shards), message);
     }
 
+    /// A stranger at `peer` sends to shard 0; what is answered comes into the inbox of `n`.
+    pub fn send_from(&mut self, n: u8, peer: SocketAddr, message: impl AsRef<[u8]>) {
+        let message = Bytes::copy_from_slice(message.as_ref());
+        let (flow, transport) = (flow(n, 1), Transport::Udp);
+        let at = self.present();
+        let inbound = Inbound { flow, transport, local: local(), peer, message };
+        self.shards[0].handle_received(at, inbound);
+        self.settle();
+    }
+
     pub fn send_by(&mut self, n: u8, flow: FlowId, message: impl AsRef<[u8]>) {
         let inbound = Inbound {
             flow,

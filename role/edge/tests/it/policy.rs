@@ -145,3 +145,38 @@ fn sips_goes_over_tls_or_nowhere() {
     tls.invite_with(1, "user1", sips, |auth| body(auth, SAVP));
     tls.find(2, "INVITE");
 }
+
+#[test]
+fn r2_13_a_held_account_calls_users_but_few_numbers() {
+    use cluster::Event;
+    let mut conduct = edge::Conduct::new(edge::ConductConfig::default());
+    let wall = sansio::WallTime::from_secs(1_800_000_000);
+    for call in 0..8 {
+        let started = Event::CallStarted {
+            call,
+            session_id: String::new(),
+            call_id: String::new(),
+            tenant: "example.com".into(),
+            from: "sip:user1@example.com".into(),
+            to: format!("sip:+2167000000{call}@example.com"),
+            source: String::new(),
+            user_agent: String::new(),
+        };
+        conduct.handle_event(wall, &started);
+    }
+    let mut lab = crate::lab::Lab::new(1);
+    lab.shards[0].follow_standings(conduct.standings());
+    lab.user("user2", &[2]);
+    let number = "sip:+21670000009@example.com";
+    lab.invite_with(1, "user1", number, crate::lab::with_sdp);
+    lab.find(1, "404");
+    lab.invite_with(3, "user1", number, crate::lab::with_sdp);
+    let refused = lab.find(3, "503");
+    assert_eq!(refused.reason(), b"Calls To Numbers Are Limited");
+    assert!(refused.header(sip::HeaderName::RETRY_AFTER).is_some());
+    assert_eq!(lab.shards[0].counters().calls_held, 1);
+    lab.invite_with(4, "user1", crate::talk::BOB, crate::lab::with_sdp);
+    lab.find(2, "INVITE");
+    lab.invite_with(5, "user3", number, crate::lab::with_sdp);
+    lab.find(5, "404");
+}
