@@ -1,7 +1,7 @@
 //! `whimbrel tenant ..`, `user ..`, `admin ..`: changes to the store, at the next request in force
 //! if a server runs.
 
-use crate::cli::{AdminVerb, TenantVerb, UserVerb};
+use crate::cli::{AdminVerb, NumberVerb, TenantVerb, UserVerb};
 use crate::control::{self, Request};
 use crate::present;
 use anyhow::{Context, Result, anyhow, bail};
@@ -66,8 +66,46 @@ pub async fn user(data: &Path, store: &dyn Store, verb: UserVerb) -> Result<()> 
         }
         UserVerb::List { json } => return list_users(store, json).await,
         UserVerb::Import { file } => import(store, &file).await?,
+        UserVerb::Number(verb) => return number(data, store, verb).await,
     }
     reload(data)
+}
+
+/// `whimbrel user number ..`.
+async fn number(data: &Path, store: &dyn Store, verb: NumberVerb) -> Result<()> {
+    match verb {
+        NumberVerb::Add { user, number } => {
+            let (name, tenant) = split(store, &user).await?;
+            store.grant_number(tenant.id, &name, &number).await?;
+            present::say(&format!("{number} is {user}'s."));
+        }
+        NumberVerb::Remove { user, number } => {
+            let (name, tenant) = split(store, &user).await?;
+            if !store.revoke_number(tenant.id, &name, &number).await? {
+                bail!("{number} is not {user}'s; `whimbrel user number list` shows whose it is");
+            }
+            present::say(&format!("{number} is {user}'s no longer."));
+        }
+        NumberVerb::List { user, json } => return list_numbers(store, user, json).await,
+    }
+    reload(data)
+}
+
+async fn list_numbers(store: &dyn Store, user: Option<String>, json: bool) -> Result<()> {
+    let (mut rows, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let page = store.numbers(after.as_deref(), 1_000).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.number.clone());
+        let row = |n: &store::GrantedNumber| {
+            let owner = format!("{}@{}", n.user, n.domain);
+            let wanted = user.as_ref().is_none_or(|u| *u == owner);
+            wanted.then(|| json!({ "number": n.number, "user": owner }))
+        };
+        rows.extend(page.iter().filter_map(row));
+    }
+    present::rows(json, rows, &[("NUMBER", "number"), ("USER", "user")]);
+    Ok(())
 }
 
 /// `whimbrel admin ..`.

@@ -109,6 +109,7 @@ impl ServerBackend {
     /// Users changed: in force at the next request.
     async fn reload(&self) -> Result<(), BackendError> {
         self.shared.credentials.reload(&self.shared.store).await.map_err(failed)?;
+        self.shared.domains.numbers.reload(&self.shared.store).await.map_err(failed)?;
         Ok(())
     }
 

@@ -211,6 +211,33 @@ pub enum UserVerb {
     },
     /// Add the users of a CSV file with the header `user,password`.
     Import { file: PathBuf },
+    /// The telephone numbers a user may call from and is called by.
+    #[command(subcommand)]
+    Number(NumberVerb),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum NumberVerb {
+    /// Grant a number to a user.
+    Add {
+        #[arg(value_name = "USER@DOMAIN")]
+        user: String,
+        /// +49301234567 for a global number, digits alone for an extension.
+        number: String,
+    },
+    /// Take a number back.
+    Remove {
+        #[arg(value_name = "USER@DOMAIN")]
+        user: String,
+        number: String,
+    },
+    /// The numbers granted, of one user or of all.
+    List {
+        #[arg(value_name = "USER@DOMAIN")]
+        user: Option<String>,
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -241,6 +241,7 @@ pub async fn take_over(
 ) -> Result<bool> {
     let tenants = store.tenants().await?.into_iter().map(|t| t.domain).collect();
     domains.set(tenants, credentials);
+    domains.numbers.reload(store).await?;
     Ok(credentials.reload(store).await?.removed > 0)
 }
 

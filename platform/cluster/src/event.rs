@@ -133,6 +133,19 @@ pub enum Event {
         /// `watch`, `throttle`, `challenge`, `block`.
         action: String,
     },
+    /// Somebody authenticated and claimed to be somebody else (RFC 3325 §5).
+    IdentityRefused {
+        /// Who it is, proven: user@domain, or `peer:NAME`.
+        user: String,
+        /// Address it came from.
+        source: String,
+        /// The method.
+        method: String,
+        /// The header that claimed.
+        header: String,
+        /// What it claimed, without control characters, cut to 128 characters.
+        claimed: String,
+    },
     /// How a running call sounds.
     QualityReport {
         /// The call's number.

@@ -33,6 +33,7 @@
 
 mod admins;
 mod error;
+mod numbers;
 mod open;
 mod records;
 mod rows;

@@ -59,6 +59,17 @@ pub struct NewUser {
     pub ha1: Ha1Set,
 }
 
+/// A telephone number and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GrantedNumber {
+    /// Digits, after a `+` if it is a global one.
+    pub number: String,
+    /// The user's name.
+    pub user: String,
+    /// The tenant's domain.
+    pub domain: String,
+}
+
 /// What an import did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct ImportReport {

@@ -3,7 +3,7 @@
 //! ```text
 //!    roles, app ──► trait Store ──┬── MemoryStore            (here: simulation, tests)
 //!                   = Tenants     └── store_sql::SqlStore    (SQLite; the only crate that knows SQL)
-//!                   + Users
+//!                   + Users, Numbers
 //!                   + Admins          Credentials ◄── reload() ── Users::credentials_since
 //!                   + Records             ▲
 //!                                         └── signalling shards: lookup(realm, user), no I/O
@@ -43,6 +43,7 @@ mod error;
 mod ha1;
 mod memory;
 pub mod names;
+mod number_snapshot;
 pub mod password;
 mod record;
 mod repository;
@@ -52,17 +53,18 @@ mod time;
 mod token;
 
 pub use account::{
-    Admin, AdminId, ImportReport, NewUser, OneTimeLink, Session, SessionKind, Subject, Tenant,
-    TenantId, User, UserId,
+    Admin, AdminId, GrantedNumber, ImportReport, NewUser, OneTimeLink, Session, SessionKind,
+    Subject, Tenant, TenantId, User, UserId,
 };
 pub use bootstrap::{DemoUser, FirstRun, LINK_LIFETIME, bootstrap, issue_link};
 pub use credentials::{CredentialChanges, CredentialEntry, Credentials, Reloaded};
 pub use error::StoreError;
 pub use ha1::Ha1Set;
 pub use memory::MemoryStore;
+pub use number_snapshot::NumberSnapshot;
 pub use record::{
     Applied, CallClose, CallRecord, FoldPosition, MediaStats, RecordFilter, RecordOp, SequencedOp,
 };
-pub use repository::{Admins, MAX_PAGE, Records, Reply, Store, Tenants, Users};
+pub use repository::{Admins, MAX_PAGE, Numbers, Records, Reply, Store, Tenants, Users};
 pub use time::wall_millis;
 pub use token::{Token, TokenHash};

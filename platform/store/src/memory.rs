@@ -9,6 +9,7 @@ use crate::repository::Reply;
 use crate::token::TokenHash;
 
 mod admins;
+mod numbers;
 mod records;
 mod users;
 
@@ -37,6 +38,7 @@ struct State {
     tenants: BTreeMap<String, Tenant>,
     users: BTreeMap<(TenantId, String), (User, u64)>,
     removed: BTreeMap<(String, String), u64>,
+    numbers: BTreeMap<String, (TenantId, String)>,
     admins: BTreeMap<String, Admin>,
     links: BTreeMap<TokenHash, OneTimeLink>,
     sessions: BTreeMap<TokenHash, Session>,

@@ -39,6 +39,25 @@ pub fn check_domain(domain: &str) -> Result<String, StoreError> {
     Ok(domain.to_ascii_lowercase())
 }
 
+/// Fewest digits of a number, an extension.
+pub const MIN_DIGITS: usize = 2;
+/// Most digits of a number (ITU-T E.164 §6).
+pub const MAX_DIGITS: usize = 15;
+
+/// Checks a telephone number and gives it without visual separators (RFC 3966 §5.1.1).
+///
+/// # Errors
+/// [`StoreError::BadName`] with the rule it breaks.
+pub fn check_number(number: &str) -> Result<String, StoreError> {
+    let plain: String = number.chars().filter(|c| !" -.()/".contains(*c)).collect();
+    let digits = plain.strip_prefix('+').unwrap_or(&plain);
+    let fits = (MIN_DIGITS..=MAX_DIGITS).contains(&digits.len());
+    if !fits || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(bad("number", number, "write 2 to 15 digits, a global number with + in front"));
+    }
+    Ok(plain)
+}
+
 fn bad(what: &'static str, key: &str, why: &'static str) -> StoreError {
     StoreError::BadName { what, key: key.chars().take(80).collect(), why }
 }
@@ -56,5 +75,14 @@ mod tests {
         assert_eq!(check_domain("Example.COM").ok().as_deref(), Some("example.com"));
         assert!(check_domain("[::1]").is_ok());
         assert!(check_domain("exa mple").is_err());
+    }
+
+    #[test]
+    fn numbers_lose_what_is_only_for_the_eye() {
+        assert_eq!(check_number("+49 (30) 123-45.6").ok().as_deref(), Some("+4930123456"));
+        assert_eq!(check_number("7001").ok().as_deref(), Some("7001"));
+        for number in ["", "+", "1", "+49a", "++49", "1234567890123456", "12\r\n34"] {
+            assert!(check_number(number).is_err(), "{number:?}");
+        }
     }
 }

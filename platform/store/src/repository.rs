@@ -6,8 +6,8 @@ use std::pin::Pin;
 use sansio::WallTime;
 
 use crate::account::{
-    Admin, AdminId, ImportReport, NewUser, OneTimeLink, Session, Subject, Tenant, TenantId, User,
-    UserId,
+    Admin, AdminId, GrantedNumber, ImportReport, NewUser, OneTimeLink, Session, Subject, Tenant,
+    TenantId, User, UserId,
 };
 use crate::credentials::CredentialChanges;
 use crate::error::StoreError;
@@ -24,9 +24,9 @@ pub const MAX_PAGE: u32 = 10_000;
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Every repository in one.
-pub trait Store: Tenants + Users + Admins + Records {}
+pub trait Store: Tenants + Users + Numbers + Admins + Records {}
 
-impl<T: Tenants + Users + Admins + Records + ?Sized> Store for T {}
+impl<T: Tenants + Users + Numbers + Admins + Records + ?Sized> Store for T {}
 
 /// The domains we serve.
 pub trait Tenants: Send + Sync {
@@ -82,6 +82,27 @@ pub trait Users: Send + Sync {
     ) -> Reply<'_, ImportReport>;
     /// What changed after `version`; 0 gives everything.
     fn credentials_since(&self, version: u64) -> Reply<'_, CredentialChanges>;
+}
+
+/// Telephone numbers granted to users. A number belongs to one user of one tenant, and goes with it.
+pub trait Numbers: Send + Sync {
+    /// Grants one, as [`crate::names::check_number`] writes it. [`StoreError::Exists`] if somebody
+    /// has it, [`StoreError::Missing`] without such a user.
+    fn grant_number<'a>(
+        &'a self,
+        tenant: TenantId,
+        user: &'a str,
+        number: &'a str,
+    ) -> Reply<'a, ()>;
+    /// Takes one back. False if it was not this user's.
+    fn revoke_number<'a>(
+        &'a self,
+        tenant: TenantId,
+        user: &'a str,
+        number: &'a str,
+    ) -> Reply<'a, bool>;
+    /// Lists all of them by number, beginning behind `after`.
+    fn numbers<'a>(&'a self, after: Option<&'a str>, limit: u32) -> Reply<'a, Vec<GrantedNumber>>;
 }
 
 /// Administrators, one-time links, sessions.

@@ -27,6 +27,7 @@ macro_rules! suite_tests {
             users_are_listed_in_pages,
             an_import_adds_and_updates,
             a_failed_import_changes_nothing,
+            r2_5_numbers_belong_to_one_user_and_go_with_it,
             credentials_follow_changes_incrementally,
             one_time_links_work_once,
             sessions_end,

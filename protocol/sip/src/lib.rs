@@ -53,6 +53,7 @@ mod name_addr;
 mod params;
 pub mod proxy;
 mod reply;
+pub mod response_policy;
 mod text;
 pub mod transaction;
 mod uri;

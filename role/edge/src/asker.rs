@@ -8,6 +8,7 @@
 
 use crate::core::{EdgeCore, Inbound, Present};
 use crate::diagnose::wants_echo;
+use crate::zones::Verdict;
 use sansio::FlowId;
 use sip::transaction::{Arrival, ServerKey};
 use sip::{HeaderName, Message, Method, Reply, SipUri, response_to};
@@ -46,9 +47,15 @@ impl EdgeCore {
         if (!is_register && !self.asks_for_us(request)) || crate::overload::wants_feedback(request) {
             return false;
         }
+        let arrival = crate::forward::arrival(inbound);
+        // What policy does not simply allow goes the long way.
+        let method = request.method().unwrap_or(Method::OPTIONS);
+        let verdict = self.methods.verdict(self.zone_of(&arrival), method, false);
+        if verdict != Verdict::Allow {
+            return false;
+        }
         self.counters.requests += 1;
         self.arrived_at = inbound.local;
-        let arrival = crate::forward::arrival(inbound);
         self.arrived_by = Some(arrival);
         let asker = Asker::Stateless { flow: inbound.flow, source: inbound.peer };
         if !self.refuse_unusable(at, asker, request) {

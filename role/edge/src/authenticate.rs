@@ -85,8 +85,9 @@ impl Authenticator {
 }
 
 impl EdgeCore {
-    /// The address of record a request proves, or `None` after it was answered (challenged or
-    /// refused). `aor` is who it claims to be.
+    /// Who a request proves to be, or `None` after it was answered (challenged or refused):
+    /// `Some(None)` for who it claims to be, and, as proxy, `Some(Some(..))` for another user, whose
+    /// claims are then checked against it.
     pub(crate) fn authenticate(
         &mut self,
         at: Present,
@@ -94,14 +95,14 @@ impl EdgeCore {
         arrival: &Arrival,
         request: &Message,
         claim: (&Aor, Face),
-    ) -> Option<()> {
+    ) -> Option<Option<Aor>> {
         let (aor, face) = claim;
         let asker = asker.into();
         if face == Face::Proxy
             && (self.flow_proves(arrival.flow, aor) || self.is_open(arrival, aor))
             && !self.is_challenged(at, aor, request)
         {
-            return Some(());
+            return Some(None);
         }
         let Some(realm) = self.directory.realm(aor.host()) else {
             self.suspect(arrival, Sign::Astray);
@@ -109,7 +110,8 @@ impl EdgeCore {
             return None;
         };
         match self.prove(at, arrival, request, (&realm, face)) {
-            Proof::Is(proven) if proven == aor.as_str() => Some(()),
+            Proof::Is(proven) if proven == aor.as_str() => Some(None),
+            Proof::Is(proven) if face == Face::Proxy => proven.parse().ok().map(Some),
             Proof::Elsewhere => {
                 self.reply(at, asker, request, (400, "Digest URI Does Not Match"), &[]);
                 None

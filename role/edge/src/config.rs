@@ -4,6 +4,7 @@ use crate::admission::{Admission, AdmissionError};
 use crate::conduct::ConductConfig;
 use crate::limits::Guesses;
 use crate::network::Network;
+use crate::zones::{MethodRuleError, MethodRules};
 use sansio::Transport;
 use serde::Deserialize;
 use sip::digest::Algorithm;
@@ -56,6 +57,11 @@ pub struct Config {
     pub admission: Admission,
     /// `[edge.conduct]`.
     pub conduct: ConductConfig,
+    /// Whether a display name that reads as an address or a telephone number must be the caller's
+    /// own (403 otherwise, as for From and its kin, which are always checked).
+    pub check_display_names: bool,
+    /// Which methods are welcome from where: changes to the table in docs/operate/trust-zones.md.
+    pub methods: MethodRules,
 }
 
 /// Which calls' media the relay carries.
@@ -99,6 +105,8 @@ impl Default for Config {
             guesses: Guesses::default(),
             admission: Admission::default(),
             conduct: ConductConfig::default(),
+            check_display_names: true,
+            methods: MethodRules::default(),
         }
     }
 }
@@ -143,6 +151,9 @@ pub enum ConfigError {
         /// Its value.
         value: u32,
     },
+    /// A rule for a method.
+    #[error(transparent)]
+    Methods(#[from] MethodRuleError),
 }
 
 impl Config {
@@ -168,6 +179,7 @@ impl Config {
             .iter()
             .map(|name| algorithm(name).ok_or_else(|| ConfigError::UnknownAlgorithm(name.clone())))
             .collect::<Result<_, _>>()?;
+        crate::zones::MethodTable::new(&self.methods)?;
         if algorithms.is_empty() { Err(ConfigError::NoAlgorithm) } else { Ok(algorithms) }
     }
 

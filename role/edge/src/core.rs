@@ -24,6 +24,7 @@ use crate::ports::{
 use crate::register::Proven;
 use crate::session_timer::Sessions;
 use crate::token::TokenKeys;
+use crate::zones::MethodTable;
 use bytes::Bytes;
 use foldhash::{HashMap, HashMapExt};
 use sansio::{Entropy, FlowId, Redacted, Transport, WallTime};
@@ -107,6 +108,8 @@ pub struct Counters {
     pub malformed: u64,
     /// Requests refused for want of good credentials.
     pub auth_failures: u64,
+    /// Claims to be somebody else that were refused.
+    pub identities_refused: u64,
     /// Route tokens that did not open.
     pub forged_tokens: u64,
     /// Calls begun.
@@ -129,6 +132,7 @@ pub struct EdgeCore {
     pub(crate) dialler: Box<dyn Dialler>,
     pub(crate) layer: Layer,
     pub(crate) auth: Authenticator,
+    pub(crate) methods: MethodTable,
     pub(crate) tokens: TokenKeys,
     pub(crate) entropy: Box<dyn Entropy + Send>,
     pub(crate) counters: Counters,
@@ -214,11 +218,13 @@ impl EdgeCore {
     ) -> Result<Self, ConfigError> {
         let auth = Authenticator::new(&config, &keys.nonce)?;
         let sessions = Sessions::new(&config)?;
+        let methods = MethodTable::new(&config.methods)?;
         let layer = crate::forward::new_layer(entropy.next_u64());
         let dialled = Dialled::new(place.node, place.shard);
         Ok(Self {
             place,
             auth,
+            methods,
             layer,
             config: Arc::new(config),
             directory: snapshots.directory,
@@ -269,6 +275,10 @@ impl EdgeCore {
     fn configure(&mut self, config: Arc<Config>) {
         let checked = config.check();
         let taken = checked.and_then(|()| self.auth.configure(&config));
+        let taken = taken.and_then(|()| {
+            self.methods = MethodTable::new(&config.methods)?;
+            Ok(())
+        });
         if let Err(error) = taken.and_then(|()| self.sessions.configure(&config)) {
             tracing::error!(%error, "the configuration stays as it was");
             return;

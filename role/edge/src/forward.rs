@@ -3,6 +3,7 @@
 use crate::core::{EdgeCore, Inbound, Present};
 use crate::dialog_track::DialogPhase;
 use crate::hops::Hops;
+use crate::identity::Claims;
 use crate::ports::{EdgeEvent, EndCause, MediaProfile, Reach, Refusal, Target};
 use bytes::Bytes;
 use sansio::{FlowId, SeededEntropy, Transport};
@@ -23,6 +24,9 @@ pub(crate) struct Forward {
     pub arrival: Arrival,
     /// Who sent it, proven: `sip:user@domain`.
     pub caller: String,
+    /// What else the caller truly says of itself.
+    #[expect(dead_code, reason = "asserted toward peers, which come next")]
+    pub claims: Claims,
     /// The way back to the caller.
     pub caller_reach: Reach,
     /// The caller's binding; 0 when it called without being registered.

@@ -6,8 +6,18 @@ use sip::body::Description;
 use sip::digest::Credentials;
 use sip::{Edit, HeaderName, Message, Method};
 
-/// Identity headers only a trusted neighbour may send (RFC 3325 §5); our users are none.
-const ASSERTED_IDENTITY: &str = "P-Asserted-Identity";
+/// What only a trusted neighbour may say, and what is said to us alone (RFC 3325 §5, RFC 5502 §6,
+/// RFC 7315 §6): our users' phones neither send it on nor hear it.
+const AMONG_TRUSTED: [HeaderName<'static>; 8] = [
+    HeaderName::P_ASSERTED_IDENTITY,
+    HeaderName::P_PREFERRED_IDENTITY,
+    HeaderName::REMOTE_PARTY_ID,
+    HeaderName::P_SERVED_USER,
+    HeaderName::P_ASSERTED_SERVICE,
+    HeaderName::P_CHARGING_VECTOR,
+    HeaderName::P_CHARGING_FUNCTION_ADDRESSES,
+    HeaderName::P_PROFILE_KEY,
+];
 
 impl EdgeCore {
     /// Takes off what was meant for us or is not the sender's to say. Credentials for a realm of
@@ -24,7 +34,12 @@ impl EdgeCore {
                 edit = edit.append(name, value);
             }
         }
-        edit.remove_all(ASSERTED_IDENTITY)
+        if message.header_lines().any(|(name, _)| AMONG_TRUSTED.contains(&name)) {
+            for name in AMONG_TRUSTED {
+                edit = edit.remove_all(name);
+            }
+        }
+        edit
     }
 
     /// Whether these credentials are for us: a bearer token, or a digest of a realm served here.

@@ -5,8 +5,10 @@ use crate::call::sdp_of;
 use crate::core::{EdgeCore, Present};
 use crate::dialog_track::DialogPhase;
 use crate::hygiene::{bare, hides_description};
+use crate::identity::Spoof;
 use crate::onward::Onward;
 use crate::ports::{EndCause, Refusal};
+use crate::zones::Zone;
 use bytes::Bytes;
 use sip::body::replace_description;
 use sip::transaction::{Arrival, ClientKey, ServerKey};
@@ -59,6 +61,10 @@ impl EdgeCore {
             return;
         };
         let _entered = self.call_span(route.call).entered();
+        if !self.passes_under_its_name(&route, arrival, &request) {
+            self.reply(at, key, &request, (403, "Not Your From"), &[]);
+            return;
+        }
         let is_answer = request.method() == Some(Method::PRACK) && self.answer_due(&route);
         if !is_answer
             && let Some(sdp) = negotiable(&request)
@@ -69,6 +75,19 @@ impl EdgeCore {
             return;
         }
         self.hold_or_send(at, Held { key: Some(key), route, request, is_answer });
+    }
+
+    /// Whether a request of a dialog is sent under the name its side has in it.
+    fn passes_under_its_name(&mut self, way: &Onward, arrival: &Arrival, it: &Message) -> bool {
+        let side = way.from;
+        let Some(name) = self.dialog(way).map(|d| d.party(side).name.clone()) else { return true };
+        if self.zone_of(arrival) != Zone::Phone || self.keeps_its_name(it, &name) {
+            return true;
+        }
+        let claimed = it.header(HeaderName::FROM).unwrap_or_default().to_vec();
+        let spoof = Spoof { header: "From", claimed, unreadable: false };
+        self.tell_spoof(arrival, it, &name, &spoof);
+        false
     }
 
     /// An ACK for a 2xx: it has no transaction, and no answer if it cannot be delivered. What it

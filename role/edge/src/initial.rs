@@ -9,9 +9,11 @@ use crate::core::{EdgeCore, Present, RETRY_AFTER};
 use crate::diagnose::ALLOW;
 use crate::forward::{Forward, Outcome};
 use crate::hygiene::{hides_description, unreadable, with_contact};
+use crate::identity::Claims;
 use crate::media_policy::offered_profile;
 use crate::ports::{CallFacts, CallOpening, MediaProfile, Plan, Question, Reach, Refusal, Target};
 use crate::upstream::cause_of;
+use crate::zones::Verdict;
 use sansio::Transport;
 use sip::proxy::ResponseContext;
 use sip::transaction::{Arrival, ServerKey};
@@ -36,7 +38,15 @@ impl EdgeCore {
             self.reply(at, key, &request, (status, reason), &refusal.headers);
             return;
         }
-        if request.method() == Some(Method::REGISTER) {
+        let method = request.method().unwrap_or(Method::OPTIONS);
+        let zone = self.zone_of(arrival);
+        let mut rewritten = None;
+        match self.methods.verdict(zone, method, request.to_tag().is_some()) {
+            Verdict::Allow => {}
+            Verdict::Rewrite(number) => rewritten = Some(number),
+            verdict => return self.answer_by_policy(at, key, &request, verdict),
+        }
+        if method == Method::REGISTER {
             self.handle_register(at, key.into(), arrival, request);
             return;
         }
@@ -49,7 +59,23 @@ impl EdgeCore {
             self.reply(at, key, &request, (482, "Loop Detected"), &[]);
             return;
         }
-        self.handle_initial(at, key, arrival, with_contact(request));
+        self.handle_initial(at, key, arrival, with_contact(request), rewritten);
+    }
+
+    /// Answers a method that policy does not let pass.
+    fn answer_by_policy(&mut self, at: Present, key: ServerKey, it: &Message, verdict: Verdict) {
+        match verdict {
+            Verdict::Allow | Verdict::Rewrite(_) => {}
+            Verdict::Redirect(number) => {
+                let contact = [("Contact", format!("<{}>", self.methods.target(number)))];
+                self.reply(at, key, it, (302, "Moved Temporarily"), &contact);
+            }
+            Verdict::Refuse(405) => {
+                let allow = [("Allow", ALLOW.to_string())];
+                self.reply(at, key, it, (405, "Method Not Allowed"), &allow);
+            }
+            Verdict::Refuse(status) => self.reply_status(at, key, it, status),
+        }
     }
 
     /// Refuses what is out of hops, wants what we cannot, or cannot be read; true when it did.
@@ -92,8 +118,18 @@ impl EdgeCore {
         self.run_context(at, key);
     }
 
-    fn handle_initial(&mut self, at: Present, key: ServerKey, arrival: &Arrival, request: Message) {
-        let Some((user, domain)) = self.destination(&request) else {
+    /// `rewritten` is the number of the target policy sends it to instead of its Request-URI.
+    fn handle_initial(
+        &mut self,
+        at: Present,
+        key: ServerKey,
+        arrival: &Arrival,
+        request: Message,
+        rewritten: Option<u8>,
+    ) {
+        let target = rewritten.map(|number| self.methods.target(number).as_bytes());
+        let target = target.unwrap_or(request.request_uri());
+        let Some((user, domain)) = self.destination(target, &request) else {
             self.reply(at, key, &request, (416, "Unsupported URI Scheme"), &[]);
             return;
         };
@@ -120,7 +156,7 @@ impl EdgeCore {
             self.reply(at, key, &request, (503, reason), &retry);
             return;
         }
-        let Some(caller) = self.caller(at, key, arrival, &request) else { return };
+        let Some((caller, claims)) = self.caller(at, key, arrival, &request) else { return };
         let to = format!("sip:{user}@{domain}");
         if is_invite && let Some(refusal) = self.held(at, &caller, &to) {
             let (status, reason) = (refusal.status, refusal.reason.as_str());
@@ -131,7 +167,7 @@ impl EdgeCore {
         let facts = CallFacts { caller: caller.as_str(), user: &user, domain: &domain, method };
         let plan = self.router.plan(&facts, at.wall);
         let plan = self.within_policy(&request, arrival.transport, plan);
-        self.begin(at, key, arrival, request, (caller, to, plan));
+        self.begin(at, key, arrival, request, (caller, claims, to, plan));
     }
 
     /// The plan as far as policy allows it: no media in clear where it must be encrypted, `sips:`
@@ -174,31 +210,36 @@ impl EdgeCore {
         if targets.is_empty() { Err(Refusal::new(480, "No Device Connected")) } else { Ok(targets) }
     }
 
-    /// Who calls, proven; `None` after a challenge or refusal.
+    /// Who calls, proven, and what else it truly says of itself; `None` after a challenge or refusal.
     fn caller(
         &mut self,
         at: Present,
         key: ServerKey,
         arrival: &Arrival,
         request: &Message,
-    ) -> Option<Aor> {
-        let from = request.from_().ok().and_then(|f| f.sip_uri().ok()).map(|u| Aor::from_uri(&u));
-        let Some(from) = from else {
-            self.reply(at, key, request, (400, "Bad From: A SIP URI Is Needed"), &[]);
+    ) -> Option<(Aor, Claims)> {
+        let Some(claimed) = self.claimed(request) else {
+            self.reply(at, key, request, (400, "Bad From: A SIP Or Tel URI Is Needed"), &[]);
             return None;
         };
-        let claimed = match self.directory.realm(from.host()) {
-            Some(realm) if *realm != *from.host() => Aor::new(from.user(), &realm),
-            _ => from,
-        };
-        self.authenticate(at, key, arrival, request, (&claimed, Face::Proxy))?;
-        Some(claimed)
+        let proven = self.authenticate(at, key, arrival, request, (&claimed, Face::Proxy))?;
+        let who = proven.unwrap_or(claimed);
+        match self.check_identity(request, &who) {
+            Ok(claims) => Some((who, claims)),
+            Err(spoof) => {
+                self.tell_spoof(arrival, request, who.as_str(), &spoof);
+                let (status, verdict) =
+                    if spoof.unreadable { (400, "Bad") } else { (403, "Not Your") };
+                let reason = format!("{verdict} {}", spoof.header);
+                self.reply(at, key, request, (status, &reason), &[]);
+                None
+            }
+        }
     }
 
-    /// User and domain of the Request-URI; `None` for a scheme we do not route. A `tel:` number is
+    /// User and domain of a target; `None` for a scheme we do not route. A `tel:` number is
     /// a user of the caller's domain (RFC 3966).
-    fn destination(&self, request: &Message) -> Option<(String, String)> {
-        let target = request.request_uri();
+    fn destination(&self, target: &[u8], request: &Message) -> Option<(String, String)> {
         if target.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"tel:")) {
             let from = request.from_().ok()?;
             let domain = self.directory.realm(from.sip_uri().ok()?.host())?;
@@ -219,7 +260,7 @@ impl EdgeCore {
         key: ServerKey,
         arrival: &Arrival,
         request: Message,
-        (caller, to, plan): (Aor, String, Result<Vec<Target>, Refusal>),
+        (caller, claims, to, plan): (Aor, Claims, String, Result<Vec<Target>, Refusal>),
     ) {
         let is_invite = request.method() == Some(Method::INVITE);
         let local = self.local_of();
@@ -235,6 +276,7 @@ impl EdgeCore {
             request: self.without_our_routes(&request),
             arrival: *arrival,
             caller: caller.as_str().to_string(),
+            claims,
             caller_reach: reach,
             caller_binding,
             context: ResponseContext::new(self.context_config(), request.clone()),

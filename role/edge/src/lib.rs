@@ -42,6 +42,7 @@ mod dialog_track;
 mod forward;
 mod hops;
 mod hygiene;
+mod identity;
 mod in_dialog;
 mod in_dialog_response;
 mod initial;
@@ -54,9 +55,11 @@ mod overload;
 mod ports;
 mod reap;
 mod register;
+mod sanitize;
 mod session_timer;
 mod token;
 mod upstream;
+mod zones;
 
 pub use admission::{Admission, AdmissionError};
 pub use branch::BranchId;
@@ -75,3 +78,4 @@ pub use ports::{
     RelayDescription, Router, Target,
 };
 pub use token::{DialogToken, FlowHint, TokenError, TokenKeys};
+pub use zones::{MethodRule, MethodRuleError, MethodRules, Zone};

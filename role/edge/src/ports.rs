@@ -32,6 +32,17 @@ pub trait Directory: Send {
         algorithm: sip::digest::Algorithm,
     ) -> Option<Redacted<String>>;
 
+    /// Whether `realm` has this user.
+    fn has_user(&self, realm: &str, user: &str) -> bool {
+        self.ha1(realm, user, sip::digest::Algorithm::Md5).is_some()
+    }
+
+    /// User and realm of whoever was granted a telephone number: digits, a global one behind `+`.
+    fn number_owner(&self, number: &str) -> Option<(String, String)> {
+        let _ = number;
+        None
+    }
+
     /// The address of record a bearer token was issued to (RFC 8898), while it is valid.
     fn bearer(&self, token: &str, wall: WallTime) -> Option<String>;
 }
@@ -280,6 +291,19 @@ pub enum EdgeEvent {
         source: SocketAddr,
         /// How.
         sign: net::Sign,
+    },
+    /// Somebody proved who it is and claimed to be somebody else.
+    IdentityRefused {
+        /// The address it came from.
+        source: SocketAddr,
+        /// Who it is: `user@domain`, or `peer:NAME`.
+        user: Redacted<String>,
+        /// The method refused.
+        method: String,
+        /// The header that claims.
+        header: &'static str,
+        /// What it claims, cleaned and cut.
+        claimed: Redacted<String>,
     },
     /// The callee's side rings.
     CallRinging {

@@ -75,6 +75,11 @@ fn signalling(families: &mut Families<'_>, reading: &Reading) -> fmt::Result {
         reading.calls_held,
     )?;
     families.counter(
+        "whimbrel_identities_refused",
+        "Requests refused because they named a caller that is not the authenticated user",
+        reading.identities_refused,
+    )?;
+    families.counter(
         "whimbrel_route_tokens_refused",
         "Requests refused because their route token was forged or belongs to another call",
         reading.route_tokens_refused,

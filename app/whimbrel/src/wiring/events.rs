@@ -133,6 +133,12 @@ pub fn tell(
         }
         // The gate's.
         EdgeEvent::Authenticated { .. } | EdgeEvent::Suspicious { .. } => {}
+        EdgeEvent::IdentityRefused { source, user, method, header, claimed } => {
+            let (user, claimed) = (user.into_revealed(), claimed.into_revealed());
+            let (source, header) = (source.to_string(), header.to_string());
+            tracing::warn!(source, method, header, "an identity is refused");
+            out.tell(wall, Event::IdentityRefused { user, source, method, header, claimed });
+        }
         EdgeEvent::AuthFailed { source, user, realm, method } => {
             let (user, source) = (user.into_revealed(), source.to_string());
             out.tell(wall, Event::AuthFailed { realm, user, source, method });

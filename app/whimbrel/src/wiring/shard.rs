@@ -34,6 +34,7 @@ pub struct Gauges {
     pub malformed: AtomicU64,
     pub requests: AtomicU64,
     pub handed_off: AtomicU64,
+    pub identities_refused: AtomicU64,
     pub forged_tokens: AtomicU64,
     pub guesses_refused: AtomicU64,
     pub calls_held: AtomicU64,
@@ -214,6 +215,8 @@ impl EdgeShard {
         add(&gauges.malformed, now.malformed, self.counted.malformed);
         add(&gauges.requests, now.requests, self.counted.requests);
         add(&gauges.handed_off, now.handed_off, self.counted.handed_off);
+        let identities = (now.identities_refused, self.counted.identities_refused);
+        add(&gauges.identities_refused, identities.0, identities.1);
         add(&gauges.forged_tokens, now.forged_tokens, self.counted.forged_tokens);
         add(&gauges.guesses_refused, now.guesses_refused, self.counted.guesses_refused);
         add(&gauges.calls_held, now.calls_held, self.counted.calls_held);

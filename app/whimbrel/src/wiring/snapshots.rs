@@ -8,7 +8,7 @@ use sip::digest::Algorithm;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
-use store::Credentials;
+use store::{Credentials, NumberSnapshot};
 
 /// Web sign-ins remembered for SIP; each is an hour's token of one phone page.
 const BEARERS_MAX: usize = 100_000;
@@ -19,6 +19,8 @@ pub struct Domains {
     tenants: RwLock<Vec<Arc<str>>>,
     policy: RwLock<Option<PolicySnapshot>>,
     addresses: Vec<IpAddr>,
+    /// Whose which number is.
+    pub numbers: Arc<NumberSnapshot>,
     bearers: RwLock<HashMap<String, (String, WallTime)>>,
 }
 
@@ -122,6 +124,14 @@ impl Directory for DirectorySnapshot {
             Algorithm::Sha256 | Algorithm::Sha256Sess => set.sha256_hex(),
             Algorithm::Sha512_256 | Algorithm::Sha512_256Sess => set.sha512_256_hex(),
         }))
+    }
+
+    fn has_user(&self, realm: &str, user: &str) -> bool {
+        self.credentials.contains(realm, user)
+    }
+
+    fn number_owner(&self, number: &str) -> Option<(String, String)> {
+        self.domains.numbers.owner(number)
     }
 
     fn bearer(&self, token: &str, wall: WallTime) -> Option<String> {

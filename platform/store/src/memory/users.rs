@@ -24,6 +24,7 @@ impl Tenants for MemoryStore {
         let names: Vec<String> = state.names_of(tenant.id);
         state.version += 1;
         let version = state.version;
+        state.numbers.retain(|_, (of, _)| *of != tenant.id);
         for name in names {
             state.users.remove(&(tenant.id, name.clone()));
             state.removed.insert((domain.clone(), name), version);
@@ -78,6 +79,7 @@ impl Users for MemoryStore {
         if state.users.remove(&(tenant, name.to_owned())).is_none() {
             return ready(Ok(false));
         }
+        state.numbers.retain(|_, (of, user)| (*of, user.as_str()) != (tenant, name));
         state.version += 1;
         let version = state.version;
         if let Some(domain) = state.tenant_by_id(tenant).map(|t| t.domain.clone()) {

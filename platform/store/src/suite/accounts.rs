@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{at, entropy, example_com, ha1, new_user};
 use crate::{
-    Credentials, Reloaded, Session, SessionKind, Store, StoreError, Subject, TenantId, Token,
-    TokenHash, bootstrap, issue_link,
+    Credentials, GrantedNumber, NumberSnapshot, Reloaded, Session, SessionKind, Store, StoreError,
+    Subject, TenantId, Token, TokenHash, bootstrap, issue_link,
 };
 
 /// A domain is added once, whatever its case.
@@ -188,4 +188,36 @@ pub async fn the_first_run_happens_once(store: &dyn Store) {
     assert_eq!(store.take_link(hash, at(1)).await.unwrap(), Some(first.admin.id));
     assert!(bootstrap(store, &mut entropy, at(1), "other.org").await.unwrap().is_none());
     assert_eq!(store.tenants().await.unwrap().len(), 1);
+}
+
+/// A number is granted once, to a user there is; it goes with the user.
+pub async fn r2_5_numbers_belong_to_one_user_and_go_with_it(store: &dyn Store) {
+    let tenant = example_com(store).await;
+    store.add_user(tenant, "alice", ha1("alice", "x"), at(1)).await.unwrap();
+    store.add_user(tenant, "bob", ha1("bob", "x"), at(1)).await.unwrap();
+    store.grant_number(tenant, "alice", "+49 30 123-456").await.unwrap();
+    store.grant_number(tenant, "bob", "7001").await.unwrap();
+    let again = store.grant_number(tenant, "bob", "+4930123456").await;
+    assert!(matches!(again, Err(StoreError::Exists { what: "number", .. })), "{again:?}");
+    let nobody = store.grant_number(tenant, "carol", "+1").await;
+    assert!(matches!(nobody, Err(StoreError::BadName { what: "number", .. })), "{nobody:?}");
+    let nobody = store.grant_number(tenant, "carol", "+1555").await;
+    assert!(matches!(nobody, Err(StoreError::Missing { what: "user", .. })), "{nobody:?}");
+    let granted = |number: &str, user: &str| GrantedNumber {
+        number: number.into(),
+        user: user.into(),
+        domain: "example.com".into(),
+    };
+    let all = [granted("+4930123456", "alice"), granted("7001", "bob")];
+    assert_eq!(store.numbers(None, 10).await.unwrap(), all);
+    assert_eq!(store.numbers(Some("+4930123456"), 10).await.unwrap(), all[1..]);
+    assert_eq!(store.numbers(None, 1).await.unwrap(), all[..1]);
+    let snapshot = NumberSnapshot::new();
+    assert_eq!(snapshot.reload(store).await.unwrap(), 2);
+    assert_eq!(snapshot.owner("7001"), Some(("bob".into(), "example.com".into())));
+    assert!(!store.revoke_number(tenant, "alice", "7001").await.unwrap(), "it is bob's");
+    assert!(store.revoke_number(tenant, "bob", "7001").await.unwrap());
+    assert!(store.remove_user(tenant, "alice").await.unwrap());
+    assert_eq!(snapshot.reload(store).await.unwrap(), 0);
+    assert_eq!(snapshot.owner("+4930123456"), None);
 }

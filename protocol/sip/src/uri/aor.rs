@@ -29,6 +29,13 @@ impl Aor {
         Self::from_parts(uri.user(), uri.host())
     }
 
+    /// The same user of another host.
+    #[must_use]
+    pub fn at_host(&self, host: &str) -> Self {
+        let user = self.at.map(|at| &self.text[SCHEME.len()..at]);
+        Self::from_parts(user.map(str::as_bytes), host)
+    }
+
     fn from_parts(user: Option<&[u8]>, host: &str) -> Self {
         let mut text = String::from(SCHEME);
         let at = user.map(|user| {

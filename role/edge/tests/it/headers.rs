@@ -126,7 +126,8 @@ fn a_datagram_without_content_length_gets_one_on_a_stream() {
 fn secrets_and_claims_stay_on_our_side() {
     let mut lab = Lab::new(1);
     lab.user("user2", &[2]);
-    let claims = "Authorization: Bearer token-of-user1\r\nP-Asserted-Identity: <sip:boss@x>\r\n";
+    let claims = "Authorization: Bearer token-of-user1\r\n\
+                  P-Asserted-Identity: <sip:user1@example.com>\r\n";
     let invite = request("INVITE", 1, "user1", BOB, &with_sdp(claims));
     lab.send(1, invite);
     let got = lab.find(2, "INVITE");

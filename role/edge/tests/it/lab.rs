@@ -59,6 +59,8 @@ pub struct World {
     pub elsewhere: BTreeMap<String, (String, Vec<NextHop>)>,
     /// Whether there is a listener for UDP, TCP, TLS.
     pub cannot_open: Vec<Transport>,
+    /// Granted numbers and whose they are.
+    pub numbers: BTreeMap<String, String>,
 }
 
 #[derive(Clone)]
@@ -79,6 +81,10 @@ impl Directory for Port {
                 digest::ha1(algorithm, user.as_bytes(), realm.as_bytes(), password.as_bytes());
             Redacted::new(ha1)
         })
+    }
+    fn number_owner(&self, number: &str) -> Option<(String, String)> {
+        let owner = self.0.lock().unwrap().numbers.get(number).cloned();
+        owner.map(|user| (user, DOMAIN.to_string()))
     }
     fn bearer(&self, token: &str, _: WallTime) -> Option<String> {
         token.strip_prefix("token-of-").map(|user| format!("sip:{user}@{DOMAIN}"))
