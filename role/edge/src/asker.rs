@@ -44,7 +44,8 @@ impl EdgeCore {
         request: &Message,
     ) -> bool {
         let is_register = request.method() == Some(Method::REGISTER);
-        if (!is_register && !self.asks_for_us(request)) || crate::overload::wants_feedback(request) {
+        if (!is_register && !self.asks_for_us(request)) || crate::overload::wants_feedback(request)
+        {
             return false;
         }
         let arrival = crate::forward::arrival(inbound);

@@ -87,7 +87,7 @@ impl EdgeCore {
     }
 
     /// The realm of a sender that does not name one: where it wants to be known, or calls.
-    fn realm_asked(&self, request: &Message) -> Option<String> {
+    fn realm_asked(&self, request: &Message) -> Option<std::sync::Arc<str>> {
         let preferred = request.header(HeaderName::P_PREFERRED_IDENTITY);
         let preferred = preferred.and_then(|v| NameAddr::parse(split_list(v).next()?).ok());
         let realm = |uri: SipUri<'_>| self.directory.realm(uri.host());
