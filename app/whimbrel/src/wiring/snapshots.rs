@@ -154,7 +154,7 @@ impl Locations for LocationSnapshot {
 
     fn is_registered_from(&self, aor: &str, source: IpAddr, wall: WallTime) -> bool {
         let source = source.to_canonical();
-        self.0.lookup(aor, wall).iter().any(|b| b.source.ip().to_canonical() == source)
+        self.0.lookup(aor, wall).iter().any(|b| b.source().ip().to_canonical() == source)
     }
 }
 
