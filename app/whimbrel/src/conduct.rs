@@ -42,7 +42,10 @@ impl Watch {
         let action = self.standings.action().word();
         let row = |(aor, score, left): &(String, f32, std::time::Duration)| {
             json!({
-                "aor": aor, "score": score.round(), "action": action, "minutes_left": left.as_secs() / 60,
+                "aor": aor,
+                "score": score.round(),
+                "action": action,
+                "minutes_left": left.as_secs() / 60,
             })
         };
         self.standings.list(present::wall()).iter().map(row).collect()
@@ -71,7 +74,8 @@ pub async fn follow(shared: Shared) {
             action: found.action.word().to_string(),
         };
         // Who it is stands in the event; the log says that there is one.
-        tracing::warn!(action = found.action.word(), signs = ?found.signs, "an account is suspected");
+        let (action, signs) = (found.action.word(), found.signs);
+        tracing::warn!(action, ?signs, "an account is suspected");
         shared.spine.emit(envelope.at, event);
     }
 }

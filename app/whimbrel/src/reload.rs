@@ -84,7 +84,7 @@ impl Reloader {
     fn try_reload(&self) -> Result<Value> {
         let Inner { file, current, log, tls, shards } = &*self.inner;
         let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = match file {
+        let mut wanted = match file {
             Some(file) => Config::load(file)?,
             None => current.clone(),
         };
@@ -97,6 +97,8 @@ impl Reloader {
             bail!("a signalling shard is too busy to be told; try again in a moment");
         }
         // From here on nothing can fail.
+        let needs_restart = waiting(&current, &wanted);
+        wanted.edge.keep_fixed(&current.edge);
         let mut reloaded = Vec::new();
         if tls.take(prepared) {
             reloaded.push("certificate");
@@ -113,7 +115,6 @@ impl Reloader {
             }
             reloaded.push("edge");
         }
-        let needs_restart = waiting(&current, &wanted);
         current.edge = wanted.edge;
         current.log.level = wanted.log.level;
         current.tls = wanted.tls;
@@ -134,6 +135,10 @@ fn waiting(current: &Config, wanted: &Config) -> Vec<&'static str> {
         ("media", current.media != wanted.media),
         ("dns", current.dns != wanted.dns),
         ("transport", current.transport != wanted.transport),
+        ("edge.limit_loopback", current.edge.limit_loopback != wanted.edge.limit_loopback),
+        ("edge.guesses", current.edge.guesses != wanted.edge.guesses),
+        ("edge.admission", current.edge.admission != wanted.edge.admission),
+        ("edge.conduct", current.edge.conduct != wanted.edge.conduct),
     ];
     changed.into_iter().filter_map(|(table, differs)| differs.then_some(table)).collect()
 }
@@ -184,5 +189,6 @@ mod tests {
         assert_eq!(waiting("shards = 3\n[media]\nsilence_s = 9"), ["shards", "media"]);
         let nothing: [&str; 0] = [];
         assert_eq!(waiting("[edge]\ncalls_max = 9\n[log]\nlevel = \"debug\""), nothing);
+        assert_eq!(waiting("[edge.guesses]\nper_account_h = 9"), ["edge.guesses"]);
     }
 }

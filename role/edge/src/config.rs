@@ -167,6 +167,15 @@ impl Config {
         Ok(())
     }
 
+    /// Keeps what is built at the start, and shared by all shards, as it is in `running`: a reload
+    /// does not change it.
+    pub fn keep_fixed(&mut self, running: &Self) {
+        self.limit_loopback = running.limit_loopback;
+        self.guesses = running.guesses.clone();
+        self.admission = running.admission.clone();
+        self.conduct = running.conduct.clone();
+    }
+
     /// Checks what authentication needs and reads the algorithms.
     pub fn algorithms(&self) -> Result<Vec<Algorithm>, ConfigError> {
         if self.ring_timeout_s <= 180 {
