@@ -48,7 +48,7 @@ fn ringing(spine: &Spine, calls: std::ops::Range<u64>) {
 }
 
 fn calls(events: &[Arc<Envelope>]) -> Vec<u64> {
-    let call = |e: &Envelope| match e.event {
+    let call = |e: &Arc<Envelope>| match e.event {
         Event::CallRinging { call } => Some(call),
         _ => None,
     };
