@@ -3,6 +3,7 @@
 mod network;
 
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -29,6 +30,10 @@ pub struct Config {
     pub log: Log,
     /// `[edge]`.
     pub edge: edge::Config,
+    /// `[[peer]]`: carriers, gateways and other servers.
+    pub peer: Vec<edge::PeerConfig>,
+    /// `[profile.NAME]`: how kinds of peers want to be spoken to.
+    pub profile: BTreeMap<String, edge::Profile>,
     /// `[registrar]`.
     pub registrar: Registrar,
     /// `[media]`.
@@ -222,7 +227,9 @@ impl Config {
 
     /// Reads and checks text that came from `file`.
     pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|error| at_place(&error, text, file))?;
+        let mut config: Self =
+            toml::from_str(text).map_err(|error| at_place(&error, text, file))?;
+        config.take_over_peers(file)?;
         config.check().map_err(|(message, remedy)| ConfigError {
             file: file.into(),
             place: None,
@@ -230,6 +237,23 @@ impl Config {
             remedy: Some(remedy),
         })?;
         Ok(config)
+    }
+
+    /// Gives the edge its peers, with the passwords that stand in files.
+    fn take_over_peers(&mut self, file: &Path) -> Result<(), ConfigError> {
+        for peer in &mut self.peer {
+            let Some(secret) = &peer.password_file else { continue };
+            let read = crate::accounts::read_password(secret).map_err(|error| ConfigError {
+                file: file.into(),
+                place: None,
+                message: format!("[[peer]] {}: password_file: {error:#}", peer.name),
+                remedy: Some("name a file with the password and nothing else".into()),
+            })?;
+            peer.password = Some(sansio::Redacted::new(read));
+        }
+        self.edge.peers.clone_from(&self.peer);
+        self.edge.profiles.clone_from(&self.profile);
+        Ok(())
     }
 
     fn check(&self) -> Result<(), (String, String)> {

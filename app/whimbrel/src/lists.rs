@@ -170,10 +170,15 @@ pub fn explain(router: &RouterSnapshot, from: &str, to: &str) -> Value {
     let own = from.rsplit_once('@').map_or("", |(_, domain)| domain);
     let (user, host) = bare.split_once('@').unwrap_or((bare, own));
     let domain = router.domains.realm(host).map_or_else(|| host.to_string(), |r| r.to_string());
-    let facts = edge::CallFacts { caller: from, user, domain: &domain, method: "INVITE" };
+    let facts =
+        edge::CallFacts { caller: from, user, domain: &domain, method: "INVITE", from_peer: None };
     let plan = router.decide(&facts, present::wall());
     let outcome = match &plan.outcome {
         router::Outcome::Fork { targets } => format!("rings {} target(s)", targets.len()),
+        router::Outcome::Peers { targets } => {
+            let names: Vec<&str> = targets.iter().map(|t| t.name.as_str()).collect();
+            format!("goes to peer {}", names.join(", then "))
+        }
         router::Outcome::Service { service } => format!("answered by the {service} service"),
         router::Outcome::Refuse { status, reason } => format!("answered {status} {reason}"),
     };

@@ -107,15 +107,20 @@ impl Reloader {
             log.set(filter);
             reloaded.push("log.level");
         }
-        if wanted.edge != current.edge {
-            let edge = Arc::new(wanted.edge.clone());
+        let needs_restart = waiting(&current, &wanted);
+        // The router numbers the peers at the start; both sides must count alike.
+        let mut edge = wanted.edge.clone();
+        edge.peers.clone_from(&current.edge.peers);
+        edge.profiles.clone_from(&current.edge.profiles);
+        if edge != current.edge {
+            let edge = Arc::new(edge.clone());
             for shard in shards.iter() {
                 // There was room a moment ago; a refusal is counted, and the next reload says it.
                 let _ = shard.notify(Note::Configure(Arc::clone(&edge)));
             }
             reloaded.push("edge");
         }
-        current.edge = wanted.edge;
+        current.edge = edge;
         current.log.level = wanted.log.level;
         current.tls = wanted.tls;
         Ok(json!({ "reloaded": reloaded, "needs_restart": needs_restart }))
@@ -131,6 +136,8 @@ fn waiting(current: &Config, wanted: &Config) -> Vec<&'static str> {
         ("interface", current.interface != wanted.interface),
         ("ports", current.ports != wanted.ports),
         ("log.json", current.log.json != wanted.log.json),
+        ("peer", current.peer != wanted.peer),
+        ("profile", current.profile != wanted.profile),
         ("registrar", current.registrar != wanted.registrar),
         ("media", current.media != wanted.media),
         ("dns", current.dns != wanted.dns),
@@ -178,6 +185,8 @@ mod tests {
             "tls",
             "log",
             "edge",
+            "peer",
+            "profile",
             "registrar",
             "media",
             "dns",

@@ -127,6 +127,7 @@ pub async fn run(data: &Path, args: &ServeArgs) -> Result<()> {
 async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Running> {
     let store = SqlStore::open(data).await?;
     let domains = Arc::new(Domains::new(addresses.ours()));
+    domains.set_peers(&config.peer);
     let credentials = Arc::new(Credentials::new());
     take_over(&store, &domains, &credentials).await?;
     let tls = roles::open_tls(data, config, addresses, &domains)?;

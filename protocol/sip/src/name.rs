@@ -140,7 +140,7 @@ impl<'a> HeaderName<'a> {
     }
 
     /// Its number; zero for a name that is not registered.
-    pub(crate) const fn id(self) -> u8 {
+    pub const fn id(self) -> u8 {
         self.id
     }
 

@@ -53,10 +53,10 @@ impl EdgeCore {
         let route = message.routes().next()?.ok()?;
         let uri = route.sip_uri().ok()?;
         let sealed = uri.user()?;
-        let call_id = message.call_id()?;
+        let call_id = self.real_call_id(message);
         let tags = [(message.from_tag(), Side::Caller), (message.to_tag(), Side::Callee)];
         tags.into_iter().find_map(|(tag, side)| {
-            let token = self.tokens.open(sealed, call_id, tag?).ok()?;
+            let token = self.tokens.open(sealed, &call_id, tag?).ok()?;
             Some((token, side))
         })
     }

@@ -59,7 +59,7 @@ impl EdgeCore {
         self.arrived_at = inbound.local;
         self.arrived_by = Some(arrival);
         let asker = Asker::Stateless { flow: inbound.flow, source: inbound.peer };
-        if !self.refuse_unusable(at, asker, request) {
+        if !self.refuse_unusable(at, asker, request) && !self.refuses_unfit(at, asker, request) {
             match is_register {
                 true => self.handle_register(at, asker, &arrival, request.clone()),
                 false => self.tell_capabilities(at, asker, request),

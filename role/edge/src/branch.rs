@@ -13,7 +13,9 @@ use crate::call::sdp_of;
 use crate::call::session_id_value;
 use crate::core::{EdgeCore, Failure, Present};
 use crate::forward::{Branch, Forward};
+use crate::hiding::Words;
 use crate::hops::Hops;
+use crate::peering::Peering;
 use crate::ports::{Question, Refusal, RelayAsk, RelayDescription, Target};
 use crate::token::{DialogToken, FlowHint};
 use bytes::Bytes;
@@ -45,6 +47,8 @@ impl EdgeCore {
         forward.context.add_promised(id, at.now + OFFER_PATIENCE + located).ok()?;
         let branch = Branch {
             media: target.media,
+            peering: Peering { peer: target.peer, ..Peering::default() },
+            words: Words::default(),
             target,
             client: None,
             waiting: VecDeque::new(),
@@ -115,7 +119,7 @@ impl EdgeCore {
             self.fail_unsent(at, key, id, &gone);
             return;
         };
-        let Some(request) = self.branch_request(key, id, sdp.clone()) else { return };
+        let Some((request, words)) = self.branch_request(key, id, sdp.clone()) else { return };
         if self.grow_out_of_datagram(key, id, &request) {
             return self.send_branch(at, key, id, sdp);
         }
@@ -132,6 +136,7 @@ impl EdgeCore {
                     self.forwards.get_mut(&key).and_then(|f| f.branches.get_mut(&id))
                 {
                     branch.client = Some(client);
+                    branch.words = words;
                 }
                 self.watch_hop(at, key, id);
             }
@@ -155,6 +160,10 @@ impl EdgeCore {
         if let Some(branch) = forward.branches.get_mut(&id) {
             branch.unsent = Some(refusal.clone());
         }
+        if self.peer_is_silent(at, key, id, Failure::FlowFailed) {
+            return;
+        }
+        let Some(forward) = self.forwards.get_mut(&key) else { return };
         if forward.branches.values().all(|b| b.unsent.is_some()) {
             self.refuse_forward(at, key, refusal);
             return;
@@ -170,26 +179,38 @@ impl EdgeCore {
         key: ServerKey,
         id: BranchId,
         sdp: Option<Bytes>,
-    ) -> Option<Message> {
+    ) -> Option<(Message, Words)> {
         let unique = self.entropy.token(16);
         let prefix = net::branch_prefix(self.place.node, self.place.shard);
         let forward = self.forwards.get(&key)?;
         let looped = sip::proxy::forward::loop_token(self.loop_salt, &forward.request);
         let via_branch = sip::proxy::forward::branch(&prefix, &unique, &looped);
-        let target = &forward.branches.get(&id)?.target;
+        let branch = forward.branches.get(&id)?;
+        let target = &branch.target;
         let transport = target.reach.transport;
         let own = self.place.advertise(transport, Some(target.reach.local)).to_string();
         let via = ViaBuilder::new(transport, &own).branch(&via_branch).rport().build();
         let hops = forward.request.max_forwards().unwrap_or(70).saturating_sub(1);
         let request = forward.request.clone();
-        let (uri, path) = (target.uri.clone(), target.path.clone());
-        let token = self.callee_token(forward, target);
+        let hides =
+            self.hides(forward.caller_end(), branch.end()) || self.hides_private(forward, branch);
+        let (uri, path) = (self.branch_uri(forward, branch, &own), target.path.clone());
+        let token = self.callee_token(forward, branch, hides);
         let session_id = forward.added_session_id.as_deref().map(session_id_value);
         let mut edit = self
             .without_secrets(Edit::new(&request).replace_request_uri(&uri), &request)
             .remove_all(HeaderName::MAX_FORWARDS)
             .prepend(HeaderName::MAX_FORWARDS, hops.to_string());
         edit = self.sessions.ask(edit, &request);
+        edit = self.speak(edit, &request, (forward, &branch.peering), &own);
+        if hides {
+            edit = self.hide_sender(edit, &request, (&own, transport));
+        }
+        if let Some(share) = breadth(&request, forward, (id, branch.peering.peer.is_some())) {
+            edit = edit.set(HeaderName::MAX_BREADTH, share.to_string());
+        }
+        let sdp = sdp.map(|sdp| self.described_for(branch, hides, sdp));
+        let peer = branch.peering.peer.is_some();
         if let Some(id) = session_id {
             edit = edit.set(HeaderName::SESSION_ID, id);
         }
@@ -204,18 +225,27 @@ impl EdgeCore {
         if let Some(sdp) = sdp {
             edit = replace_description(edit, &request, &sdp);
         }
-        Some(edit.ensure_content_length().finish())
+        let sent = edit.ensure_content_length().finish();
+        let words =
+            if hides || peer { Words::of(&request, &sent, hides, uri) } else { Words::default() };
+        Some((sent, words))
     }
 
     /// What the callee's Route will say: how to find the caller.
-    fn callee_token(&self, forward: &Forward, target: &Target) -> DialogToken {
+    fn callee_token(&self, forward: &Forward, branch: &Branch, hides: bool) -> DialogToken {
+        let target = &branch.target;
+        let back = self.hides(branch.end(), forward.caller_end());
+        let mut veils = DialogToken::veils(back, hides);
+        if forward.caller_peer.is_some() {
+            veils |= DialogToken::PEER_IS_SERVER;
+        }
         DialogToken {
             call: forward.call.unwrap_or(0),
             relay_session: self.relay_session(forward),
-            peer: forward.caller_binding,
+            peer: self.token_peer(forward.caller_peer, forward.caller_binding),
             own: target.binding,
             shard: u8::try_from(self.place.shard).unwrap_or(0),
-            policy: DialogToken::media_policy(self.relay_session(forward)),
+            policy: DialogToken::media_policy(self.relay_session(forward)) | veils,
             flow_hint: FlowHint::to(forward.caller_reach.flow),
         }
     }
@@ -228,15 +258,25 @@ impl EdgeCore {
         transport: Transport,
         own: &str,
     ) -> String {
-        let call_id = request.call_id().unwrap_or_default();
+        let call_id = self.real_call_id(request);
         let tag = request.from_tag().unwrap_or_default();
-        let sealed = self.tokens.seal(token, call_id, tag, &mut *self.entropy);
+        let sealed = self.tokens.seal(token, &call_id, tag, &mut *self.entropy);
         format!("<sip:{sealed}@{own};transport={};lr>", transport.uri_token())
     }
 
     pub(crate) fn relay_session(&self, forward: &Forward) -> u64 {
         forward.call.and_then(|c| self.calls.get(&c)).map_or(0, |c| c.relay_session)
     }
+}
+
+/// A branch's share of Max-Breadth (RFC 5393 §5.3.3); `None` where it stays as it came.
+fn breadth(request: &Message, forward: &Forward, (id, alone): (BranchId, bool)) -> Option<u32> {
+    let parallel = if alone { 1 } else { forward.branches.len().max(1) };
+    if parallel == 1 && request.header(HeaderName::MAX_BREADTH).is_none() {
+        return None;
+    }
+    let shares = sip::proxy::forward::split_breadth(request, parallel as u32).ok()?;
+    shares.get(if alone { 0 } else { id.0 as usize - 1 }).copied()
 }
 
 /// A final of our own in the name of a branch, as the response context takes it: with a Via to

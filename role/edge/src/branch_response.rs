@@ -32,7 +32,9 @@ impl EdgeCore {
         response: Message,
     ) {
         // With our Via alone the way back is lost; it was not we who asked.
-        if response.vias().count() < 2 {
+        let response = crate::sanitize::cleaned(&response).unwrap_or(response);
+        let hidden = self.branch_mut(key, id).is_some_and(|b| b.words.hidden);
+        if response.vias().count() < if hidden { 1 } else { 2 } {
             tracing::debug!("a response without the caller's Via");
             return;
         }
@@ -54,9 +56,10 @@ impl EdgeCore {
         if is_invite_success(&response) && self.repeat_final(at, key, id, &response) {
             return;
         }
-        if self.retry_profile(at, key, id, &response) {
+        if self.retry_profile(at, key, id, &response) || self.peer_goes_on(at, key, id, &response) {
             return;
         }
+        let response = self.as_peer_may(key, id, response);
         if is_invite_success(&response) && self.is_too_late(key) {
             self.reap_branch(at, key, id, &response);
             return;
@@ -239,6 +242,9 @@ impl EdgeCore {
         why: Failure,
     ) {
         self.try_next_hop(at, key, id);
+        if self.peer_is_silent(at, key, id, why) {
+            return;
+        }
         let Some(forward) = self.forwards.get_mut(&key) else { return };
         match why {
             Failure::TimedOut => forward.context.handle_timed_out(&id),
@@ -262,7 +268,7 @@ impl EdgeCore {
         }
     }
 
-    fn feed_context(
+    pub(crate) fn feed_context(
         &mut self,
         at: Present,
         key: ServerKey,
@@ -270,6 +276,7 @@ impl EdgeCore {
         response: Message,
     ) -> Message {
         let dialog_making = response.status().is_some_and(|s| (101..300).contains(&s));
+        let routes = self.routes_behind(key, id, &response);
         let response = if dialog_making {
             self.track_dialog(key, id, &response);
             let response = self.note_session(at, key, response);
@@ -277,6 +284,7 @@ impl EdgeCore {
         } else {
             response
         };
+        let response = self.in_callers_words(key, id, response, &routes);
         let response = Edit::new(&response).ensure_content_length().finish();
         if let Some(forward) = self.forwards.get_mut(&key) {
             forward.context.handle_response(at.now, &id, response.clone());

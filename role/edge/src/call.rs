@@ -156,6 +156,7 @@ impl EdgeCore {
         reason: &str,
     ) -> Option<(SendVia, Message)> {
         let (to, from) = (dialog.party(side), dialog.party(side.other()));
+        let words = dialog.words_for(side);
         let reach = self.best_reach(at, to.binding, to.reach);
         let flow = self.flow_of(&reach)?;
         let via = self.own_via(reach.transport, reach.local);
@@ -167,9 +168,9 @@ impl EdgeCore {
         }
         let id = self.calls.get(&dialog.call).map(|c| c.session_id.as_str()).unwrap_or_default();
         let bye = builder
-            .header(HeaderName::FROM, format!("{};tag={}", from.name, from.tag))
-            .header(HeaderName::TO, format!("{};tag={}", to.name, to.tag))
-            .header(HeaderName::CALL_ID, &dialog.call_id)
+            .header(HeaderName::FROM, format!("{};tag={}", words.0, from.tag))
+            .header(HeaderName::TO, format!("{};tag={}", words.1, to.tag))
+            .header(HeaderName::CALL_ID, words.2)
             .header(HeaderName::CSEQ, format!("{number} BYE"))
             .header(HeaderName::SESSION_ID, session_id_value(id))
             .header(HeaderName::REASON, format!("SIP;cause=200;text=\"{reason}\""))

@@ -4,10 +4,13 @@ use crate::admission::{Admission, AdmissionError};
 use crate::conduct::ConductConfig;
 use crate::limits::Guesses;
 use crate::network::Network;
+use crate::peer::{PeerConfig, PeerError, Peers};
+use crate::profile::Profile;
 use crate::zones::{MethodRuleError, MethodRules};
 use sansio::Transport;
 use serde::Deserialize;
 use sip::digest::Algorithm;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -43,6 +46,10 @@ pub struct Config {
     /// clear are taken, and a device that refuses RTP/SAVP with 488 is offered RTP/AVP next. Parties
     /// on UDP and TCP are not concerned: keys would cross the network in clear.
     pub media_encryption: MediaEncryption,
+    /// Whether SDES keys may cross UDP, TCP and WS, where everybody on the way can read them. If not,
+    /// an offer that insists on them (RTP/SAVP) is refused with 488, and keys beside an offer in clear
+    /// (RFC 8643) are taken off.
+    pub keys_in_clear: bool,
     /// Whether media goes through the relay even when both sides could do without.
     pub media_anchor: MediaAnchor,
     /// Networks whose calls are taken without a challenge, for load tests and closed networks:
@@ -60,6 +67,15 @@ pub struct Config {
     /// Whether a display name that reads as an address or a telephone number must be the caller's
     /// own (403 otherwise, as for From and its kin, which are always checked).
     pub check_display_names: bool,
+    /// What phones see of whoever is behind the edge: addresses, routes, software. `inner` hides
+    /// peers and servers, and leaves phones to see each other; `all` hides phones too; `off` nothing.
+    pub hide_from_phones: HideFromPhones,
+    /// `[[peer]]`, put here by whoever reads the configuration.
+    #[serde(skip)]
+    pub peers: Vec<PeerConfig>,
+    /// `[profile.NAME]`, likewise.
+    #[serde(skip)]
+    pub profiles: BTreeMap<String, Profile>,
     /// Which methods are welcome from where: changes to the table in docs/operate/trust-zones.md.
     pub methods: MethodRules,
 }
@@ -74,6 +90,18 @@ pub enum MediaAnchor {
     /// the others descriptions pass untouched: phones behind NAT do not hear each other then, each
     /// side learns the other's address, and silence ends no call.
     WhenNeeded,
+}
+
+/// What phones see of whoever is behind the edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HideFromPhones {
+    /// Everything.
+    Off,
+    /// Nothing of peers and servers.
+    Inner,
+    /// Nothing of other phones either.
+    All,
 }
 
 /// How strictly media follows the signalling's encryption.
@@ -99,6 +127,7 @@ impl Default for Config {
             session_expires_s: 1800,
             session_min_s: 90,
             media_encryption: MediaEncryption::Required,
+            keys_in_clear: false,
             media_anchor: MediaAnchor::Always,
             open_from: Vec::new(),
             limit_loopback: false,
@@ -106,6 +135,9 @@ impl Default for Config {
             admission: Admission::default(),
             conduct: ConductConfig::default(),
             check_display_names: true,
+            hide_from_phones: HideFromPhones::Inner,
+            peers: Vec::new(),
+            profiles: BTreeMap::new(),
             methods: MethodRules::default(),
         }
     }
@@ -151,6 +183,9 @@ pub enum ConfigError {
         /// Its value.
         value: u32,
     },
+    /// A peer or its profile.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
     /// A rule for a method.
     #[error(transparent)]
     Methods(#[from] MethodRuleError),
@@ -189,6 +224,7 @@ impl Config {
             .map(|name| algorithm(name).ok_or_else(|| ConfigError::UnknownAlgorithm(name.clone())))
             .collect::<Result<_, _>>()?;
         crate::zones::MethodTable::new(&self.methods)?;
+        Peers::new(&self.peers, &self.profiles)?;
         if algorithms.is_empty() { Err(ConfigError::NoAlgorithm) } else { Ok(algorithms) }
     }
 

@@ -18,12 +18,14 @@ use crate::dialled::Dialled;
 use crate::forward::Forward;
 use crate::in_dialog::Passing;
 use crate::overload::Feedback;
+use crate::peer::Peers;
 use crate::ports::{
     Answer, AskId, Dialler, Directory, EdgeEvent, Locations, Question, Reach, Router,
 };
 use crate::register::Proven;
 use crate::session_timer::Sessions;
 use crate::token::TokenKeys;
+use crate::veil::Veils;
 use crate::zones::MethodTable;
 use bytes::Bytes;
 use foldhash::{HashMap, HashMapExt};
@@ -133,6 +135,10 @@ pub struct EdgeCore {
     pub(crate) layer: Layer,
     pub(crate) auth: Authenticator,
     pub(crate) methods: MethodTable,
+    pub(crate) peers: Peers,
+    /// Peers that failed, and until when they are asked last.
+    pub(crate) resting: HashMap<u16, Instant>,
+    pub(crate) veils: Veils,
     pub(crate) tokens: TokenKeys,
     pub(crate) entropy: Box<dyn Entropy + Send>,
     pub(crate) counters: Counters,
@@ -219,12 +225,16 @@ impl EdgeCore {
         let auth = Authenticator::new(&config, &keys.nonce)?;
         let sessions = Sessions::new(&config)?;
         let methods = MethodTable::new(&config.methods)?;
+        let peers = Peers::new(&config.peers, &config.profiles)?;
         let layer = crate::forward::new_layer(entropy.next_u64());
         let dialled = Dialled::new(place.node, place.shard);
         Ok(Self {
             place,
             auth,
             methods,
+            peers,
+            resting: HashMap::new(),
+            veils: Veils::new(&keys.token.1),
             layer,
             config: Arc::new(config),
             directory: snapshots.directory,

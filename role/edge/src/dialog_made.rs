@@ -52,23 +52,35 @@ impl EdgeCore {
         let Some(forward) = self.forwards.get(&key) else { return response };
         let Some(branch) = forward.branches.get(&id) else { return response };
         let values: Vec<String> = response.values(HeaderName::RECORD_ROUTE).map(text).collect();
-        let ours = values.len().checked_sub(1 + branch_route_count(&forward.request));
-        let Some(ours) = ours else { return response };
+        let below = if branch.words.hidden { 0 } else { branch_route_count(&forward.request) };
+        let Some(ours) = values.len().checked_sub(1 + below) else { return response };
         let reach: Reach = forward.caller_reach;
+        let back = self.hides(branch.end(), forward.caller_end());
+        let mut policy = DialogToken::veils(branch.words.hidden, back);
+        if branch.peering.peer.is_some() {
+            policy |= DialogToken::PEER_IS_SERVER;
+        }
+        let inner: Vec<String> = match branch.words.hidden {
+            true => forward.request.values(HeaderName::RECORD_ROUTE).map(text).collect(),
+            false => Vec::new(),
+        };
         let token = DialogToken {
             call: forward.call.unwrap_or(0),
             relay_session: self.relay_session(forward),
-            peer: branch.target.binding,
+            peer: self.token_peer(branch.peering.peer, branch.target.binding),
             own: forward.caller_binding,
             shard: u8::try_from(self.place.shard).unwrap_or(0),
-            policy: DialogToken::media_policy(self.relay_session(forward)),
+            policy: DialogToken::media_policy(self.relay_session(forward)) | policy,
             flow_hint: FlowHint::to(branch.target.reach.flow),
         };
         let own = self.place.advertise(reach.transport, Some(reach.local)).to_string();
         let route = self.route_uri(token, &response, reach.transport, &own);
         let mut edit = Edit::new(&response).remove_all(HeaderName::RECORD_ROUTE);
-        for (at, value) in values.iter().enumerate() {
+        for (at, value) in values.iter().enumerate().skip(if back { ours } else { 0 }) {
             let value = if at == ours { &route } else { value };
+            edit = edit.append(HeaderName::RECORD_ROUTE, value);
+        }
+        for value in &inner {
             edit = edit.append(HeaderName::RECORD_ROUTE, value);
         }
         edit.finish()
@@ -87,12 +99,16 @@ fn new_dialog(
         call_id: text(forward.request.call_id().unwrap_or_default()),
         branch: id.0,
         relay_session,
-        caller: caller_party(forward),
+        seen: branch.words.seen.clone(),
+        caller: caller_party(forward, branch.peering.cseq_ahead),
         callee: Party {
             name: without_tag(&forward.request, HeaderName::TO),
             tag: response.to_tag().map(text)?,
             target: branch.target.uri.clone(),
-            routes: foreign_routes(response, branch_route_count(&forward.request)),
+            routes: foreign_routes(
+                response,
+                if branch.words.hidden { 0 } else { branch_route_count(&forward.request) },
+            ),
             reach: branch.target.reach,
             binding: branch.target.binding,
             media: branch.media,
@@ -105,7 +121,7 @@ fn new_dialog(
     })
 }
 
-fn caller_party(forward: &Forward) -> Party {
+fn caller_party(forward: &Forward, cseq_ahead: u32) -> Party {
     let request = &forward.request;
     Party {
         tag: request.from_tag().map(text).unwrap_or_default(),
@@ -115,7 +131,7 @@ fn caller_party(forward: &Forward) -> Party {
         reach: forward.caller_reach,
         binding: forward.caller_binding,
         media: forward.caller_media,
-        cseq: CSeqSpace::starting(request.cseq().map_or(0, |c| c.number)),
+        cseq: CSeqSpace::starting(request.cseq().map_or(0, |c| c.number)).ahead(cseq_ahead),
     }
 }
 
@@ -126,7 +142,7 @@ fn branch_route_count(request: &Message) -> usize {
 
 /// Record-Routes the callee's side added: those above ours, nearest to us last in the header and
 /// first in the route set.
-fn foreign_routes(response: &Message, below: usize) -> Vec<String> {
+pub(crate) fn foreign_routes(response: &Message, below: usize) -> Vec<String> {
     let values: Vec<String> = response.values(HeaderName::RECORD_ROUTE).map(text).collect();
     let above = values.len().saturating_sub(1 + below);
     values[..above].iter().rev().cloned().collect()
@@ -137,7 +153,7 @@ fn contact_uri(message: &Message) -> Option<String> {
 }
 
 /// A From or To value without its tag parameter.
-fn without_tag(message: &Message, name: HeaderName<'_>) -> String {
+pub(crate) fn without_tag(message: &Message, name: HeaderName<'_>) -> String {
     let value = text(message.header(name).unwrap_or_default());
     let Some(at) = value.to_ascii_lowercase().rfind(";tag=") else { return value };
     let end = value[at + 1..].find(';').map_or(value.len(), |semi| at + 1 + semi);

@@ -19,6 +19,8 @@ pub struct DialogTrack {
     pub branch: u32,
     /// The relay session; 0 when media does not pass through us.
     pub relay_session: u64,
+    /// What the callee's side reads instead of Call-ID, From and To, where that differs.
+    pub seen: Option<Box<Seen>>,
     /// Who sent the INVITE.
     pub caller: Party,
     /// Who answered it.
@@ -32,6 +34,17 @@ pub struct DialogTrack {
     pub unselected: Option<Bytes>,
     /// When the session ends unless it is refreshed (RFC 4028); `None` without a session timer.
     pub session_until: Option<Instant>,
+}
+
+/// The words of a dialog on its callee's side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The Call-ID.
+    pub call_id: String,
+    /// The caller, without tag.
+    pub caller: String,
+    /// The callee, without tag.
+    pub callee: String,
 }
 
 /// How far a dialog is.
@@ -110,6 +123,14 @@ impl DialogTrack {
         }
     }
 
+    /// From and To without tags, and Call-ID, of a request to the party on `side`.
+    pub(crate) fn words_for(&self, side: Side) -> (&str, &str, &str) {
+        match (side, &self.seen) {
+            (Side::Callee, Some(seen)) => (&seen.caller, &seen.callee, &seen.call_id),
+            _ => (&self.party(side.other()).name, &self.party(side).name, &self.call_id),
+        }
+    }
+
     /// Which side sent a request whose From tag is `from_tag`.
     pub fn side_of(&self, from_tag: &[u8]) -> Option<Side> {
         if self.caller.tag.as_bytes() == from_tag {
@@ -141,6 +162,12 @@ impl CSeqSpace {
     /// The space of a party whose first request was numbered `number`.
     pub fn starting(number: u32) -> Self {
         Self { highest_sent: number, offset: 0 }
+    }
+
+    /// The same when the other side was sent `more` numbers above those of the party itself.
+    pub(crate) fn ahead(self, more: u32) -> Self {
+        let highest_sent = self.highest_sent.saturating_add(more);
+        Self { highest_sent, offset: self.offset.saturating_add(more) }
     }
 
     /// The highest number the other side has seen.

@@ -2,8 +2,10 @@
 
 use crate::core::{EdgeCore, Inbound, Present};
 use crate::dialog_track::DialogPhase;
+use crate::hiding::Words;
 use crate::hops::Hops;
 use crate::identity::Claims;
+use crate::peering::Peering;
 use crate::ports::{EdgeEvent, EndCause, MediaProfile, Reach, Refusal, Target};
 use bytes::Bytes;
 use sansio::{FlowId, SeededEntropy, Transport};
@@ -25,12 +27,15 @@ pub(crate) struct Forward {
     /// Who sent it, proven: `sip:user@domain`.
     pub caller: String,
     /// What else the caller truly says of itself.
-    #[expect(dead_code, reason = "asserted toward peers, which come next")]
     pub claims: Claims,
     /// The way back to the caller.
     pub caller_reach: Reach,
     /// The caller's binding; 0 when it called without being registered.
     pub caller_binding: u64,
+    /// The peer it came from.
+    pub caller_peer: Option<u16>,
+    /// Peers that get it should the first one fail.
+    pub spare: Vec<Target>,
     /// Which responses go back, and when (RFC 3261 §16.7).
     pub context: ResponseContext<BranchId>,
     /// Where it went.
@@ -71,6 +76,10 @@ pub(crate) enum Outcome {
 pub(crate) struct Branch {
     pub target: Target,
     pub media: MediaProfile,
+    /// What it needs as a branch to a peer.
+    pub peering: Peering,
+    /// The request is in other words than the caller's: what must be translated back.
+    pub words: Words,
     pub client: Option<ClientKey>,
     /// Responses that wait while the description of an earlier one is at the relay.
     pub waiting: VecDeque<Message>,

@@ -8,7 +8,7 @@ use sip::{Edit, HeaderName, Message, Method};
 
 /// What only a trusted neighbour may say, and what is said to us alone (RFC 3325 §5, RFC 5502 §6,
 /// RFC 7315 §6): our users' phones neither send it on nor hear it.
-const AMONG_TRUSTED: [HeaderName<'static>; 8] = [
+pub(crate) const AMONG_TRUSTED: [HeaderName<'static>; 8] = [
     HeaderName::P_ASSERTED_IDENTITY,
     HeaderName::P_PREFERRED_IDENTITY,
     HeaderName::REMOTE_PARTY_ID,

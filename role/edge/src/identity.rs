@@ -286,7 +286,7 @@ impl EdgeCore {
 }
 
 impl Claims {
-    fn read_privacy(&mut self, value: &[u8]) {
+    pub(crate) fn read_privacy(&mut self, value: &[u8]) {
         for token in value.split(|b| matches!(b, b';' | b',')).map(<[u8]>::trim_ascii) {
             self.private |= token.eq_ignore_ascii_case(b"id");
             let hides =

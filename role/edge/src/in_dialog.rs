@@ -56,6 +56,9 @@ impl EdgeCore {
         arrival: &Arrival,
         request: Message,
     ) {
+        if self.refuses_unfit(at, key, &request) {
+            return;
+        }
         let Some((route, request)) = self.onward(at, arrival, request.clone()) else {
             self.reply(at, key, &request, (481, "Call/Transaction Does Not Exist"), &[]);
             return;
@@ -65,6 +68,7 @@ impl EdgeCore {
             self.reply(at, key, &request, (403, "Not Your From"), &[]);
             return;
         }
+        let request = self.without_clear_keys(arrival.transport, request);
         let is_answer = request.method() == Some(Method::PRACK) && self.answer_due(&route);
         if !is_answer
             && let Some(sdp) = negotiable(&request)
@@ -98,6 +102,7 @@ impl EdgeCore {
         }
         let Some((route, request)) = self.onward(at, arrival, request.clone()) else { return };
         let _entered = self.call_span(route.call).entered();
+        let request = crate::sanitize::cleaned(&request).unwrap_or(request);
         let request = if hides_description(&request) { bare(&request) } else { request };
         self.hold_or_send(at, Held { key: None, route, request, is_answer: true });
     }
@@ -243,8 +248,9 @@ impl EdgeCore {
     fn onward_request(&mut self, route: &Onward, request: &Message) -> Message {
         let via = self.own_via(route.reach.transport, route.reach.local);
         let hops = request.max_forwards().unwrap_or(70).saturating_sub(1);
+        let edit = self.without_secrets(Edit::new(request), request);
         let mut edit = self
-            .without_secrets(Edit::new(request), request)
+            .in_other_words(edit, request, route)
             .remove_all(HeaderName::MAX_FORWARDS)
             .prepend(HeaderName::MAX_FORWARDS, hops.to_string())
             .prepend(HeaderName::VIA, via)

@@ -14,10 +14,12 @@ use sip::{CSeq, Edit, HeaderName, Message, Method};
 impl EdgeCore {
     /// A response to a request in a dialog.
     pub(crate) fn pass_response(&mut self, at: Present, key: &ClientKey, response: Message) {
-        if response.status() == Some(100) || response.vias().count() < 2 {
+        let response = crate::sanitize::cleaned(&response).unwrap_or(response);
+        let Some(passing) = self.passing.get(key) else { return };
+        let least = if passing.route.hides { 1 } else { 2 };
+        if response.status() == Some(100) || response.vias().count() < least {
             return;
         }
-        let Some(passing) = self.passing.get(key) else { return };
         let (route, had_offer) = (passing.route.clone(), passing.had_offer);
         if passing.timer_c.is_some() && response.status().is_some_and(|s| s < 200) {
             self.restart_timer_c(*key, Some(at.now + self.config.ring_timeout()));
@@ -121,7 +123,7 @@ impl EdgeCore {
                 dialog.party_mut(route.from.other()).target = target;
             }
         }
-        let message = edit.finish();
+        let message = self.in_requesters_words(key, response, edit);
         self.layer.respond(at.now, &server, message);
     }
 

@@ -11,15 +11,19 @@ use crate::forward::{Forward, Outcome};
 use crate::hygiene::{hides_description, unreadable, with_contact};
 use crate::identity::Claims;
 use crate::media_policy::offered_profile;
-use crate::ports::{CallFacts, CallOpening, MediaProfile, Plan, Question, Reach, Refusal, Target};
+use crate::ports::{CallOpening, MediaProfile, Plan, Question, Reach, Refusal, Target};
+use crate::profile::Speech;
 use crate::upstream::cause_of;
-use crate::zones::Verdict;
+use crate::zones::{Verdict, Zone};
 use sansio::Transport;
 use sip::proxy::ResponseContext;
 use sip::transaction::{Arrival, ServerKey};
 use sip::{Aor, Edit, HeaderName, Message, Method, SipUri};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+
+/// Longest text of a header that goes into a record.
+const SHOWN_MAX: usize = 256;
 
 impl EdgeCore {
     /// A new request from the transaction layer.
@@ -47,7 +51,9 @@ impl EdgeCore {
             verdict => return self.answer_by_policy(at, key, &request, verdict),
         }
         if method == Method::REGISTER {
-            self.handle_register(at, key.into(), arrival, request);
+            if !self.refuses_unfit(at, key, &request) {
+                self.handle_register(at, key.into(), arrival, request);
+            }
             return;
         }
         if request.to_tag().is_some() {
@@ -60,6 +66,21 @@ impl EdgeCore {
             return;
         }
         self.handle_initial(at, key, arrival, with_contact(request), rewritten);
+    }
+
+    /// Refuses what must not reach another leg, a record or a screen (R2.4). What we answer ourselves
+    /// and forget is not asked.
+    pub(crate) fn refuses_unfit(
+        &mut self,
+        at: Present,
+        asker: impl Into<Asker>,
+        request: &Message,
+    ) -> bool {
+        let why = crate::sanitize::unfit(request);
+        if let Some(reason) = why {
+            self.reply(at, asker, request, (400, reason), &[]);
+        }
+        why.is_some()
     }
 
     /// Answers a method that policy does not let pass.
@@ -112,7 +133,8 @@ impl EdgeCore {
         forward.planned.clear();
         forward.cancelled = true;
         // RFC 3326: why the caller gave up, in its own words.
-        let reason = cancel.header_str(HeaderName::REASON).map(str::to_owned);
+        let reason = cancel.header(HeaderName::REASON);
+        let reason = reason.map(|reason| crate::sanitize::shown(reason, SHOWN_MAX));
         let reason = reason.as_deref().unwrap_or("SIP;cause=487;text=\"caller gave up\"");
         forward.context.handle_cancel(Some(reason));
         self.run_context(at, key);
@@ -150,21 +172,35 @@ impl EdgeCore {
             }
             return;
         }
+        if self.refuses_unfit(at, key, &request) {
+            return;
+        }
         if is_invite && (self.draining || self.calls.len() >= self.config.calls_max) {
             let reason = if self.draining { "Server Is Stopping" } else { "Too Many Calls" };
             let retry = [("Retry-After", RETRY_AFTER.as_secs().to_string())];
             self.reply(at, key, &request, (503, reason), &retry);
             return;
         }
-        let Some((caller, claims)) = self.caller(at, key, arrival, &request) else { return };
+        let peer = self.peer_of(arrival);
+        let caller = match peer {
+            Some(peer) => self.peer_caller(at, key, arrival, &request, peer),
+            None => self.caller(at, key, arrival, &request),
+        };
+        let Some((caller, claims)) = caller else { return };
         let to = format!("sip:{user}@{domain}");
         if is_invite && let Some(refusal) = self.held(at, &caller, &to) {
             let (status, reason) = (refusal.status, refusal.reason.as_str());
             self.reply(at, key, &request, (status, reason), &refusal.headers);
             return;
         }
+        let request = self.without_clear_keys(arrival.transport, request);
+        let request = match peer.and_then(|n| self.peers.get(n)) {
+            Some(peer) => Speech::inbound(&peer.profile, &request),
+            None => request,
+        };
+        let method = request.method().unwrap_or(Method::OPTIONS);
         let method = method.as_str();
-        let facts = CallFacts { caller: caller.as_str(), user: &user, domain: &domain, method };
+        let facts = self.facts_of(peer, (caller.as_str(), &user, &domain, method));
         let plan = self.router.plan(&facts, at.wall);
         let plan = self.within_policy(&request, arrival.transport, plan);
         self.begin(at, key, arrival, request, (caller, claims, to, plan));
@@ -182,6 +218,7 @@ impl EdgeCore {
             Plan::Fork(targets) => targets,
             Plan::Refuse { status, reason } => return Err(Refusal::new(status, reason)),
         };
+        self.complete_peers(&mut targets);
         if let (Some(Method::INVITE), Some(sdp)) = (request.method(), sdp_of(request)) {
             self.check_offer(&sdp, transport)?;
         }
@@ -201,6 +238,12 @@ impl EdgeCore {
                 let refusal = Refusal::new(480, "No Device On TLS");
                 return Err(Refusal { headers: vec![warning], ..refusal });
             }
+        }
+        // RFC 5393 §5.3.3: each branch gets its share, and a request that has none left forks no more.
+        let parallel = if targets.iter().any(|t| t.peer.is_some()) { 1 } else { targets.len() };
+        let parallel = u32::try_from(parallel.min(self.config.branches_max)).unwrap_or(u32::MAX);
+        if sip::proxy::forward::split_breadth(request, parallel).is_err() {
+            return Err(Refusal::new(440, "Max-Breadth Exceeded"));
         }
         if targets.len() > self.config.branches_max {
             let (planned, limit) = (targets.len(), self.config.branches_max);
@@ -273,12 +316,14 @@ impl EdgeCore {
         let caller_binding =
             self.locations.binding_on(caller.as_str(), arrival.flow, arrival.peer).unwrap_or(0);
         let mut forward = Forward {
-            request: self.without_our_routes(&request),
+            request: self.without_routes(&request, self.zone_of(arrival)),
             arrival: *arrival,
             caller: caller.as_str().to_string(),
             claims,
             caller_reach: reach,
             caller_binding,
+            caller_peer: self.peer_of(arrival),
+            spare: Vec::new(),
             context: ResponseContext::new(self.context_config(), request.clone()),
             branches: BTreeMap::new(),
             call: None,
@@ -297,7 +342,13 @@ impl EdgeCore {
             forward.call = Some(opening.call);
             self.ask(at, Question::OpenCall(opening), Pending::OpenCall(key));
         }
-        let refused = plan.map(|targets| forward.planned = targets).err();
+        let refused = match plan {
+            Ok(targets) => {
+                (forward.planned, forward.spare) = self.first_of(at, targets);
+                None
+            }
+            Err(refusal) => Some(refusal),
+        };
         self.forwards.insert(key, forward);
         if let Some(refusal) = refused {
             self.refuse_forward(at, key, &refusal);
@@ -379,7 +430,7 @@ impl EdgeCore {
             },
         );
         let text =
-            |name| String::from_utf8_lossy(request.header(name).unwrap_or_default()).into_owned();
+            |name| crate::sanitize::shown(request.header(name).unwrap_or_default(), SHOWN_MAX);
         CallOpening {
             call,
             session_id,
@@ -404,6 +455,16 @@ impl EdgeCore {
             }
             message = Edit::new(&message).remove_first(HeaderName::ROUTE).finish();
         }
+    }
+
+    /// The same without Routes that lead elsewhere: a phone or peer does not choose the way beyond
+    /// us, and the device called would follow them. Our own servers may.
+    fn without_routes(&self, request: &Message, zone: Zone) -> Message {
+        let message = self.without_our_routes(request);
+        if zone == Zone::Internal || message.header(HeaderName::ROUTE).is_none() {
+            return message;
+        }
+        Edit::new(&message).remove_all(HeaderName::ROUTE).finish()
     }
 
     /// Our address the message under way came to.

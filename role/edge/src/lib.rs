@@ -40,6 +40,7 @@ mod dialled;
 mod dialog_made;
 mod dialog_track;
 mod forward;
+mod hiding;
 mod hops;
 mod hygiene;
 mod identity;
@@ -52,13 +53,17 @@ mod network;
 mod nonce;
 mod onward;
 mod overload;
+mod peer;
+mod peering;
 mod ports;
+mod profile;
 mod reap;
 mod register;
 mod sanitize;
 mod session_timer;
 mod token;
 mod upstream;
+mod veil;
 mod zones;
 
 pub use admission::{Admission, AdmissionError};
@@ -66,16 +71,23 @@ pub use branch::BranchId;
 pub use conduct::{
     ACCOUNTS_MAX, Action, CALLS_MAX, Conduct, ConductConfig, Finding, Standing, Standings,
 };
-pub use config::{Config, ConfigError, Listener, MediaAnchor, MediaEncryption, Place};
+pub use config::{
+    Config, ConfigError, HideFromPhones, Listener, MediaAnchor, MediaEncryption, Place,
+};
 pub use core::{Counters, EdgeCore, Inbound, Keys, Note, Outbound, OutboundTo, Present, Snapshots};
-pub use dialog_track::{CSeqSpace, DialogPhase, DialogTrack, Party, Side};
+pub use dialog_track::{CSeqSpace, DialogPhase, DialogTrack, Party, Seen, Side};
 pub use limits::{Attempts, Guesses};
 pub use network::{Network, NotANetwork};
 pub use nonce::{Fresh, NonceCheck, Nonces};
+pub use peer::{PEERS_MAX, PeerConfig, PeerError, PeerMedia, PeerTransport, PrefixRule};
 pub use ports::{
     Answer, AskId, CallFacts, CallOpening, ContactLine, Dialler, Directory, EdgeEvent, EndCause,
     Locations, MediaProfile, Plan, Question, Reach, Refusal, RegisterAsk, RelayAsk,
     RelayDescription, Router, Target,
+};
+pub use profile::{
+    EarlyMedia, HeaderRules, HostForm, IdentityHeader, NumberForm, PrivacyForm, Profile,
+    ProfileError, SessionTimer, UriForm,
 };
 pub use token::{DialogToken, FlowHint, TokenError, TokenKeys};
 pub use zones::{MethodRule, MethodRuleError, MethodRules, Zone};

@@ -1,15 +1,21 @@
 //! Which media a leg may have (design decision 11: no plain RTP where policy says encrypted).
 
+use crate::call::sdp_of;
 use crate::config::{MediaAnchor, MediaEncryption};
 use crate::core::EdgeCore;
 use crate::forward::Forward;
 use crate::ports::{MediaProfile, Refusal, Target};
 use sansio::Transport;
+use sip::{Edit, Message};
 
 impl EdgeCore {
     /// Whether a call's media crosses the relay (`edge.media_anchor`).
     pub(crate) fn needs_relay(&self, forward: &Forward, targets: &[Target]) -> bool {
-        let alike = |target: &Target| target.media == forward.caller_media;
+        // What passes untouched would show a peer where the phone is, and the other way round.
+        let peers = forward.caller_peer.is_some();
+        let alike = |target: &Target| {
+            !peers && target.peer.is_none() && target.media == forward.caller_media
+        };
         self.config.media_anchor == MediaAnchor::Always || !targets.iter().all(alike)
     }
 
@@ -19,19 +25,71 @@ impl EdgeCore {
     pub(crate) fn check_offer(&self, sdp: &[u8], transport: Transport) -> Result<(), Refusal> {
         let required = self.config.media_encryption == MediaEncryption::Required;
         let secure = matches!(transport, Transport::Tls | Transport::Wss);
+        if !secure && !self.config.keys_in_clear && insists_on_keys(sdp) {
+            return Err(encrypted(
+                "Encrypted Signalling Required",
+                "SDES keys cross this transport in clear: register over TLS",
+            ));
+        }
         if !required || !secure || offered_profile(sdp) != Some(MediaProfile::Plain) {
             return Ok(());
         }
-        let text = "offer RTP/SAVP with SDES keys, or set edge.media_encryption to preferred";
-        Err(Refusal {
-            status: 488,
-            reason: "Encrypted Media Required".into(),
-            headers: vec![
-                ("Warning", format!("399 whimbrel \"{text}\"")),
-                ("Reason", "SIP;cause=488;text=\"encrypted media required\"".into()),
-            ],
-        })
+        Err(encrypted(
+            "Encrypted Media Required",
+            "offer RTP/SAVP with SDES keys, or set edge.media_encryption to preferred",
+        ))
     }
+
+    /// A request without the keys that came in clear beside RTP in clear (RFC 8643 §3.1): whoever
+    /// read them on the way could read the media.
+    pub(crate) fn without_clear_keys(&self, transport: Transport, request: Message) -> Message {
+        let secure = matches!(transport, Transport::Tls | Transport::Wss);
+        if secure || self.config.keys_in_clear {
+            return request;
+        }
+        let Some(sdp) = sdp_of(&request).filter(|sdp| has_keys(sdp) && !insists_on_keys(sdp))
+        else {
+            return request;
+        };
+        let text = String::from_utf8_lossy(&sdp);
+        let kept = text.lines().filter(|line| !is_key(line));
+        let kept: String = kept.flat_map(|line| [line, "\r\n"]).collect();
+        Edit::new(&request).replace_body("application/sdp", kept).finish()
+    }
+}
+
+fn encrypted(reason: &str, text: &str) -> Refusal {
+    Refusal {
+        status: 488,
+        reason: reason.into(),
+        headers: vec![
+            ("Warning", format!("399 whimbrel \"{text}\"")),
+            ("Reason", format!("SIP;cause=488;text=\"{}\"", reason.to_ascii_lowercase())),
+        ],
+    }
+}
+
+/// Whether a description has SDES keys in it.
+fn has_keys(sdp: &[u8]) -> bool {
+    sdp.split(|b| *b == b'\n')
+        .any(|line| line.get(..9).is_some_and(|head| head.eq_ignore_ascii_case(b"a=crypto:")))
+}
+
+fn is_key(line: &str) -> bool {
+    line.get(..9).is_some_and(|head| head.eq_ignore_ascii_case("a=crypto:"))
+}
+
+/// Whether a description wants SRTP with SDES keys or not at all.
+fn insists_on_keys(sdp: &[u8]) -> bool {
+    if !has_keys(sdp) {
+        return false;
+    }
+    let text = String::from_utf8_lossy(sdp);
+    let mut media = text.lines().filter(|line| line.starts_with("m="));
+    media.any(|line| {
+        let proto = line.split_ascii_whitespace().nth(2).unwrap_or_default();
+        proto.eq_ignore_ascii_case("RTP/SAVP") || proto.eq_ignore_ascii_case("RTP/SAVPF")
+    })
 }
 
 /// The profile of a description's first audio stream. `None` without audio: nothing to encrypt.

@@ -16,6 +16,12 @@ pub(crate) struct Onward {
     pub callee_tag: String,
     pub from: Side,
     pub reach: Reach,
+    /// The way back to the sender.
+    pub back: Reach,
+    /// The sender is hidden from the other side.
+    pub hides: bool,
+    /// The other side is hidden from the sender.
+    pub hides_back: bool,
 }
 
 /// What the track says of a request.
@@ -43,7 +49,7 @@ impl EdgeCore {
         };
         let from_tag = request.from_tag()?.to_vec();
         let to_tag = request.to_tag()?.to_vec();
-        let request = self.without_our_routes(&request);
+        let request = self.unveiled(self.without_our_routes(&request));
         let call = self.calls.get(&token.call).map(|_| token.call);
         let (from, last) = match self.learn(&token, (&from_tag, &to_tag), &request, arrival) {
             Known::Fits(side, reach) => (side, Some(reach)),
@@ -55,7 +61,15 @@ impl EdgeCore {
         let callee_tag = if from == Side::Callee { from_tag } else { to_tag };
         let callee_tag = String::from_utf8_lossy(&callee_tag).into_owned();
         let reach = self.other_side(at, &token, last)?;
-        Some((Onward { call, callee_tag, from, reach }, request))
+        let hides = token.policy & DialogToken::HIDES_HOLDER != 0;
+        let hides_back = token.policy & DialogToken::HIDES_OTHER != 0;
+        let back = Reach {
+            transport: arrival.transport,
+            flow: Some(arrival.flow),
+            local: self.local_of(),
+            peer: arrival.peer,
+        };
+        Some((Onward { call, callee_tag, from, reach, back, hides, hides_back }, request))
     }
 
     /// The way to a party: where its binding is now, which may be nowhere; `last` for one without.
@@ -71,8 +85,13 @@ impl EdgeCore {
         token: &DialogToken,
         last: Option<Reach>,
     ) -> Option<Reach> {
+        let is_server = token.policy & DialogToken::PEER_IS_SERVER != 0;
         if let Some(last) = last {
-            return Some(self.best_reach(at, token.peer, last));
+            let binding = if is_server { 0 } else { token.peer };
+            return Some(self.best_reach(at, binding, last));
+        }
+        if is_server {
+            return self.reach_of_peer(token.peer);
         }
         let current = (token.peer != 0).then(|| self.locations.reach(token.peer, at.wall));
         current.flatten().or_else(|| {

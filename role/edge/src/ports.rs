@@ -93,12 +93,14 @@ pub struct CallFacts<'a> {
     pub domain: &'a str,
     /// The request's method.
     pub method: &'a str,
+    /// The name of the peer it came from.
+    pub from_peer: Option<&'a str>,
 }
 
 /// Where a request goes and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plan {
-    /// Fork to these targets, all at once.
+    /// Fork to these targets, all at once; of peers, one after the other.
     Fork(Vec<Target>),
     /// Answer this instead.
     Refuse {
@@ -125,6 +127,8 @@ pub struct Target {
     /// Where to look for the target when it is no device on a flow: a peer, another domain. Its
     /// hops are tried in turn; `reach` means nothing until one is chosen.
     pub locate: Option<Box<Ask>>,
+    /// The peer it is, by its place among `[[peer]]`; `None` for a phone or service.
+    pub peer: Option<u16>,
 }
 
 /// Opens flows to next hops. The answer is immediate: the flow is named now and connected by its

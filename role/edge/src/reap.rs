@@ -75,11 +75,11 @@ impl EdgeCore {
 
     /// The token among a response's Record-Routes, and its place.
     fn recorded_token(&self, response: &Message) -> Option<(DialogToken, usize)> {
-        let (call_id, tag) = (response.call_id()?, response.from_tag()?);
+        let (call_id, tag) = (self.real_call_id(response), response.from_tag()?);
         response.record_routes().enumerate().find_map(|(at, route)| {
             let route = route.ok()?;
             let uri = route.sip_uri().ok()?;
-            let token = self.tokens.open(uri.user()?, call_id, tag).ok()?;
+            let token = self.tokens.open(uri.user()?, &call_id, tag).ok()?;
             Some((token, at))
         })
     }

@@ -1,4 +1,144 @@
-//! What a stranger wrote, made fit to be shown: in events, logs, pages.
+//! What a stranger wrote: what of it may go on to another leg, and how it is shown in events, logs
+//! and pages (RFC 3261 §25, RFC 4475 §3.1.1, OWASP ASVS 5).
+//!
+//! The parser has refused CR and LF that stand alone, repeated and oversized messages; here is what
+//! would still be somebody else's trouble: NUL and other control characters, bytes that are no
+//! UTF-8, a header that may stand once and stands twice, XML that declares entities.
+
+use sip::{HeaderName, Message};
+
+/// Longest header value that goes on; the longest that phones need are certificates in Identity.
+pub(crate) const VALUE_MAX: usize = 8 * 1024;
+
+/// Headers that may stand once (RFC 3261 §7.3.1 and the RFCs of each), beside those the parser
+/// knows: of two, two readers would take two.
+const SINGLE: [HeaderName<'static>; 24] = [
+    HeaderName::CONTENT_DISPOSITION,
+    HeaderName::CONTENT_ENCODING,
+    HeaderName::DATE,
+    HeaderName::EVENT,
+    HeaderName::EXPIRES,
+    HeaderName::MAX_BREADTH,
+    HeaderName::MIN_EXPIRES,
+    HeaderName::MIN_SE,
+    HeaderName::ORGANIZATION,
+    HeaderName::PRIORITY,
+    HeaderName::RACK,
+    HeaderName::REFER_TO,
+    HeaderName::REFERRED_BY,
+    HeaderName::REPLACES,
+    HeaderName::REPLY_TO,
+    HeaderName::RSEQ,
+    HeaderName::SERVER,
+    HeaderName::SESSION_EXPIRES,
+    HeaderName::SESSION_ID,
+    HeaderName::SUBJECT,
+    HeaderName::SUBSCRIPTION_STATE,
+    HeaderName::TARGET_DIALOG,
+    HeaderName::TIMESTAMP,
+    HeaderName::USER_AGENT,
+];
+
+/// The bit of each of them, by its number.
+static SINGLE_BITS: [u32; 256] = {
+    let mut bits = [0; 256];
+    let mut at = 0;
+    while at < SINGLE.len() {
+        bits[SINGLE[at].id() as usize] = 1 << at;
+        at += 1;
+    }
+    bits
+};
+
+/// Why a request must not go on as it is, as a reason phrase for a 400.
+pub(crate) fn unfit(message: &Message) -> Option<&'static str> {
+    let head = &message.bytes()[..message.bytes().len() - message.body().len()];
+    if !is_clean(head) {
+        return Some("Bad Characters");
+    }
+    // Shorter ones cannot hold a value that long.
+    if head.len() > VALUE_MAX && message.header_lines().any(|(_, v)| v.len() > VALUE_MAX) {
+        return Some("Header Too Long");
+    }
+    if repeats(message) {
+        return Some("Repeated Header");
+    }
+    declares_entities(message).then_some("Bad XML")
+}
+
+/// A response or ACK with `?` for every byte that must not go on: it must come. `None` when there is
+/// nothing to change.
+pub(crate) fn cleaned(response: &Message) -> Option<Message> {
+    let bytes = response.bytes();
+    let head_len = bytes.len() - response.body().len();
+    if is_clean(&bytes[..head_len]) {
+        return None;
+    }
+    let mut text = bytes.to_vec();
+    let readable = is_clean_text(&bytes[..head_len]);
+    for (at, byte) in text[..head_len].iter_mut().enumerate() {
+        let next = bytes.get(at + 1).copied().unwrap_or_default();
+        let previous = at.checked_sub(1).map_or(0, |p| bytes[p]);
+        let line_end = (*byte == b'\r' && next == b'\n') || (*byte == b'\n' && previous == b'\r');
+        let bad = is_control(*byte) && !line_end && *byte != b'\t';
+        if bad || (!readable && *byte >= 0x80) {
+            *byte = b'?';
+        }
+    }
+    Message::parse(text.into()).ok()
+}
+
+/// Printable, in UTF-8, with tabs and line ends and no other control characters. One pass over the
+/// bytes, eight and more at a time; a second one only where there is more than ASCII.
+fn is_clean(head: &[u8]) -> bool {
+    let mut controls = 0_u32;
+    let mut allowed = 0_u32;
+    let mut high = 0_u8;
+    for byte in head {
+        controls += u32::from(*byte < 0x20) + u32::from(*byte == 0x7f);
+        allowed +=
+            u32::from(*byte == b'\r') + u32::from(*byte == b'\n') + u32::from(*byte == b'\t');
+        high |= *byte;
+    }
+    controls == allowed && (high < 0x80 || is_clean_text(head))
+}
+
+/// UTF-8 without C1 control characters.
+fn is_clean_text(head: &[u8]) -> bool {
+    let text = std::str::from_utf8(head);
+    text.is_ok_and(|text| !text.chars().any(|c| ('\u{80}'..='\u{9f}').contains(&c)))
+}
+
+fn is_control(byte: u8) -> bool {
+    byte < 0x20 || byte == 0x7f
+}
+
+fn repeats(message: &Message) -> bool {
+    let mut seen = 0_u32;
+    message.header_lines().any(|(name, _)| {
+        let bit = SINGLE_BITS[usize::from(name.id())];
+        let again = seen & bit != 0;
+        seen |= bit;
+        again
+    })
+}
+
+/// XML that declares a document type or entities, in any encoding a parser would guess: nothing of
+/// SIP needs it, and parsers behind us may expand it without end.
+fn declares_entities(message: &Message) -> bool {
+    let body = message.body();
+    if body.is_empty() {
+        return false;
+    }
+    let kind = message.header(HeaderName::CONTENT_TYPE).unwrap_or_default();
+    let lower = kind.to_ascii_lowercase();
+    let holds = |text: &[u8], what: &[u8]| text.windows(what.len()).any(|w| w == what);
+    if !holds(&lower, b"xml") && !lower.starts_with(b"multipart/") {
+        return false;
+    }
+    let plain: Vec<u8> = body.iter().filter(|b| **b != 0).map(u8::to_ascii_uppercase).collect();
+    holds(&plain, b"<!DOCTYPE") || holds(&plain, b"<!ENTITY")
+}
 
 /// Text for an event or a log: control characters and what is no UTF-8 become `\u{fffd}`, marks that
 /// turn the direction of what follows too, and it is cut to `limit` characters.
@@ -17,7 +157,67 @@ fn is_unfit(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::*;
+
+    fn message(headers: &[u8], body: &[u8]) -> Message {
+        let mut text = b"MESSAGE sip:b@c SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\n\
+            From: <sip:a@b>;tag=1\r\nTo: <sip:b@c>\r\nCall-ID: 1\r\nCSeq: 1 MESSAGE\r\n"
+            .to_vec();
+        text.extend_from_slice(headers);
+        text.extend_from_slice(b"\r\n");
+        text.extend_from_slice(body);
+        Message::parse(text.into()).unwrap()
+    }
+
+    #[test]
+    fn r2_4_what_would_be_trouble_elsewhere_goes_no_further() {
+        for (headers, why) in [
+            (b"Subject: a\0b\r\n".as_slice(), Some("Bad Characters")),
+            (b"Subject: \x1b[2J\r\n", Some("Bad Characters")),
+            (b"Subject: \x7f\r\n", Some("Bad Characters")),
+            (b"Subject: \xff\xfe\r\n", Some("Bad Characters")),
+            (b"Subject: \xc2\x85\r\n", Some("Bad Characters")),
+            (b"Subject: \xc0\xaf\r\n", Some("Bad Characters")),
+            ("Subject: Grüße 電話\t!\r\n".as_bytes(), None),
+            (b"Subject: a\r\n b\r\n", None),
+            (b"Subject: a\r\nsubject: b\r\n", Some("Repeated Header")),
+            (b"s: a\r\nSubject: b\r\n", Some("Repeated Header")),
+            (b"X-Own: a\r\nX-Own: b\r\n", None),
+        ] {
+            assert_eq!(
+                unfit(&message(headers, b"")),
+                why,
+                "{:?}",
+                String::from_utf8_lossy(headers)
+            );
+        }
+        let long = format!("X-Own: {}\r\n", "x".repeat(VALUE_MAX + 1));
+        assert_eq!(unfit(&message(long.as_bytes(), b"")), Some("Header Too Long"));
+    }
+
+    #[test]
+    fn r2_4_xml_that_declares_entities_goes_no_further() {
+        let kind = b"Content-Type: application/pidf+xml\r\n";
+        let bomb = b"<?xml version=\"1.0\"?><!DOCTYPE x [<!ENTITY a \"b\">]><x>&a;</x>";
+        assert_eq!(unfit(&message(kind, bomb)), Some("Bad XML"));
+        let wide: Vec<u8> = bomb.iter().flat_map(|b| [*b, 0]).collect();
+        assert_eq!(unfit(&message(kind, &wide)), Some("Bad XML"));
+        assert_eq!(unfit(&message(kind, b"<?xml version=\"1.0\"?><x>&amp;</x>")), None);
+        assert_eq!(unfit(&message(b"Content-Type: text/plain\r\n", bomb)), None, "it is only text");
+    }
+
+    #[test]
+    fn r2_4_a_response_comes_without_its_poison() {
+        let text = b"SIP/2.0 486 Busy \x1b[2J\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\n\
+            From: <sip:a@b>;tag=1\r\nTo: <sip:b@c>;tag=2\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n\
+            Server: \xff\0\r\nSubject: a\tb\r\n\r\nbody\0";
+        let dirty = Message::parse(text.as_slice().into()).unwrap();
+        let clean = cleaned(&dirty).unwrap();
+        assert_eq!(clean.reason(), b"Busy ?[2J");
+        assert_eq!(clean.header(HeaderName::SERVER), Some(b"??".as_slice()));
+        assert_eq!(clean.body(), b"body\0", "bodies are their readers' business");
+        assert!(cleaned(&clean).is_none());
+    }
 
     #[test]
     fn r2_4_nothing_shown_breaks_a_line_or_turns_it() {

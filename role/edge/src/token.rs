@@ -71,6 +71,18 @@ pub struct TokenKeys {
 impl DialogToken {
     /// Policy bit: the call's media is anchored in the relay.
     pub const MEDIA_ANCHORED: u8 = 1;
+    /// Policy bit: whoever holds this token is hidden from the other side.
+    pub const HIDES_HOLDER: u8 = 2;
+    /// Policy bit: the other side is hidden from whoever holds this token.
+    pub const HIDES_OTHER: u8 = 4;
+    /// Policy bit: `peer` names a `[[peer]]`, no binding.
+    pub const PEER_IS_SERVER: u8 = 8;
+
+    /// The bits for who is hidden from whom.
+    pub(crate) fn veils(holder: bool, other: bool) -> u8 {
+        let bit = |set: bool, bit: u8| if set { bit } else { 0 };
+        bit(holder, Self::HIDES_HOLDER) | bit(other, Self::HIDES_OTHER)
+    }
 
     /// The policy bits of a call whose media has this relay session.
     pub(crate) fn media_policy(relay_session: u64) -> u8 {

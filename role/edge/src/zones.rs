@@ -7,10 +7,8 @@
 //!   To tag? ───────┘   one load from a flat array, built when the configuration is read
 //! ```
 
-use crate::core::EdgeCore;
 use serde::Deserialize;
 use sip::Method;
-use sip::transaction::Arrival;
 use std::collections::BTreeMap;
 
 /// How far whoever sent a message is trusted.
@@ -96,14 +94,6 @@ pub(crate) struct MethodTable {
     /// By zone, method, in a dialog or not.
     verdicts: [[[Verdict; 2]; ROWS]; 3],
     targets: Vec<String>,
-}
-
-impl EdgeCore {
-    /// How far the sender of a message is trusted.
-    #[inline]
-    pub(crate) fn zone_of(&self, _arrival: &Arrival) -> Zone {
-        Zone::Phone
-    }
 }
 
 impl MethodTable {

@@ -2,7 +2,8 @@
 
 use sansio::{Transport, WallTime};
 
-use crate::plan::{MediaProfile, Outcome, Plan, Target};
+use crate::peer::{Way, by_domain, by_number};
+use crate::plan::{MediaProfile, Outcome, PeerTarget, Plan, Target};
 use crate::policy::PolicySnapshot;
 use crate::step::Step;
 
@@ -43,6 +44,8 @@ pub struct CallFacts<'a> {
     pub domain: &'a str,
     /// The method.
     pub method: &'a str,
+    /// The peer it came from.
+    pub from_peer: Option<&'a str>,
 }
 
 /// Decides. Pure: same arguments, same plan.
@@ -54,35 +57,99 @@ pub fn decide(
 ) -> Plan {
     let dialled = facts.domain.to_ascii_lowercase();
     let Some(domain) = policy.domain(&dialled).map(str::to_owned) else {
-        let steps = vec![Step::DomainForeign { domain: dialled }];
-        return Plan { tenant: None, outcome: refuse(403, "Relaying Not Allowed"), steps };
+        return foreign(policy, locations, facts, dialled, wall);
     };
     let mut steps = vec![if domain == dialled {
         Step::DomainServed { domain: dialled }
     } else {
         Step::DomainAlias { alias: dialled, domain: domain.clone() }
     }];
-    let outcome = within(policy, locations, (facts.user, &domain), wall, &mut steps);
+    let outcome = within(policy, locations, facts, &domain, wall, &mut steps);
     Plan { tenant: Some(domain), outcome, steps }
+}
+
+/// A domain that is not ours: that of a number granted here, when a peer asks for it; or one that
+/// lies behind a peer.
+fn foreign(
+    policy: &PolicySnapshot,
+    locations: &dyn Locations,
+    facts: &CallFacts<'_>,
+    domain: String,
+    wall: WallTime,
+) -> Plan {
+    let mut steps = Vec::new();
+    if let Some(peer) = facts.from_peer {
+        if let Some((user, home)) = policy.number_owner(facts.user) {
+            let outcome = granted(policy, locations, (facts.user, &user, &home), wall, &mut steps);
+            return Plan { tenant: Some(home), outcome, steps };
+        }
+        steps.push(Step::NoTransit { peer: peer.to_owned() });
+    } else {
+        let ways = by_domain(policy.peers(), &domain);
+        if !ways.is_empty() {
+            let outcome = hand_over(&ways, (facts.user, &domain), &mut steps);
+            return Plan { tenant: None, outcome, steps };
+        }
+        steps.push(Step::DomainForeign { domain });
+    }
+    Plan { tenant: None, outcome: refuse(403, "Relaying Not Allowed"), steps }
 }
 
 fn within(
     policy: &PolicySnapshot,
     locations: &dyn Locations,
-    (user, domain): (&str, &str),
+    facts: &CallFacts<'_>,
+    domain: &str,
+    wall: WallTime,
+    steps: &mut Vec<Step>,
+) -> Outcome {
+    let user = facts.user;
+    if policy.has_user(domain, user) {
+        return ring(locations, format!("sip:{user}@{domain}"), wall, steps);
+    }
+    // Users come first: one who has the name of a service keeps it.
+    if let Some(service) = policy.service(user) {
+        steps.push(Step::ServiceNamed { user: user.to_owned(), service });
+        return Outcome::Service { service };
+    }
+    // A tenant's own extensions are its own: only global numbers reach another tenant's user.
+    if let Some((owner, home)) = policy.number_owner(user)
+        && (user.starts_with('+') || home == domain)
+    {
+        return granted(policy, locations, (user, &owner, &home), wall, steps);
+    }
+    let aor = format!("sip:{user}@{domain}");
+    let ways = if is_number(user) { by_number(policy.peers(), user) } else { Vec::new() };
+    match facts.from_peer {
+        Some(peer) if !ways.is_empty() => {
+            steps.push(Step::NoTransit { peer: peer.to_owned() });
+            refuse(404, "Not Found")
+        }
+        None if !ways.is_empty() => hand_over(&ways, (user, domain), steps),
+        _ => {
+            steps.push(Step::UserUnknown { aor });
+            refuse(404, "Not Found")
+        }
+    }
+}
+
+fn granted(
+    policy: &PolicySnapshot,
+    locations: &dyn Locations,
+    (number, user, domain): (&str, &str, &str),
     wall: WallTime,
     steps: &mut Vec<Step>,
 ) -> Outcome {
     let aor = format!("sip:{user}@{domain}");
+    steps.push(Step::NumberGranted { number: number.to_owned(), aor: aor.clone() });
     if !policy.has_user(domain, user) {
-        // Users come first: one who has the name of a service keeps it.
-        if let Some(service) = policy.service(user) {
-            steps.push(Step::ServiceNamed { user: user.to_owned(), service });
-            return Outcome::Service { service };
-        }
         steps.push(Step::UserUnknown { aor });
         return refuse(404, "Not Found");
     }
+    ring(locations, aor, wall, steps)
+}
+
+fn ring(locations: &dyn Locations, aor: String, wall: WallTime, steps: &mut Vec<Step>) -> Outcome {
     steps.push(Step::UserKnown { aor: aor.clone() });
     let targets = choose(locations.places(&aor, wall), steps);
     if targets.is_empty() {
@@ -90,6 +157,23 @@ fn within(
         return refuse(480, "Temporarily Unavailable");
     }
     Outcome::Fork { targets }
+}
+
+fn hand_over(ways: &[Way<'_>], (user, domain): (&str, &str), steps: &mut Vec<Step>) -> Outcome {
+    let target = |way: &Way<'_>| {
+        let (user, host) = way.dialled(user, domain);
+        let prefix = way.rule.map(|rule| rule.prefix.clone());
+        let (peer, dialled) = (way.peer.name.clone(), format!("{user}@{host}"));
+        steps.push(Step::PeerChosen { peer, prefix, dialled });
+        PeerTarget { peer: way.number, name: way.peer.name.clone(), user, host }
+    };
+    Outcome::Peers { targets: ways.iter().take(TARGETS_MAX).map(target).collect() }
+}
+
+/// Digits, maybe behind a plus, and what a keypad has beside them.
+fn is_number(user: &str) -> bool {
+    let digits = user.strip_prefix('+').unwrap_or(user);
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'*' | b'#'))
 }
 
 /// One target per phone: its best flow that can be reached.

@@ -26,23 +26,26 @@
 //! let policy = PolicySnapshot::new(["example.com"], OnlyBob);
 //! let facts = CallFacts {
 //!     caller: "sip:alice@example.com", user: "bob", domain: "example.com", method: "INVITE",
+//!     from_peer: None,
 //! };
 //! let plan = decide(&policy, &Nowhere, &facts, WallTime::from_secs(1));
 //! assert!(matches!(plan.outcome, Outcome::Refuse { status: 480, .. }));
 //! assert_eq!(plan.steps[0].to_string(), "example.com is served here");
 //! ```
 //!
-//! What this crate does not do: no SIP, no registrations of its own, no media, no relaying to
-//! foreign domains (trunks come later, as typed policy).
+//! What this crate does not do: no SIP, no registrations of its own, no media, no
+//! transit from one peer to another.
 //!
 //! Start reading at [`decide`].
 
 mod decide;
+mod peer;
 mod plan;
 mod policy;
 mod step;
 
 pub use decide::{CallFacts, Locations, Place, TARGETS_MAX, decide};
-pub use plan::{MediaProfile, Outcome, Plan, Service, Target};
+pub use peer::{PeerRoute, PrefixRoute};
+pub use plan::{MediaProfile, Outcome, PeerTarget, Plan, Service, Target};
 pub use policy::{Directory, PolicySnapshot};
 pub use step::Step;

@@ -32,6 +32,11 @@ pub enum Outcome {
         /// With what.
         service: Service,
     },
+    /// Hand it to a peer; to the next when it fails.
+    Peers {
+        /// Which, in the order to be tried.
+        targets: Vec<PeerTarget>,
+    },
     /// Refuse.
     Refuse {
         /// The SIP status.
@@ -39,6 +44,19 @@ pub enum Outcome {
         /// Its reason phrase.
         reason: &'static str,
     },
+}
+
+/// One peer to hand a call to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PeerTarget {
+    /// Its place among the configured.
+    pub peer: usize,
+    /// Its name.
+    pub name: String,
+    /// The user or number to ask for.
+    pub user: String,
+    /// The host to ask for.
+    pub host: String,
 }
 
 /// One phone to ring.

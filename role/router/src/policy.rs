@@ -6,12 +6,19 @@ use std::sync::Arc;
 
 use store::Credentials;
 
+use crate::peer::PeerRoute;
 use crate::plan::Service;
 
 /// Whether a user exists. Answers from memory.
 pub trait Directory: Send + Sync {
     /// Whether `user` is a user of `domain` (a tenant's).
     fn has_user(&self, domain: &str, user: &str) -> bool;
+
+    /// User and domain of whoever was granted a telephone number.
+    fn number_owner(&self, number: &str) -> Option<(String, String)> {
+        let _ = number;
+        None
+    }
 }
 
 impl Directory for Credentials {
@@ -24,6 +31,10 @@ impl<T: Directory + ?Sized> Directory for Arc<T> {
     fn has_user(&self, domain: &str, user: &str) -> bool {
         (**self).has_user(domain, user)
     }
+
+    fn number_owner(&self, number: &str) -> Option<(String, String)> {
+        (**self).number_owner(number)
+    }
 }
 
 /// A policy as of one moment: cheap to clone, never changed in place.
@@ -33,6 +44,7 @@ pub struct PolicySnapshot {
     domains: Arc<BTreeMap<String, String>>,
     services: Arc<BTreeMap<String, Service>>,
     directory: Arc<dyn Directory>,
+    peers: Arc<[PeerRoute]>,
 }
 
 impl PolicySnapshot {
@@ -47,7 +59,8 @@ impl PolicySnapshot {
         let services: BTreeMap<String, Service> =
             services.map(|(name, service)| (name.to_owned(), service)).into();
         let directory = Arc::new(directory);
-        Self { domains: Arc::new(domains), services: Arc::new(services), directory }
+        let peers = Arc::from([]);
+        Self { domains: Arc::new(domains), services: Arc::new(services), directory, peers }
     }
 
     /// Also serves `alias` (an address of ours, `localhost`) as the tenant `domain`.
@@ -55,6 +68,13 @@ impl PolicySnapshot {
     pub fn with_alias(mut self, alias: &str, domain: &str) -> Self {
         let domains = Arc::make_mut(&mut self.domains);
         domains.insert(alias.to_ascii_lowercase(), domain.to_ascii_lowercase());
+        self
+    }
+
+    /// Also sends calls to these peers, numbered as they stand here.
+    #[must_use]
+    pub fn with_peers(mut self, peers: Arc<[PeerRoute]>) -> Self {
+        self.peers = peers;
         self
     }
 
@@ -70,6 +90,14 @@ impl PolicySnapshot {
         self.domains.get(&dialled.to_ascii_lowercase()).map(String::as_str)
     }
 
+    pub(crate) fn peers(&self) -> &[PeerRoute] {
+        &self.peers
+    }
+
+    pub(crate) fn number_owner(&self, number: &str) -> Option<(String, String)> {
+        self.directory.number_owner(number)
+    }
+
     pub(crate) fn service(&self, user: &str) -> Option<Service> {
         self.services.get(user).copied()
     }
@@ -83,6 +111,7 @@ impl fmt::Debug for PolicySnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("PolicySnapshot");
         out.field("domains", &self.domains).field("services", &self.services);
+        out.field("peers", &self.peers);
         out.finish_non_exhaustive()
     }
 }

@@ -35,6 +35,28 @@ pub enum Step {
         /// Which.
         service: Service,
     },
+    /// The number is granted to a user.
+    NumberGranted {
+        /// The number.
+        number: String,
+        /// Whose it is.
+        aor: String,
+    },
+    /// A peer takes the call.
+    PeerChosen {
+        /// Which.
+        peer: String,
+        /// The prefix of the number that led to it, empty for a rule that takes all; none for a
+        /// domain.
+        prefix: Option<String>,
+        /// What is asked for there.
+        dialled: String,
+    },
+    /// The call came from a peer, and is not handed to another.
+    NoTransit {
+        /// The peer it came from.
+        peer: String,
+    },
     /// The user exists.
     UserKnown {
         /// Who.
@@ -85,6 +107,17 @@ impl fmt::Display for Step {
             Self::DomainAlias { alias, domain } => write!(f, "{alias} stands for {domain}"),
             Self::DomainForeign { domain } => {
                 write!(f, "{domain} is not served here, and calls are not relayed elsewhere: 403")
+            }
+            Self::NumberGranted { number, aor } => write!(f, "{number} is the number of {aor}"),
+            Self::PeerChosen { peer, prefix: Some(prefix), dialled } => {
+                let any = if prefix.is_empty() { "every number" } else { prefix };
+                write!(f, "peer {peer} takes {any}: {dialled}")
+            }
+            Self::PeerChosen { peer, prefix: None, dialled } => {
+                write!(f, "the domain lies behind peer {peer}: {dialled}")
+            }
+            Self::NoTransit { peer } => {
+                write!(f, "calls from peer {peer} end here, no other peer gets them")
             }
             Self::ServiceNamed { user, service } => write!(f, "{user} is the {service} service"),
             Self::UserKnown { aor } => write!(f, "{aor} is a user"),

@@ -2,7 +2,7 @@
 
 use edge::{CallFacts, Directory, Locations, MediaProfile, Plan, Reach, Router, Target};
 use registrar::{Binding, BindingKey, LocationTable};
-use router::PolicySnapshot;
+use router::{PeerRoute, PolicySnapshot};
 use sansio::{FlowId, Redacted, Transport, WallTime};
 use sip::digest::Algorithm;
 use std::collections::HashMap;
@@ -19,6 +19,8 @@ pub struct Domains {
     tenants: RwLock<Vec<Arc<str>>>,
     policy: RwLock<Option<PolicySnapshot>>,
     addresses: Vec<IpAddr>,
+    /// Where numbers and domains go that are not ours.
+    peers: RwLock<Arc<[PeerRoute]>>,
     /// Whose which number is.
     pub numbers: Arc<NumberSnapshot>,
     bearers: RwLock<HashMap<String, (String, WallTime)>>,
@@ -63,10 +65,19 @@ impl Domains {
         Self { addresses, ..Self::default() }
     }
 
+    /// Takes over the peers of the configuration. The tenants are set after it.
+    pub fn set_peers(&self, peers: &[edge::PeerConfig]) {
+        let routes = peers.iter().map(peer_route).collect();
+        *self.peers.write().unwrap_or_else(PoisonError::into_inner) = routes;
+    }
+
     /// Takes over the tenants of the store.
     pub fn set(&self, mut tenants: Vec<String>, credentials: &Arc<Credentials>) {
         tenants.sort();
-        let policy = PolicySnapshot::new(&tenants, Arc::clone(credentials));
+        let accounts =
+            Accounts { credentials: Arc::clone(credentials), numbers: Arc::clone(&self.numbers) };
+        let peers = Arc::clone(&self.peers.read().unwrap_or_else(PoisonError::into_inner));
+        let policy = PolicySnapshot::new(&tenants, accounts).with_peers(peers);
         *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Some(policy);
         let tenants = tenants.into_iter().map(Arc::from).collect();
         *self.tenants.write().unwrap_or_else(PoisonError::into_inner) = tenants;
@@ -105,6 +116,37 @@ impl Domains {
     fn bearer(&self, token: &str, wall: WallTime) -> Option<String> {
         let bearers = self.bearers.read().unwrap_or_else(PoisonError::into_inner);
         bearers.get(token).filter(|(_, end)| *end > wall).map(|(aor, _)| aor.clone())
+    }
+}
+
+/// Users and numbers, as the router asks.
+struct Accounts {
+    credentials: Arc<Credentials>,
+    numbers: Arc<NumberSnapshot>,
+}
+
+impl router::Directory for Accounts {
+    fn has_user(&self, domain: &str, user: &str) -> bool {
+        self.credentials.contains(domain, user)
+    }
+
+    fn number_owner(&self, number: &str) -> Option<(String, String)> {
+        self.numbers.owner(number)
+    }
+}
+
+fn peer_route(peer: &edge::PeerConfig) -> PeerRoute {
+    let prefix = |rule: &edge::PrefixRule| router::PrefixRoute {
+        prefix: rule.prefix.clone(),
+        strip: rule.strip,
+        add: rule.add.clone(),
+    };
+    PeerRoute {
+        name: peer.name.clone(),
+        host: peer.domain().to_string(),
+        domains: peer.domains.iter().map(|d| d.to_ascii_lowercase()).collect(),
+        prefixes: peer.prefixes.iter().map(prefix).collect(),
+        priority: peer.priority,
     }
 }
 
@@ -166,6 +208,9 @@ impl Router for RouterSnapshot {
                 Plan::Fork(targets.iter().filter_map(|t| self.device(t, wall)).collect())
             }
             router::Outcome::Service { service } => self.service(service),
+            router::Outcome::Peers { targets } => {
+                Plan::Fork(targets.iter().filter_map(server).collect())
+            }
             router::Outcome::Refuse { status, reason } => {
                 Plan::Refuse { status, reason: reason.into() }
             }
@@ -180,8 +225,8 @@ impl RouterSnapshot {
         let policy = policy.unwrap_or_else(|| {
             PolicySnapshot::new(Vec::<String>::new(), Arc::clone(&self.credentials))
         });
-        let CallFacts { caller, user, domain, method } = *facts;
-        let facts = router::CallFacts { caller, user, domain, method };
+        let CallFacts { caller, user, domain, method, from_peer } = *facts;
+        let facts = router::CallFacts { caller, user, domain, method, from_peer };
         router::decide(&policy, &Places(&self.table), &facts, wall)
     }
 
@@ -197,6 +242,7 @@ impl RouterSnapshot {
             path: Vec::new(),
             media: MediaProfile::Internal,
             locate: None,
+            peer: None,
         }])
     }
 
@@ -213,8 +259,24 @@ impl RouterSnapshot {
                 router::MediaProfile::WebRtc => MediaProfile::WebRtc,
             },
             locate: None,
+            peer: None,
         })
     }
+}
+
+/// A peer to hand a call to; the edge knows where it is and how it is spoken to.
+fn server(target: &router::PeerTarget) -> Option<Target> {
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    let reach = Reach { transport: Transport::Udp, flow: None, local: nowhere, peer: nowhere };
+    Some(Target {
+        uri: format!("sip:{}@{}", target.user, target.host),
+        reach,
+        binding: 0,
+        path: Vec::new(),
+        media: MediaProfile::Plain,
+        locate: None,
+        peer: Some(u16::try_from(target.peer).ok()?),
+    })
 }
 
 /// Where users' devices are, as the router asks.

@@ -81,6 +81,7 @@ fn target(binding: &Binding) -> Target {
         path: binding.path().map(str::to_owned).collect(),
         media: if secure { MediaProfile::Sdes } else { MediaProfile::Plain },
         locate: None,
+        peer: None,
     }
 }
 

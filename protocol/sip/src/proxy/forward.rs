@@ -106,7 +106,9 @@ pub fn loop_token(salt: u64, request: &Message) -> String {
     add(request.to_tag().unwrap_or_default());
     add(request.from_tag().unwrap_or_default());
     add(&request.cseq().map(|c| c.number).unwrap_or_default().to_be_bytes());
-    let routing = [HeaderName::ROUTE, HeaderName::PROXY_REQUIRE, HeaderName::PROXY_AUTHORIZATION];
+    // Credentials decide whether it goes on, never where: with them in, a request that comes back
+    // without the ones taken off here would not be known again.
+    let routing = [HeaderName::ROUTE, HeaderName::PROXY_REQUIRE];
     for name in routing {
         request.headers(name).for_each(&mut add);
     }

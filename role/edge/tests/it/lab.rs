@@ -21,6 +21,8 @@ pub const DOMAIN: &str = "example.com";
 pub struct Lab {
     pub shards: Vec<EdgeCore>,
     pub events: Vec<EdgeEvent>,
+    /// All the bytes each phone ever got.
+    pub capture: BTreeMap<u8, Vec<u8>>,
     /// What each phone got, in order.
     pub inbox: BTreeMap<u8, VecDeque<Message>>,
     pub handed: usize,
@@ -34,6 +36,8 @@ pub struct Lab {
     pub lose: bool,
     /// The relay takes offers and refuses answers.
     pub refuse_answers: bool,
+    /// What was asked to be written of them.
+    pub openings: Vec<edge::CallOpening>,
     /// Calls whose record was asked for.
     pub opened: Vec<u64>,
     world: Arc<Mutex<World>>,
@@ -59,6 +63,8 @@ pub struct World {
     pub elsewhere: BTreeMap<String, (String, Vec<NextHop>)>,
     /// Whether there is a listener for UDP, TCP, TLS.
     pub cannot_open: Vec<Transport>,
+    /// Users and numbers behind peers, in the order to be tried.
+    pub behind_peers: BTreeMap<String, Vec<u16>>,
     /// Granted numbers and whose they are.
     pub numbers: BTreeMap<String, String>,
 }
@@ -120,7 +126,20 @@ impl Router for Port {
                 path: Vec::new(),
                 media: MediaProfile::Plain,
                 locate: Some(Box::new(ask)),
+                peer: None,
             }]);
+        }
+        if let Some(peers) = world.behind_peers.get(facts.user) {
+            let target = |n: &u16| Target {
+                uri: format!("sip:{}@{}", facts.user, facts.domain),
+                reach: world.reach(0),
+                binding: 0,
+                path: Vec::new(),
+                media: MediaProfile::Plain,
+                locate: None,
+                peer: Some(*n),
+            };
+            return Plan::Fork(peers.iter().map(target).collect());
         }
         let Some(devices) = world.devices.get(facts.user) else {
             return Plan::Refuse { status: 404, reason: "Not Found".into() };
@@ -132,6 +151,7 @@ impl Router for Port {
             path: Vec::new(),
             media: world.media.get(n).copied().unwrap_or(MediaProfile::Plain),
             locate: None,
+            peer: None,
         };
         Plan::Fork(devices.iter().map(target).collect())
     }
@@ -210,6 +230,7 @@ impl Lab {
         Self {
             shards: cores.collect(),
             events: Vec::new(),
+            capture: BTreeMap::new(),
             inbox: BTreeMap::new(),
             handed: 0,
             relay_log: Vec::new(),
@@ -219,6 +240,7 @@ impl Lab {
             hold_open: false,
             lose: false,
             refuse_answers: false,
+            openings: Vec::new(),
             opened: Vec::new(),
             world,
             now: Instant::now(),
@@ -388,6 +410,7 @@ impl Lab {
                     };
                     if let Question::OpenCall(opening) = &question {
                         self.opened.push(opening.call);
+                        self.openings.push(opening.clone());
                     }
                     if self.lose {
                         continue;
@@ -409,10 +432,16 @@ impl Lab {
                         OutboundTo::Udp { .. } => unreachable!("the lab is IPv4"),
                     };
                     let sent = out.message.clone();
-                    let message = Message::parse(out.message.clone())
+                    self.capture.entry(n).or_default().extend_from_slice(&sent);
+                    let parsed = Message::parse(out.message.clone())
                         .ok()
-                        .or_else(|| Message::parse_lenient(out.message))
-                        .unwrap_or_else(|| panic!("what we send is SIP: {:?}", sent));
+                        .or_else(|| Message::parse_lenient(out.message));
+                    let Some(message) = parsed else {
+                        // An answer to what could not be read repeats what could not be read.
+                        let text = String::from_utf8_lossy(&sent);
+                        assert!(text.starts_with("SIP/2.0 400"), "what we send is SIP: {text}");
+                        continue;
+                    };
                     self.inbox.entry(n).or_default().push_back(message);
                 }
             }

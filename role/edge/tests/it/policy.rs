@@ -180,3 +180,62 @@ fn r2_13_a_held_account_calls_users_but_few_numbers() {
     lab.invite_with(5, "user3", number, crate::lab::with_sdp);
     lab.find(5, "404");
 }
+
+#[test]
+fn r2_9_keys_never_travel_in_clear_unless_somebody_allows_it() {
+    let call = |allowed: bool, sdp: &'static str| {
+        let config = Config { keys_in_clear: allowed, ..Config::default() };
+        let mut lab = Lab::with(1, config);
+        lab.user("user2", &[2]);
+        lab.invite_with(1, "user1", BOB, |auth| body(auth, sdp));
+        lab
+    };
+    let mut insisting = call(false, SAVP);
+    let refused = insisting.find(1, "488");
+    assert_eq!(refused.reason(), b"Encrypted Signalling Required");
+    assert!(text(refused.header(HeaderName::from("Warning"))).contains("TLS"));
+    assert!(insisting.is_empty(2) && insisting.relay_log.is_empty(), "no media, not even a port");
+    assert_eq!(insisting.ended(), ["failed"]);
+    insisting.assert_nothing_left();
+    let mut offering = call(false, OSRTP);
+    let invite = offering.find(2, "INVITE");
+    assert!(!text(Some(invite.body())).contains("crypto"), "{}", text(Some(invite.body())));
+    offering.send(2, respond(2, &invite, 200, true));
+    assert!(text(Some(offering.find(1, "200").body())).contains("answer-1-Plain"));
+    for sdp in [SAVP, OSRTP] {
+        let invite = call(true, sdp).find(2, "INVITE");
+        assert!(text(Some(invite.body())).contains("crypto"));
+    }
+}
+
+#[test]
+fn r2_9_an_attacker_who_strips_the_keys_ends_the_call_and_hears_nothing() {
+    // In the offer.
+    let mut stripped = lab(MediaEncryption::Required);
+    let without: &'static str = "v=0\r\nm=audio 4000 RTP/AVP 0\r\n";
+    stripped.invite_with(1, "user1", BOB, |auth| body(auth, without));
+    assert_eq!(stripped.find(1, "488").reason(), b"Encrypted Media Required");
+    assert!(stripped.is_empty(2) && stripped.relay_log.is_empty());
+    // In the answer: the relay takes no answer in clear to an offer with keys.
+    let mut answered = lab(MediaEncryption::Required);
+    answered.world().transports.insert(2, Transport::Tls);
+    answered.world().media.insert(2, MediaProfile::Sdes);
+    answered.invite_with(1, "user1", BOB, |auth| body(auth, SAVP));
+    let invite = answered.find(2, "INVITE");
+    answered.refuse_answers = true;
+    answered.send(2, respond(2, &invite, 200, true));
+    answered.find(2, "ACK");
+    answered.find(2, "BYE");
+    answered.find(1, "488");
+    assert_eq!(answered.ended(), ["failed"]);
+    answered.assert_nothing_left();
+}
+
+#[test]
+fn r2_9_sips_is_not_answered_by_sip() {
+    let mut downgraded = lab(MediaEncryption::Required);
+    downgraded.world().transports.clear();
+    downgraded.invite_with(1, "user1", "sips:user2@example.com", |auth| body(auth, AVP));
+    assert_eq!(downgraded.find(1, "480").status(), Some(480));
+    assert!(downgraded.is_empty(2), "not over UDP, whatever the caller came by");
+}

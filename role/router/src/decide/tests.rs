@@ -1,4 +1,5 @@
 use super::*;
+use crate::peer::{PeerRoute, PrefixRoute};
 use crate::plan::Service;
 use crate::policy::Directory;
 
@@ -7,6 +8,10 @@ struct Users;
 impl Directory for Users {
     fn has_user(&self, domain: &str, user: &str) -> bool {
         domain == "example.com" && ["alice", "bob"].contains(&user)
+    }
+
+    fn number_owner(&self, number: &str) -> Option<(String, String)> {
+        ["+4930123", "7001"].contains(&number).then(|| ("bob".into(), "example.com".into()))
     }
 }
 
@@ -26,7 +31,13 @@ fn place(binding: u64, transport: Transport) -> Place {
 fn plan(user: &str, domain: &str, phones: Vec<Place>) -> Plan {
     let policy =
         PolicySnapshot::new(["Example.com"], Users).with_alias("192.0.2.99", "example.com");
-    let facts = CallFacts { caller: "sip:alice@example.com", user, domain, method: "INVITE" };
+    let facts = CallFacts {
+        caller: "sip:alice@example.com",
+        user,
+        domain,
+        method: "INVITE",
+        from_peer: None,
+    };
     decide(&policy, &Phones(phones), &facts, WallTime::from_secs(1))
 }
 
@@ -114,4 +125,85 @@ fn plans_are_written_as_json() {
     assert_eq!(json["outcome"]["action"], "fork");
     assert_eq!(json["steps"][2]["step"], "phone-chosen");
     assert_eq!(json["steps"][2]["media"], "rtp");
+}
+
+fn prefix(prefix: &str, strip: usize, add: &str) -> PrefixRoute {
+    PrefixRoute { prefix: prefix.into(), strip, add: add.into() }
+}
+
+fn peers() -> std::sync::Arc<[PeerRoute]> {
+    let peer = |name: &str, priority, prefixes: Vec<PrefixRoute>, domains: &[&str]| PeerRoute {
+        name: name.into(),
+        host: format!("{name}.example.net"),
+        domains: domains.iter().map(|d| (*d).to_owned()).collect(),
+        prefixes,
+        priority,
+    };
+    [
+        peer("cheap", 20, vec![prefix("+", 0, ""), prefix("0", 1, "+49")], &[]),
+        peer("good", 10, vec![prefix("+", 0, "")], &["partner.example"]),
+        peer("local", 90, vec![prefix("+4940", 3, "0")], &[]),
+    ]
+    .into()
+}
+
+fn via_peers(user: &str, domain: &str, from_peer: Option<&str>) -> (Vec<String>, Vec<String>) {
+    let policy = PolicySnapshot::new(["example.com"], Users).with_peers(peers());
+    let caller = "sip:alice@example.com";
+    let facts = CallFacts { caller, user, domain, method: "INVITE", from_peer };
+    let plan =
+        decide(&policy, &Phones(vec![place(1, Transport::Udp)]), &facts, WallTime::from_secs(1));
+    let targets = match &plan.outcome {
+        Outcome::Peers { targets } => {
+            targets.iter().map(|t| format!("{}: {}@{}", t.name, t.user, t.host)).collect()
+        }
+        Outcome::Fork { .. } => vec!["rings".to_owned()],
+        Outcome::Refuse { status, .. } => vec![status.to_string()],
+        Outcome::Service { service } => vec![service.to_string()],
+    };
+    (targets, plan.steps.iter().map(Step::to_string).collect())
+}
+
+#[test]
+fn numbers_go_to_peers_the_longest_prefix_first_then_by_priority() {
+    let (targets, steps) = via_peers("+4940555", "example.com", None);
+    let want = [
+        "local: 040555@local.example.net",
+        "good: +4940555@good.example.net",
+        "cheap: +4940555@cheap.example.net",
+    ];
+    assert_eq!(targets, want);
+    assert_eq!(steps[1], "peer local takes +4940: 040555@local.example.net");
+    assert_eq!(via_peers("030555", "example.com", None).0, ["cheap: +4930555@cheap.example.net"]);
+    assert_eq!(via_peers("555", "example.com", None).0, ["404"]);
+    assert_eq!(via_peers("carol", "example.com", None).0, ["404"]);
+}
+
+#[test]
+fn a_domain_behind_a_peer_is_asked_for_as_it_is() {
+    let (targets, steps) = via_peers("carol", "Partner.example", None);
+    assert_eq!(targets, ["good: carol@partner.example"]);
+    assert_eq!(steps, ["the domain lies behind peer good: carol@partner.example"]);
+    assert_eq!(via_peers("carol", "elsewhere.example", None).0, ["403"]);
+}
+
+#[test]
+fn granted_numbers_ring_their_user_whoever_calls() {
+    for from in [None, Some("cheap")] {
+        let (targets, steps) = via_peers("+4930123", "example.com", from);
+        assert_eq!(targets, ["rings"]);
+        assert_eq!(steps[1], "+4930123 is the number of sip:bob@example.com");
+        assert_eq!(via_peers("7001", "example.com", from).0, ["rings"]);
+    }
+    assert_eq!(via_peers("+4930123", "198.51.100.1", Some("cheap")).0, ["rings"]);
+    assert_eq!(via_peers("+4930123", "198.51.100.1", None).0, ["403"]);
+}
+
+#[test]
+fn a_peer_is_never_led_to_another() {
+    let (targets, steps) = via_peers("+4940555", "example.com", Some("cheap"));
+    assert_eq!(targets, ["404"]);
+    assert_eq!(steps[1], "calls from peer cheap end here, no other peer gets them");
+    assert_eq!(via_peers("carol", "partner.example", Some("cheap")).0, ["403"]);
+    assert_eq!(via_peers("bob", "example.com", Some("cheap")).0, ["rings"]);
 }

@@ -1,0 +1,535 @@
+//! What the outside does not see of the inside (RFC 5853 §3.1, RFC 3323 §5): no address, host name,
+//! route, software or error text of ours or of whoever is behind us.
+//!
+//! ```text
+//!   request out:  Vias, Record-Routes, Path .. off · Contact, Call-ID veiled · software, texts off
+//!   response back: the Vias, From, To, Call-ID, CSeq of the request it answers put back as they were
+//! ```
+//!
+//! Each side speaks its own language: what a transaction is answered with comes from its own
+//! request, and whatever crosses is translated once, here.
+
+use crate::branch::BranchId;
+use crate::config::HideFromPhones;
+use crate::core::EdgeCore;
+use crate::dialog_made::foreign_routes;
+use crate::dialog_made::without_tag;
+use crate::dialog_track::Seen;
+use crate::forward::{Branch, Forward};
+use crate::hygiene::AMONG_TRUSTED;
+use crate::onward::Onward;
+use crate::ports::MediaProfile;
+use crate::veil::{Kind, Veils};
+use crate::zones::Zone;
+use sansio::Transport;
+use sip::transaction::{ClientKey, ServerKey};
+use sip::{Edit, HeaderName, Message, NameAddr, split_list};
+use std::borrow::Cow;
+
+/// Headers that tell about networks and software behind us; nobody outside needs them.
+const INNER: [HeaderName<'static>; 14] = [
+    HeaderName::USER_AGENT,
+    HeaderName::SERVER,
+    HeaderName::ORGANIZATION,
+    HeaderName::PATH,
+    HeaderName::SERVICE_ROUTE,
+    HeaderName::HISTORY_INFO,
+    HeaderName::CALL_INFO,
+    HeaderName::ERROR_INFO,
+    HeaderName::P_ACCESS_NETWORK_INFO,
+    HeaderName::P_VISITED_NETWORK_ID,
+    HeaderName::P_CHARGING_VECTOR,
+    HeaderName::P_CHARGING_FUNCTION_ADDRESSES,
+    HeaderName::P_SERVED_USER,
+    HeaderName::P_PROFILE_KEY,
+];
+
+/// Headers whose value begins with the Call-ID of a dialog (RFC 3891, RFC 4538).
+const CALL_ID_FIRST: [HeaderName<'static>; 2] = [HeaderName::REPLACES, HeaderName::TARGET_DIALOG];
+
+/// One end of a request's way through us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// A phone.
+    Phone,
+    /// A service of ours, on this machine.
+    Service,
+    /// A `[[peer]]`.
+    Peer(u16),
+}
+
+/// What became of a request's words on a branch.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Words {
+    /// The caller's Vias, routes and Contact are not in it.
+    pub hidden: bool,
+    /// Something is to be translated back in responses.
+    pub changed: bool,
+    /// What the callee's side reads, where that differs.
+    pub seen: Option<Box<Seen>>,
+    /// The Request-URI as sent, for digests.
+    pub uri: String,
+}
+
+impl Words {
+    /// What `sent` says differently than `request`.
+    pub(crate) fn of(request: &Message, sent: &Message, hidden: bool, uri: String) -> Self {
+        let words = |message: &Message| Seen {
+            call_id: String::from_utf8_lossy(message.call_id().unwrap_or_default()).into_owned(),
+            caller: without_tag(message, HeaderName::FROM),
+            callee: without_tag(message, HeaderName::TO),
+        };
+        let seen = words(sent);
+        let seen = (seen != words(request)).then(|| Box::new(seen));
+        Self { hidden, changed: true, seen, uri }
+    }
+}
+
+impl Forward {
+    pub(crate) fn caller_end(&self) -> End {
+        self.caller_peer.map_or(End::Phone, End::Peer)
+    }
+}
+
+impl Branch {
+    pub(crate) fn end(&self) -> End {
+        match self.peering.peer {
+            Some(peer) => End::Peer(peer),
+            None if self.target.media == MediaProfile::Internal => End::Service,
+            None => End::Phone,
+        }
+    }
+}
+
+impl EdgeCore {
+    /// Whether `from` sees nothing of `what`.
+    pub(crate) fn hides(&self, what: End, from: End) -> bool {
+        match from {
+            End::Service => false,
+            End::Peer(number) => self.peers.get(number).is_some_and(|peer| peer.hides),
+            End::Phone => match self.config.hide_from_phones {
+                HideFromPhones::Off => false,
+                HideFromPhones::Inner => what != End::Phone,
+                HideFromPhones::All => true,
+            },
+        }
+    }
+
+    /// Whether the caller asked that nothing leads to it (RFC 3323 §5.1): only our own servers see.
+    pub(crate) fn hides_private(&self, forward: &Forward, branch: &Branch) -> bool {
+        let inner = match branch.end() {
+            End::Service => true,
+            End::Peer(n) => self.peers.get(n).is_some_and(|p| p.zone == Zone::Internal),
+            End::Phone => false,
+        };
+        forward.claims.hidden && !inner
+    }
+
+    /// A request without what tells about its sender: Vias, routes, Contact, Call-ID and the rest.
+    /// Our own Via and Record-Route go on top afterwards.
+    pub(crate) fn hide_sender<'m>(
+        &self,
+        edit: Edit<'m>,
+        request: &'m Message,
+        (own, transport): (&str, Transport),
+    ) -> Edit<'m> {
+        let routes: Vec<String> = request
+            .values(HeaderName::RECORD_ROUTE)
+            .map(|value| String::from_utf8_lossy(value).into_owned())
+            .collect();
+        let call_id = self.call_id_across(request.call_id().unwrap_or_default(), true);
+        let mut edit = self.hide(edit, request);
+        edit = edit.remove_all(HeaderName::VIA).remove_all(HeaderName::RECORD_ROUTE);
+        edit = edit.set(HeaderName::CALL_ID, &call_id);
+        match self.veiled_contact(request, &routes, (own, transport.uri_token())) {
+            Some(contact) => edit.set(HeaderName::CONTACT, contact),
+            None => edit.remove_all(HeaderName::CONTACT),
+        }
+    }
+
+    /// A request of a dialog in the words of the side it goes to.
+    pub(crate) fn in_other_words<'m>(
+        &mut self,
+        mut edit: Edit<'m>,
+        request: &'m Message,
+        way: &Onward,
+    ) -> Edit<'m> {
+        let call_id = request.call_id().unwrap_or_default();
+        let across = self.call_id_across(call_id, way.hides);
+        if across != call_id {
+            edit = edit.set(HeaderName::CALL_ID, &across);
+        }
+        if way.hides {
+            let own = self.place.advertise(way.reach.transport, Some(way.reach.local)).to_string();
+            edit = self.hide_sender(edit, request, (&own, way.reach.transport));
+        }
+        let to = way.from.other();
+        let Some(dialog) = self.dialog(way) else { return edit };
+        if dialog.seen.is_none() {
+            return edit;
+        }
+        let (from_name, to_name, _) = dialog.words_for(to);
+        let from = format!("{from_name};tag={}", dialog.party(way.from).tag);
+        let to = format!("{to_name};tag={}", dialog.party(to).tag);
+        edit.set(HeaderName::FROM, from).set(HeaderName::TO, to)
+    }
+
+    /// A request whose Request-URI is a veil of ours, with the target and routes behind it.
+    pub(crate) fn unveiled(&self, request: Message) -> Message {
+        let Some((target, routes)) = self.unveiled_target(&request) else { return request };
+        let mut edit = Edit::new(&request).replace_request_uri(target);
+        for route in routes.iter().rev() {
+            edit = edit.prepend(HeaderName::ROUTE, route);
+        }
+        edit.finish()
+    }
+
+    /// A response of a branch in the caller's words, and without what the caller is not to see.
+    pub(crate) fn in_callers_words(
+        &self,
+        key: ServerKey,
+        id: BranchId,
+        response: Message,
+        routes: &[String],
+    ) -> Message {
+        let Some(forward) = self.forwards.get(&key) else { return response };
+        let Some(branch) = forward.branches.get(&id) else { return response };
+        let hides = self.hides(branch.end(), forward.caller_end());
+        if !branch.words.changed && !hides {
+            return response;
+        }
+        let reach = forward.caller_reach;
+        let own = self.place.advertise(reach.transport, Some(reach.local));
+        let mut edit = Edit::new(&response);
+        if branch.words.changed {
+            let top = response.values(HeaderName::VIA).next();
+            edit = in_words_of(edit, &response, &forward.request, top);
+        }
+        if hides {
+            edit = self.hide_answerer(edit, &response, routes, (own, reach.transport));
+        }
+        finished(edit, hides)
+    }
+
+    /// The routes a callee's side put into a response, where the caller is not to see them: they go
+    /// behind the veil of its Contact.
+    pub(crate) fn routes_behind(&self, key: ServerKey, id: BranchId, it: &Message) -> Vec<String> {
+        let Some(forward) = self.forwards.get(&key) else { return Vec::new() };
+        let Some(branch) = forward.branches.get(&id) else { return Vec::new() };
+        if !self.hides(branch.end(), forward.caller_end()) {
+            return Vec::new();
+        }
+        let below = match branch.words.hidden {
+            true => 0,
+            false => forward.request.values(HeaderName::RECORD_ROUTE).count(),
+        };
+        foreign_routes(it, below)
+    }
+
+    /// A response in a dialog in the words of whoever sent the request.
+    pub(crate) fn in_requesters_words<'m>(
+        &self,
+        key: &ClientKey,
+        response: &'m Message,
+        mut edit: Edit<'m>,
+    ) -> Message {
+        let Some(passing) = self.passing.get(key) else { return edit.finish() };
+        let way = &passing.route;
+        let seen = way.call.and_then(|call| self.calls.get(&call));
+        let seen = seen.is_some_and(|call| call.dialogs.iter().any(|d| d.seen.is_some()));
+        let call_id = passing.request.call_id() != response.call_id();
+        if way.hides || seen || call_id {
+            edit = in_words_of(edit, response, &passing.request, None);
+        }
+        if way.hides_back {
+            let reach = way.back;
+            let own = self.place.advertise(reach.transport, Some(reach.local));
+            edit = self.hide_answerer(edit, response, &[], (own, reach.transport));
+        }
+        finished(edit, way.hides_back)
+    }
+
+    /// A response without what tells about whoever answers.
+    fn hide_answerer<'m>(
+        &self,
+        edit: Edit<'m>,
+        response: &'m Message,
+        routes: &[String],
+        (own, transport): (&str, Transport),
+    ) -> Edit<'m> {
+        let mut edit = self.hide(edit, response);
+        let status = response.status().unwrap_or_default();
+        if response.header(HeaderName::CONTACT).is_none() {
+            return edit;
+        }
+        if status >= 300 {
+            // Where a redirect leads is for the caller to know, unless it leads inside.
+            let outside: Vec<&[u8]> = response
+                .values(HeaderName::CONTACT)
+                .filter(|value| self.leads_outside(value))
+                .collect();
+            edit = edit.remove_all(HeaderName::CONTACT);
+            return match outside.is_empty() {
+                true => edit,
+                false => edit.append(HeaderName::CONTACT, outside.join(b", ".as_slice())),
+            };
+        }
+        match self.veiled_contact(response, routes, (own, transport.uri_token())) {
+            Some(contact) => edit.set(HeaderName::CONTACT, contact),
+            None => edit.remove_all(HeaderName::CONTACT),
+        }
+    }
+
+    fn leads_outside(&self, contact: &[u8]) -> bool {
+        let Ok(contact) = NameAddr::parse(contact) else { return false };
+        match contact.sip_uri() {
+            Ok(uri) => uri.ip().is_none() && self.directory.is_local(uri.host()),
+            Err(_) => contact.uri().get(..4).is_some_and(|s| s.eq_ignore_ascii_case(b"tel:")),
+        }
+    }
+
+    /// A Call-ID as the other side knows it: a veil is opened, an inner one veiled where the other
+    /// side is not to see it.
+    pub(crate) fn call_id_across<'c>(&self, call_id: &'c [u8], hides: bool) -> Cow<'c, [u8]> {
+        if Veils::looks_like(Kind::CallId, call_id)
+            && let Some(inner) = self.veils.open(Kind::CallId, call_id, b"")
+        {
+            return Cow::Owned(inner);
+        }
+        // Without a host there is nothing to hide (RFC 3261 §25.1: callid = word ["@" word]).
+        let names_host = call_id.iter().any(|b| matches!(b, b'@' | b'.' | b':'));
+        if hides
+            && names_host
+            && let Some(veil) = self.veils.seal(Kind::CallId, call_id, b"")
+        {
+            return Cow::Owned(veil.into_bytes());
+        }
+        Cow::Borrowed(call_id)
+    }
+
+    /// The Call-ID of the one who began the dialog, whichever side a message comes from: what route
+    /// tokens and Contact veils are bound to.
+    pub(crate) fn real_call_id<'m>(&self, message: &'m Message) -> Cow<'m, [u8]> {
+        self.call_id_across(message.call_id().unwrap_or_default(), false)
+    }
+
+    /// Takes off a message whatever tells about the side it comes from. Via and routes are the
+    /// caller's of this function.
+    pub(crate) fn hide<'m>(&self, mut edit: Edit<'m>, message: &'m Message) -> Edit<'m> {
+        for (name, value) in message.header_lines() {
+            // Of requests the identities were dealt with where they are asserted.
+            let connected = !message.is_request() && AMONG_TRUSTED.contains(&name);
+            if connected || INNER.contains(&name) || is_private_extension(name.as_str()) {
+                edit = edit.remove_all(name);
+            } else if name == HeaderName::WARNING {
+                edit = edit.set(name, warning(value));
+            } else if name == HeaderName::REASON {
+                edit = edit.set(name, reasons(message));
+            } else if name == HeaderName::ALERT_INFO && !is_urn(value) {
+                edit = edit.remove_all(name);
+            } else if CALL_ID_FIRST.contains(&name) {
+                let end = value.iter().position(|b| *b == b';').unwrap_or(value.len());
+                let (call_id, rest) = value.split_at(end);
+                let across = self.call_id_across(call_id.trim_ascii(), true);
+                edit = edit.set(name, [&across, rest].concat());
+            }
+        }
+        edit
+    }
+
+    /// The Contact a hidden party is reached by from outside: the veil of its URI and of the routes
+    /// to it, at our address.
+    pub(crate) fn veiled_contact(
+        &self,
+        message: &Message,
+        routes: &[String],
+        (own, transport): (&str, &str),
+    ) -> Option<String> {
+        let value = message.header(HeaderName::CONTACT)?;
+        let contact = NameAddr::parse(split_list(value).next()?).ok()?;
+        let mut text = contact.uri().to_vec();
+        for route in routes {
+            text.push(b'\n');
+            text.extend_from_slice(route.as_bytes());
+        }
+        let bound = self.real_call_id(message);
+        let veil = self.veils.seal(Kind::Contact, &text, &bound)?;
+        let mut made = format!("<sip:{veil}@{own};transport={transport}>");
+        for (name, value) in contact.params().iter() {
+            let name = String::from_utf8_lossy(name);
+            if is_identifying(&name) {
+                continue;
+            }
+            made.push(';');
+            made.push_str(&name);
+            if let Some(value) = value {
+                made.push('=');
+                made.push_str(&String::from_utf8_lossy(value));
+            }
+        }
+        Some(made)
+    }
+
+    /// The target and routes behind a Request-URI of ours, if it is a veil of this dialog.
+    pub(crate) fn unveiled_target(&self, request: &Message) -> Option<(String, Vec<String>)> {
+        let uri = sip::SipUri::parse(request.request_uri()).ok()?;
+        let user = uri.user().filter(|user| Veils::looks_like(Kind::Contact, user))?;
+        let bound = self.real_call_id(request);
+        let text = String::from_utf8(self.veils.open(Kind::Contact, user, &bound)?).ok()?;
+        let mut lines = text.split('\n').map(str::to_owned);
+        let target = lines.next()?;
+        Some((target, lines.collect()))
+    }
+}
+
+/// The edited message; hidden, with plain words in its description and reason phrase.
+fn finished(edit: Edit<'_>, hides: bool) -> Message {
+    let message = edit.ensure_content_length().finish();
+    if !hides {
+        return message;
+    }
+    let message = match crate::call::sdp_of(&message) {
+        Some(sdp) => {
+            let plain = plain_description(&sdp);
+            Edit::new(&message).replace_body("application/sdp", plain).finish()
+        }
+        None => message,
+    };
+    with_plain_phrase(&message).unwrap_or(message)
+}
+
+/// A response in the words of the request it answers: its Vias, From, To, Call-ID and CSeq as they
+/// came, and the tag the other side gave itself. `top` is our own Via, which comes off later, or
+/// nothing.
+pub(crate) fn in_words_of<'m>(
+    mut edit: Edit<'m>,
+    response: &Message,
+    request: &Message,
+    top: Option<&[u8]>,
+) -> Edit<'m> {
+    edit = edit.remove_all(HeaderName::VIA);
+    for via in request.headers(HeaderName::VIA).collect::<Vec<_>>().into_iter().rev() {
+        edit = edit.prepend(HeaderName::VIA, via);
+    }
+    if let Some(top) = top {
+        edit = edit.prepend(HeaderName::VIA, top);
+    }
+    for name in [HeaderName::FROM, HeaderName::CALL_ID, HeaderName::CSEQ] {
+        edit = edit.set(name, request.header(name).unwrap_or_default());
+    }
+    let mut to = request.header(HeaderName::TO).unwrap_or_default().to_vec();
+    if let (None, Some(tag)) = (request.to_tag(), response.to_tag()) {
+        to.extend_from_slice(b";tag=");
+        to.extend_from_slice(tag);
+    }
+    edit.set(HeaderName::TO, to)
+}
+
+/// A response with the phrase its status has, whatever was written there.
+pub(crate) fn with_plain_phrase(response: &Message) -> Option<Message> {
+    let status = response.status()?;
+    let phrase = sip::reason_phrase(status);
+    if response.reason() == phrase.as_bytes() {
+        return None;
+    }
+    let bytes = response.bytes();
+    let end = bytes.windows(2).position(|w| w == b"\r\n")?;
+    let mut text = format!("SIP/2.0 {status} {phrase}").into_bytes();
+    text.extend_from_slice(&bytes[end..]);
+    Message::parse(text.into()).ok()
+}
+
+/// `X-..` and vendor extensions (`P-Asterisk-..` is none that is registered).
+fn is_private_extension(name: &str) -> bool {
+    name.get(..2).is_some_and(|head| head.eq_ignore_ascii_case("x-"))
+}
+
+/// Contact parameters that name a device or a registration (RFC 5626, RFC 5627).
+fn is_identifying(name: &str) -> bool {
+    let names = ["+sip.instance", "reg-id", "pub-gruu", "temp-gruu", "expires", "q", "received"];
+    names.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+fn is_urn(value: &[u8]) -> bool {
+    value
+        .strip_prefix(b"<")
+        .is_some_and(|v| v.get(..4).is_some_and(|s| s.eq_ignore_ascii_case(b"urn:")))
+}
+
+/// A Warning with its code alone: agent and text tell about the inside (RFC 3261 §20.43).
+fn warning(value: &[u8]) -> String {
+    let code: String = value.iter().take(3).map(|b| char::from(*b)).collect();
+    let known = code.len() == 3 && code.bytes().all(|b| b.is_ascii_digit());
+    format!("{} edge \"Not shown\"", if known { code.as_str() } else { "399" })
+}
+
+/// Reasons with protocol and cause, without texts.
+fn reasons(message: &Message) -> String {
+    let values = message.values(HeaderName::REASON).map(|value| {
+        let text = String::from_utf8_lossy(value).into_owned();
+        let mut parts = text.split(';').map(str::trim);
+        let protocol = parts.next().unwrap_or_default().to_string();
+        let is_cause = |p: &&str| p.get(..5).is_some_and(|n| n.eq_ignore_ascii_case("cause"));
+        let cause = parts.find(is_cause).map(|c| format!(";{c}")).unwrap_or_default();
+        protocol + &cause
+    });
+    values.collect::<Vec<_>>().join(", ")
+}
+
+/// A session description with nothing but media in it: the relay's addresses stand already in `c=`
+/// and `o=`; names, tools and contact lines go (RFC 8866 §5.2-5.7).
+pub(crate) fn plain_description(sdp: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(sdp);
+    let address = text.lines().find_map(|line| line.strip_prefix("c="));
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        let kind = line.get(..2).unwrap_or_default();
+        match kind {
+            "i=" | "u=" | "e=" | "p=" => continue,
+            "s=" => out.push_str("s=-"),
+            "o=" => out.push_str(&origin(line, address)),
+            "a=" if line.starts_with("a=tool:") || line.starts_with("a=X-") => continue,
+            _ => out.push_str(line),
+        }
+        out.push_str("\r\n");
+    }
+    out.into_bytes()
+}
+
+fn origin(line: &str, address: Option<&str>) -> String {
+    let mut parts = line[2..].split(' ').skip(1);
+    let id = parts.next().unwrap_or("0");
+    let version = parts.next().unwrap_or("0");
+    format!("o=- {id} {version} {}", address.unwrap_or("IN IP4 0.0.0.0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r2_2_a_description_keeps_its_media_and_nothing_else() {
+        let sdp =
+            b"v=0\r\no=alice 12 3 IN IP4 10.0.0.7\r\ns=Asterisk PBX\r\ni=x\r\nu=http://pbx\r\n\
+            e=a@b\r\np=+49\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\na=tool:Secret/1\r\n\
+            m=audio 4000 RTP/AVP 0\r\na=sendrecv\r\n";
+        let plain = String::from_utf8(plain_description(sdp)).unwrap();
+        let want = "v=0\r\no=- 12 3 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\n\
+            t=0 0\r\nm=audio 4000 RTP/AVP 0\r\na=sendrecv\r\n";
+        assert_eq!(plain, want);
+    }
+
+    #[test]
+    fn r2_2_texts_go_and_codes_stay() {
+        assert_eq!(warning(b"370 pbx.inner:5060 \"No bandwidth\""), "370 edge \"Not shown\"");
+        assert_eq!(warning(b"nonsense"), "399 edge \"Not shown\"");
+        let text = b"SIP/2.0 503 Asterisk is down\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\n\
+            From: <sip:a@b>;tag=1\r\nTo: <sip:b@b>;tag=2\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n\
+            Reason: Q.850;cause=34;text=\"pbx1; full\", SIP;cause=503;text=\"x\"\r\n\r\n";
+        let message = Message::parse(text.as_slice().into()).unwrap();
+        assert_eq!(reasons(&message), "Q.850;cause=34, SIP;cause=503");
+        let plain = with_plain_phrase(&message).unwrap();
+        assert_eq!(plain.reason(), b"Service Unavailable");
+        assert!(with_plain_phrase(&plain).is_none());
+    }
+}
