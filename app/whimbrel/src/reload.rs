@@ -107,7 +107,6 @@ impl Reloader {
             log.set(filter);
             reloaded.push("log.level");
         }
-        let needs_restart = waiting(&current, &wanted);
         // The router numbers the peers at the start; both sides must count alike.
         let mut edge = wanted.edge.clone();
         edge.peers.clone_from(&current.edge.peers);
