@@ -160,11 +160,26 @@ def report(outcomes, run):
         must = f"<= {row.must:g}" + ("" if row.is_ratio else f" {row.unit}")
         shown = f"{ratio:.2f}" if ratio is not None else "-"
         print(f"{row.title:32} {spread(ours, row)} {spread(theirs, row)} {shown:>6}  {must:8} {word}")
-        table.append(dict(row=row.title, unit=row.unit, whimbrel=ours, kamailio=theirs, verdict=word))
+        row = dict(row=row.title, unit=row.unit, must=must, ratio=shown, verdict=word)
+        table.append(dict(row, whimbrel=ours, kamailio=theirs))
     load = ", ".join(f"{l:.1f}" for l in os.getloadavg())
     print(f"\nmedian (min-max); machine load {load}; figures in {run / 'results.json'}")
     (run / "results.json").write_text(json.dumps(table, indent=1))
+    (run / "table.md").write_text(markdown(table))
     print("everything measured is within its bound" if not missed else f"{missed} rows missed")
+
+
+def markdown(table):
+    """The same table, as docs/reference/performance.md has it."""
+    lines = ["| row | Whimbrel | Kamailio | ratio | must be | |", "|---|---|---|---|---|---|"]
+    for row in table:
+        figures = [
+            f"{statistics.median(v):.3g} ({min(v):.3g}-{max(v):.3g}) {row['unit']}" if v else "-"
+            for v in (row["whimbrel"], row["kamailio"])
+        ]
+        cells = [row["row"], *figures, row["ratio"], row["must"], row["verdict"]]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def spread(values, row):

@@ -52,9 +52,14 @@ static int udp_sock(int port) {
   int sz = 4 << 20;
   setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &sz, sizeof sz);
   setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &sz, sizeof sz);
-  if (bind(fd, (void *)&a, sizeof a)) {
-    perror("bind");
-    exit(1);
+  // Whoever had the port may be about to let it go.
+  for (int tries = 0; bind(fd, (void *)&a, sizeof a); tries++) {
+    if (errno != EADDRINUSE || tries == 50) {
+      fprintf(stderr, "port %d: ", port);
+      perror("bind");
+      exit(1);
+    }
+    usleep(100000);
   }
   return fd;
 }
