@@ -101,6 +101,9 @@ pub struct PhoneArgs {
     /// The server, when it is not what the domain resolves to.
     #[arg(long, value_name = "HOST[:PORT]")]
     pub server: Option<String>,
+    /// Ask this name server for the domain's servers, instead of the system's.
+    #[arg(long, value_name = "IP[:PORT]", conflicts_with = "server")]
+    pub dns: Option<String>,
     /// How to reach it.
     #[arg(long, value_enum, default_value_t = TransportArg::Tls)]
     pub transport: TransportArg,

@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-pub use network::{Dns, Transports};
+pub use network::{Dns, NameServer, Transports};
 
 /// The whole configuration. An empty file is a working server.
 #[derive(Debug, Clone, Deserialize, Default, PartialEq, Eq)]

@@ -15,6 +15,7 @@ mod link;
 mod pace;
 mod report;
 mod screen;
+mod servers;
 mod setup;
 mod signals;
 mod sound;
@@ -23,6 +24,7 @@ mod transferring;
 
 use crate::accounts::read_password;
 use crate::cli::PhoneArgs;
+use crate::config::NameServer;
 use ::phone::{Account, Config, Phone};
 use anyhow::{Result, anyhow, bail};
 use driver::{Driver, Sound};
@@ -30,7 +32,9 @@ use instance::Instance;
 use net::NetError;
 use net::client::{ClientTransport, Endpoint};
 use sansio::{Redacted, Transport};
+use servers::Servers;
 use setup::{Identity, Place};
+use sip::locate::Ask;
 use sound::{Sink, Source};
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -55,7 +59,7 @@ pub async fn run(args: PhoneArgs) -> Result<bool> {
     let password = read_password(&args.password_file)?;
     let sound = Sound::new(Source::from_args(&args, headless)?, Sink::from_args(&args, headless)?);
     let notice = no_card(&sound);
-    let (endpoint, link) = connect(&args, &identity).await?;
+    let (servers, endpoint, link) = connect(&args, &identity).await?;
     let account = format!("{}@{}", identity.user, identity.domain);
     // Kept to the end: it holds the lock on the instance.
     let instance = Instance::of(&account);
@@ -70,7 +74,7 @@ pub async fn run(args: PhoneArgs) -> Result<bool> {
     let config = Config { codecs: setup::codecs(args.codec), ..Config::default() };
     let mut phone = Phone::new(account, config, Box::new(net::OsEntropy));
     phone.register(started);
-    let driver = Driver::start(phone, endpoint, link, sound);
+    let driver = Driver::start(phone, servers, link, sound);
     match headless {
         true if texting => texting::run(driver, &args).await,
         true => headless::run(driver, &args, started).await,
@@ -95,7 +99,12 @@ fn no_card(sound: &Sound) -> Option<String> {
 
 /// Connects to the first of the server's addresses that answers, and proves to be the server (or
 /// the domain) that was asked for.
-async fn connect(args: &PhoneArgs, who: &Identity) -> Result<(Endpoint, ClientTransport)> {
+async fn connect(args: &PhoneArgs, who: &Identity) -> Result<(Servers, Endpoint, ClientTransport)> {
+    if args.server.is_none()
+        && let Some(found) = connect_by_domain(args, who).await?
+    {
+        return Ok(found);
+    }
     let transport = setup::transport(args.transport);
     let (place, field) = match &args.server {
         Some(server) => (Place::parse(server).map_err(|e| e.context("--server"))?, "--server"),
@@ -114,13 +123,55 @@ async fn connect(args: &PhoneArgs, who: &Identity) -> Result<(Endpoint, ClientTr
         };
         addresses.iter().copied().map(endpoint).collect()
     };
-    match link::connect_any(&endpoints(&place.host)).await {
+    let mut named = endpoints(&place.host);
+    let connected = match link::connect_any(&named).await {
         // The certificate of a server for many domains may prove the account's alone (RFC 5922 §4).
         Err(error) if args.server.is_some() && proves_another_name(&error) => {
-            Ok(link::connect_any(&endpoints(&who.domain)).await.map_err(|_| explained(error))?)
+            named = endpoints(&who.domain);
+            link::connect_any(&named).await.map_err(|_| error)
         }
-        connected => connected.map_err(explained),
+        connected => connected,
+    };
+    let (endpoint, link) = connected.map_err(explained)?;
+    Ok((Servers::Fixed(named), endpoint, link))
+}
+
+/// Connects to what DNS says serves the domain. `None` for a domain without servers of its own in
+/// DNS, for addresses, and for WSS, whose port here is not the web's: the domain's own addresses
+/// are then tried, as the system finds them.
+async fn connect_by_domain(
+    args: &PhoneArgs,
+    who: &Identity,
+) -> Result<Option<(Servers, Endpoint, ClientTransport)>> {
+    let transport = setup::transport(args.transport);
+    let name_server = match &args.dns {
+        Some(text) => Some(NameServer::try_from(text.clone()).map_err(|e| anyhow!("--dns {e}"))?),
+        None => None,
+    };
+    let Ok(mut ask) = Ask::host(&who.domain) else { return Ok(None) };
+    if ask.literal().is_some() || transport == Transport::Wss {
+        return Ok(None);
     }
+    ask.transport = Some(transport);
+    let servers = name_server.into_iter().map(|server| server.0).collect();
+    let config = net::LocatorConfig { servers, ..net::LocatorConfig::default() };
+    let Ok(locator) = net::Locator::start(config) else { return Ok(None) };
+    if let Err(error) = locator.find(ask.clone()).await {
+        tracing::info!(%error, "asking the system for the domain's addresses");
+        return Ok(None);
+    }
+    let tls = match transport.is_secure() {
+        true => Some(tls(args.ca.clone(), setup::default_port(transport))?),
+        false => None,
+    };
+    let anywhere = Endpoint::new(transport, std::net::SocketAddr::from(([0, 0, 0, 0], 0)));
+    let like = Box::new(Endpoint { name: who.domain.clone(), tls, ..anywhere });
+    let servers = Servers::Found { locator, ask: Box::new(ask), like };
+    let (endpoint, link) = servers
+        .connect()
+        .await
+        .map_err(|error| error.downcast::<NetError>().map_or_else(|other| other, explained))?;
+    Ok(Some((servers, endpoint, link)))
 }
 
 /// Trusts the system's authorities, `--ca`, and a server of ours on this machine.

@@ -4,6 +4,7 @@
 mod browser;
 mod bulk;
 mod diagnostics;
+mod discovery;
 mod dual_stack;
 mod durability;
 mod first_run;

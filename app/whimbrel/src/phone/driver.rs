@@ -2,13 +2,14 @@
 
 use super::link::{LinkEvent, LinkTask};
 use super::pace::Pace;
+use super::servers::Servers;
 use super::sound::{FRAME, Sink, Source};
 use ::phone::{CallHandle, Link, Phone, PhoneEvent, PhoneOutput};
 use anyhow::{Result, anyhow};
 use audio::level::LevelMeter;
 use bytes::Bytes;
 use net::MediaSockets;
-use net::client::{ClientTransport, Endpoint};
+use net::client::ClientTransport;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -76,10 +77,10 @@ struct Packet {
 
 impl Driver {
     /// Goes on from a first connection; when it breaks, it is made again.
-    pub fn start(phone: Phone, endpoint: Endpoint, link: ClientTransport, sound: Sound) -> Self {
+    pub fn start(phone: Phone, servers: Servers, link: ClientTransport, sound: Sound) -> Self {
         Self {
             phone,
-            link: LinkTask::start(endpoint, link),
+            link: LinkTask::start(servers, link),
             connected: None,
             sockets: BTreeMap::new(),
             media: mpsc::channel(MEDIA_QUEUE),

@@ -6,6 +6,7 @@
 //!      └────── send ────────────────────────────►┘   lost: again after 0.5 s, 1 s, .. 30 s
 //! ```
 
+use super::servers::Servers;
 use ::phone::Link;
 use bytes::Bytes;
 use net::NetError;
@@ -44,9 +45,9 @@ pub struct LinkTask {
 
 impl LinkTask {
     /// Runs on from a first connection.
-    pub fn start(endpoint: Endpoint, first: ClientTransport) -> Self {
+    pub fn start(servers: Servers, first: ClientTransport) -> Self {
         let (tell, events) = mpsc::channel(QUEUE);
-        Self { events, task: tokio::spawn(run(endpoint, first, tell)) }
+        Self { events, task: tokio::spawn(run(servers, first, tell)) }
     }
 
     /// What happens next. Safe to cancel.
@@ -92,7 +93,7 @@ fn is_telling(error: &NetError) -> bool {
     matches!(error, NetError::Untrusted { .. } | NetError::WebSocketRefused { .. })
 }
 
-async fn run(endpoint: Endpoint, first: ClientTransport, tell: mpsc::Sender<LinkEvent>) {
+async fn run(servers: Servers, first: ClientTransport, tell: mpsc::Sender<LinkEvent>) {
     let mut failures = 0;
     let mut link = Some(first);
     loop {
@@ -105,8 +106,8 @@ async fn run(endpoint: Endpoint, first: ClientTransport, tell: mpsc::Sender<Link
                 }
                 why
             }
-            None => match ClientTransport::connect(endpoint.clone()).await {
-                Ok(fresh) => {
+            None => match servers.connect().await {
+                Ok((_, fresh)) => {
                     link = Some(fresh);
                     continue;
                 }
@@ -179,9 +180,10 @@ mod tests {
     async fn a_broken_link_is_made_again_and_the_last_words_go_out() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = Endpoint::new(Transport::Tcp, server.local_addr().unwrap());
-        let (endpoint, first) = connect_any(&[endpoint]).await.unwrap();
+        let servers = Servers::Fixed(vec![endpoint]);
+        let (_, first) = servers.connect().await.unwrap();
         let (mut accepted, _) = server.accept().await.unwrap();
-        let mut task = LinkTask::start(endpoint, first);
+        let mut task = LinkTask::start(servers, first);
         let _send = up(&mut task).await;
         accepted.write_all(OPTIONS).await.unwrap();
         assert!(matches!(task.next().await, LinkEvent::Message(m) if m == OPTIONS));
