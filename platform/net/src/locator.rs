@@ -108,18 +108,20 @@ impl Locator {
 
 type Heard = (Query, Records, Duration);
 
+/// Answers that may wait; the lookups behind them wait for room.
+const HEARD_MAX: usize = 1024;
+
 struct Work {
     machine: sip::locate::Locator,
     dns: TokioResolver,
     waiting: HashMap<LocateId, Done>,
-    heard: (mpsc::UnboundedSender<Heard>, mpsc::UnboundedReceiver<Heard>),
+    heard: (mpsc::Sender<Heard>, mpsc::Receiver<Heard>),
 }
 
 impl Work {
     fn new(policy: Policy, dns: TokioResolver) -> Self {
         let machine = sip::locate::Locator::new(policy, Box::new(OsEntropy));
-        // Bounded by the lookups under way: each question is answered once.
-        Self { machine, dns, waiting: HashMap::new(), heard: mpsc::unbounded_channel() }
+        Self { machine, dns, waiting: HashMap::new(), heard: mpsc::channel(HEARD_MAX) }
     }
 
     /// Until every [`Locator`] is gone.
@@ -159,7 +161,8 @@ impl Work {
             let (dns, heard) = (self.dns.clone(), self.heard.0.clone());
             tokio::spawn(async move {
                 let (records, ttl) = ask_dns(&dns, &query).await;
-                let _ = heard.send((query, records, ttl));
+                // Nobody hears it only when the locator itself is gone.
+                let _ = heard.send((query, records, ttl)).await;
             });
         }
         while let Some((id, located)) = self.machine.poll_located() {
