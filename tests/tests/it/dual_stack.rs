@@ -16,11 +16,14 @@ fn r1_2_a_phone_on_ipv6_and_one_on_ipv4_hear_each_other_over_every_transport() {
     story.add_users(&["alice", "bob"]);
     let _server = Server::start_with(&story, INTERFACES);
     let (four, six) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
-    for (transport, caller, callee) in
-        [("udp", four, six), ("tcp", six, four), ("tls", four, six), ("wss", six, four)]
-    {
+    for (transport, caller, by, callee) in [
+        ("udp", four, "udp", six),
+        ("tcp", six, "tcp", four),
+        ("tls", four, "tls", six),
+        ("wss", six, "tls", four),
+    ] {
         let tone = ["--tone", "440"];
-        let bob = Phone::at(&story, "bob", transport, "opus", callee).answer().with(&tone);
+        let bob = Phone::at(&story, "bob", by, "opus", callee).answer().with(&tone);
         let mut bob = bob.seconds(30).start();
         bob.wait_event("registered", START);
         let alice = Phone::at(&story, "alice", transport, "opus", caller);
