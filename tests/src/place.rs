@@ -83,6 +83,11 @@ impl Place {
         self.base + 2
     }
 
+    /// SIP over WebSocket in clear, for servers that are given such a port.
+    pub fn ws(&self) -> u16 {
+        self.base + 5
+    }
+
     /// Metrics and health.
     pub fn metrics(&self) -> u16 {
         self.base + 3

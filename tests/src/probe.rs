@@ -4,7 +4,7 @@ use crate::story::{DOMAIN, Story};
 use bytes::Bytes;
 use sip::Message;
 use sip::digest::{self, Challenge};
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,6 +23,21 @@ impl Probe {
         let place = &story.place;
         let socket = UdpSocket::bind((place.peer_ip(), 0)).expect("a port for the probe");
         socket.connect((place.server_ip(), place.sip())).expect("loopback");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        Self { socket, number: 0, sent: String::new() }
+    }
+
+    /// From a port of the story's peers, so that what comes later comes there too.
+    pub fn at(story: &Story, port: u16) -> Self {
+        let place = &story.place;
+        let server = SocketAddr::new(place.server_ip(), place.sip());
+        Self::between(SocketAddr::new(place.peer_ip(), port), server)
+    }
+
+    /// From one address to another.
+    pub fn between(ours: SocketAddr, server: SocketAddr) -> Self {
+        let socket = UdpSocket::bind(ours).expect("a port for the probe");
+        socket.connect(server).expect("loopback");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         Self { socket, number: 0, sent: String::new() }
     }

@@ -2,6 +2,7 @@
 
 use crate::process::{Process, tail};
 use crate::story::{DOMAIN, Story};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ pub struct Setup<'a> {
     pub scenario: &'a str,
     /// Its local port.
     pub port: u16,
-    /// Its first media port.
+    /// Its first media port; with 0 it finds one.
     pub media_port: u16,
     /// Calls in all.
     pub calls: usize,
@@ -34,16 +35,30 @@ pub struct Setup<'a> {
 impl Run {
     /// Starts it; `users` has a line per call with `user;callee`.
     pub fn start(story: &Story, name: &str, setup: &Setup<'_>, users: Option<&Path>) -> Self {
-        let place = &story.place;
         let scenario = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join(format!("tests/sipp/{}.xml", setup.scenario));
+        let server = SocketAddr::new(story.place.server_ip(), story.place.sip());
+        Self::start_xml(story, name, (&scenario, server), setup, users)
+    }
+
+    /// Starts it on a scenario of the story's own, towards `server`.
+    pub fn start_xml(
+        story: &Story,
+        name: &str,
+        (scenario, server): (&Path, SocketAddr),
+        setup: &Setup<'_>,
+        users: Option<&Path>,
+    ) -> Self {
+        let place = &story.place;
         let errors = story.scratch.file(&format!("{name}.errors"));
         let log = story.scratch.file(&format!("{name}.log"));
         let mut command = place.command("sipp");
         command.current_dir(story.scratch.path());
-        command.arg(format!("{}:{}", place.server_ip(), place.sip())).arg("-sf").arg(scenario);
+        command.arg(server.to_string()).arg("-sf").arg(scenario);
         command.args(["-i", &place.peer_ip().to_string(), "-p", &setup.port.to_string()]);
-        command.args(["-mp", &setup.media_port.to_string()]);
+        if setup.media_port > 0 {
+            command.args(["-mp", &setup.media_port.to_string()]);
+        }
         command.args(["-m", &setup.calls.to_string(), "-r", &setup.rate.to_string()]);
         command.args(["-key", "domain", DOMAIN, "-nostdin", "-trace_err", "-error_file"]);
         command.arg(&errors).args(["-trace_logs", "-log_file"]).arg(&log);
@@ -61,6 +76,20 @@ impl Run {
         if !status.success() {
             self.give_up(&status.to_string());
         }
+    }
+
+    /// Waits for its end; what went wrong, if anything.
+    ///
+    /// # Errors
+    /// The tail of what SIPp complained of.
+    pub fn outcome(mut self, patience: Duration) -> Result<(), String> {
+        let status = self.process.wait(patience);
+        if status.success() {
+            return Ok(());
+        }
+        let errors = std::fs::read_to_string(&self.errors).unwrap_or_default();
+        let head: String = errors.chars().take(1_500).collect();
+        Err(format!("{}: {status}\n{head}{}", self.name, self.process.err()))
     }
 
     /// What the scenario's `<log>` actions wrote so far, whole lines only.

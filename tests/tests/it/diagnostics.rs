@@ -21,7 +21,7 @@ fn a_phone_measures_its_nat_at_a_running_server() {
 
     // Filtering: the other port answers.
     for port in [first, second] {
-        phone.send_to(options(ours).as_bytes(), port).expect("loopback");
+        phone.send_to(options(ours, port).as_bytes(), port).expect("loopback");
         let (from, answer) = receive(&phone);
         assert!(from == port && answer.starts_with(b"SIP/2.0 200"), "{from}");
     }
@@ -62,11 +62,13 @@ fn a_phone_measures_its_nat_at_a_running_server() {
     assert!(date.ends_with(" GMT") && date.len() == 29, "{date}");
 }
 
-fn options(local: SocketAddr) -> String {
+/// The branch differs by port: the same one would be a retransmission, answered where it was first.
+fn options(local: SocketAddr, to: SocketAddr) -> String {
     format!(
-        "OPTIONS sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bKmeasure;rport\r\n\
+        "OPTIONS sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bKmeasure{};rport\r\n\
          Max-Forwards: 70\r\nFrom: <sip:alice@{DOMAIN}>;tag=m\r\nTo: <sip:{DOMAIN}>\r\n\
-         Call-ID: measure\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+         Call-ID: measure\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n",
+        to.port()
     )
 }
 
