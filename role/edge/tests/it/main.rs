@@ -4,6 +4,7 @@ mod calls;
 mod diagnose;
 mod dialogs;
 mod forking;
+mod golden;
 mod guesses;
 mod headers;
 mod hiding;
