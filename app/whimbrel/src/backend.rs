@@ -261,7 +261,7 @@ impl Backend for ServerBackend {
         Box::pin(async move {
             let all = self.shared.location.list(present::wall(), REGISTRATIONS_MAX);
             let own = all.iter().filter(|b| scope.covers(b.aor()));
-            Ok(own.map(|b| registration(b)).collect())
+            Ok(own.map(registration).collect())
         })
     }
 

@@ -145,9 +145,8 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
         table: Arc::clone(location.table()),
         services: Arc::default(),
     };
-    let gauges = Arc::new(Gauges::default());
+    let (gauges, conduct) = (Arc::new(Gauges::default()), Watch::new(&config.edge.conduct));
     let gate = roles::make_gate(config)?;
-    let conduct = Watch::new(&config.edge.conduct);
     let keys = crate::keys::load(data)?;
     let guesses = &config.edge.guesses;
     let parts = roles::CoreParts {

@@ -41,7 +41,11 @@ const FORBIDDEN: [(&str, &str, &str); 1] = [(
 const OWNED: [(&str, &[&str], &str); 3] = [
     ("sqlx", &["store-sql"], "only store-sql knows SQL"),
     ("uniffi", &["phone-ffi"], "only phone-ffi knows UniFFI"),
-    ("tokio-tungstenite", &["net", "tests"], "only net knows the WebSocket upgrade"),
+    (
+        "tokio-tungstenite",
+        &["net", "tests", "fuzz-targets"],
+        "only net knows the WebSocket upgrade",
+    ),
 ];
 
 /// Foreign crates that bring a runtime, sockets or randomness, kept out of `protocol/` and `engine/`.

@@ -221,7 +221,7 @@ impl EdgeCore {
             Action::FailOver => {
                 self.resting.insert(number, at.now + REST);
                 let failure = response.clone();
-                self.to_next_peer(at, key, id, |edge| edge.feed_context(at, key, id, failure))
+                self.try_next_peer(at, key, id, |edge| edge.feed_context(at, key, id, failure))
             }
             _ => false,
         }
@@ -244,7 +244,7 @@ impl EdgeCore {
         if policy != Some(Action::FailOver) {
             return false;
         }
-        self.to_next_peer(at, key, id, |edge| {
+        self.try_next_peer(at, key, id, |edge| {
             if let Some(forward) = edge.forwards.get_mut(&key) {
                 match why {
                     Failure::TimedOut => forward.context.handle_timed_out(&id),
@@ -257,7 +257,7 @@ impl EdgeCore {
 
     /// Hands the call to the next peer of the plan. The new branch is promised before the old one's
     /// end is told (`then`), or the caller would hear of it.
-    fn to_next_peer<T>(
+    fn try_next_peer<T>(
         &mut self,
         at: Present,
         key: ServerKey,

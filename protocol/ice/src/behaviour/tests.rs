@@ -43,7 +43,7 @@ fn error_of(handled: Handled) -> u16 {
 
 #[test]
 fn plain_keep_alives_and_noise_are_not_ours() {
-    let (mut server, at) = (server(), Instant::now());
+    let (mut server, at) = (server(), sansio::testing::epoch());
     let plain = Builder::request(ID).finish_bare();
     assert_eq!(ask(&mut server, at, phone(), &plain), Handled::Plain);
     let software = Builder::request(ID).attribute(attr::SOFTWARE, b"phone").finish_bare();
@@ -55,7 +55,7 @@ fn plain_keep_alives_and_noise_are_not_ours() {
 
 #[test]
 fn change_request_answers_from_the_other_port_and_address() {
-    let (mut server, at) = (server(), Instant::now());
+    let (mut server, at) = (server(), sansio::testing::epoch());
     for (bits, port) in [(2, 1), (4, 2), (6, 3), (0, 0)] {
         let datagram = request(&[(attr::CHANGE_REQUEST, &[0, 0, 0, bits])]);
         let reply = now(ask(&mut server, at, phone(), &datagram));
@@ -74,7 +74,7 @@ fn without_another_address_change_ip_is_420_and_the_other_port_is_named() {
         Port { id: 0, public: addr("192.0.2.1:5060") },
         Port { id: 1, public: addr("192.0.2.1:5070") },
     ];
-    let (mut server, at) = (Server::new(ports, Limits::default()), Instant::now());
+    let (mut server, at) = (Server::new(ports, Limits::default()), sansio::testing::epoch());
     let change_ip = request(&[(attr::CHANGE_REQUEST, &[0, 0, 0, 4])]);
     let reply = now(ask(&mut server, at, phone(), &change_ip));
     let message = Message::parse(&reply.datagram).unwrap();
@@ -91,7 +91,7 @@ fn without_another_address_change_ip_is_420_and_the_other_port_is_named() {
 
 #[test]
 fn response_port_goes_to_another_port_of_the_same_address_and_never_with_padding() {
-    let (mut server, at) = (server(), Instant::now());
+    let (mut server, at) = (server(), sansio::testing::epoch());
     let datagram = request(&[(attr::RESPONSE_PORT, &[0xa0, 0x30, 0, 0])]);
     let reply = now(ask(&mut server, at, phone(), &datagram));
     assert_eq!(reply.to, addr("203.0.113.9:41008"));
@@ -105,7 +105,7 @@ fn response_port_goes_to_another_port_of_the_same_address_and_never_with_padding
 
 #[test]
 fn padding_makes_the_reply_exactly_as_long_as_the_request() {
-    let (mut server, at) = (server(), Instant::now());
+    let (mut server, at) = (server(), sansio::testing::epoch());
     for total in [64, 576, 1_280, 1_472, 9_000, 65_500] {
         let datagram = Builder::request(ID).padding_to(total).finish_bare();
         assert_eq!(datagram.len(), total);
@@ -121,7 +121,7 @@ fn padding_makes_the_reply_exactly_as_long_as_the_request() {
 
 #[test]
 fn the_tos_a_request_arrived_with_is_told_where_it_is_known() {
-    let (mut server, at) = (server(), Instant::now());
+    let (mut server, at) = (server(), sansio::testing::epoch());
     let datagram = Builder::request(ID).padding_to(120).finish_bare();
     for (tos, told) in [(Some(0xb8), Some(&[0xb8, 0, 0, 0][..])), (None, None)] {
         let query = Query { port: 0, peer: phone(), tos, datagram: &datagram };
@@ -132,7 +132,7 @@ fn the_tos_a_request_arrived_with_is_told_where_it_is_known() {
 
 #[test]
 fn a_delayed_reply_comes_when_asked_and_says_so() {
-    let (mut server, at) = (server(), Instant::now());
+    let (mut server, at) = (server(), sansio::testing::epoch());
     let datagram = request(&[(REPLY_DELAY, &30_u32.to_be_bytes())]);
     assert_eq!(ask(&mut server, at, phone(), &datagram), Handled::Later);
     // Sent again, it still gives one reply.
@@ -165,7 +165,7 @@ fn a_delayed_reply_comes_when_asked_and_says_so() {
 fn what_waits_is_bounded_per_source_and_in_all() {
     let limits = Limits { delayed_max: 40, delayed_per_source_max: 4, ..Limits::default() };
     let mut server = Server::new(server().ports, limits);
-    let at = Instant::now();
+    let at = sansio::testing::epoch();
     let asks = |n: u16| {
         let id = [n.to_be_bytes()[0], n.to_be_bytes()[1], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let delay = Builder::request(id).attribute(REPLY_DELAY, &60_u32.to_be_bytes());
@@ -195,7 +195,7 @@ fn what_waits_is_bounded_per_source_and_in_all() {
 
 #[test]
 fn what_is_malformed_unknown_or_too_short_is_refused() {
-    let (mut server, at) = (server(), Instant::now());
+    let (mut server, at) = (server(), sansio::testing::epoch());
     let short = Builder::request(ID).attribute(attr::CHANGE_REQUEST, &[0, 0, 0, 2]).finish_bare();
     assert_eq!(error_of(ask(&mut server, at, phone(), &short)), 400, "no room for the address");
     let empty = Builder::request(ID).attribute(attr::PADDING, &[]).finish_bare();
@@ -225,7 +225,7 @@ proptest! {
         tos in proptest::option::of(any::<u8>()),
     ) {
         let mut server = server();
-        let at = Instant::now();
+        let at = sansio::testing::epoch();
         let builder = attributes.iter().fold(Builder::request(ID), |b, (k, v)| b.attribute(*k, v));
         let builder = builder.padding_to(padding.next_multiple_of(4));
         let datagram = if sealed { builder.finish_unsigned() } else { builder.finish_bare() };
@@ -247,6 +247,6 @@ proptest! {
         whole.extend([7; 12]);
         whole.extend(&bytes);
         let query = Query { port: 0, peer: phone(), tos: None, datagram: &whole };
-        server().handle_query(Instant::now(), query);
+        server().handle_query(sansio::testing::epoch(), query);
     }
 }

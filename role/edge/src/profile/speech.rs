@@ -40,7 +40,7 @@ impl Speech<'_> {
 
     /// An initial request as the peer wants it: From, To, who calls, header rules.
     pub(crate) fn outbound<'m>(&self, mut edit: Edit<'m>, request: &'m Message) -> Edit<'m> {
-        edit = self.from_and_to(edit, request);
+        edit = self.with_parties(edit, request);
         for name in [IdentityHeader::Pai, IdentityHeader::Ppi, IdentityHeader::Rpid] {
             edit = edit.remove_all(name.name());
         }
@@ -55,9 +55,9 @@ impl Speech<'_> {
         apply(edit, request, &self.profile.out)
     }
 
-    fn from_and_to<'m>(&self, mut edit: Edit<'m>, request: &'m Message) -> Edit<'m> {
+    fn with_parties<'m>(&self, mut edit: Edit<'m>, request: &'m Message) -> Edit<'m> {
         if let Ok(from) = request.from_()
-            && let Some(value) = self.from_value(&from)
+            && let Some(value) = self.value_of_from(&from)
         {
             edit = edit.set(HeaderName::FROM, value);
         }
@@ -69,7 +69,7 @@ impl Speech<'_> {
         edit
     }
 
-    fn from_value(&self, from: &NameAddr<'_>) -> Option<String> {
+    fn value_of_from(&self, from: &NameAddr<'_>) -> Option<String> {
         let anonymous = self.private && self.profile.privacy == PrivacyForm::AnonymousFrom;
         if anonymous {
             return Some(format!("{ANONYMOUS}{}", params(from)));
