@@ -17,7 +17,7 @@ pub const CONSUMER: &str = "records";
 const BATCH_MAX: usize = 4096;
 /// How long events are gathered before the store is written: a call that begins, rings and is
 /// answered meanwhile is one row instead of three statements.
-const LINGER: Duration = Duration::from_millis(50);
+const LINGER: Duration = Duration::from_millis(30);
 /// First and longest wait after a failure.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
