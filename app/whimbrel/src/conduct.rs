@@ -60,7 +60,7 @@ impl Watch {
 
 /// Follows the spine until the server stops.
 pub async fn follow(shared: Shared) {
-    let mut events = shared.spine.subscribe();
+    let mut events = shared.spine.subscribe_kept();
     while let Some(envelope) = events.next().await {
         let found = {
             let mut conduct = shared.conduct.conduct.lock().unwrap_or_else(PoisonError::into_inner);

@@ -96,6 +96,7 @@ impl Spine {
         let (queue, items) = sync_channel(config.queue);
         let (last, watch_last) = watch::channel(last_seq);
         let (broadcast, _) = broadcast::channel(config.subscriber_queue);
+        let (kept, _) = broadcast::channel(config.subscriber_queue);
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
             epoch,
@@ -107,6 +108,7 @@ impl Spine {
             segments: Arc::new(segments),
             last: watch_last,
             broadcast: broadcast.clone(),
+            kept: kept.clone(),
             writer: Mutex::new(None),
             _lock: lock,
         });
@@ -117,6 +119,7 @@ impl Spine {
             segments: Arc::clone(&shared.segments),
             last,
             broadcast,
+            kept,
         };
         let thread = std::thread::Builder::new().name("spine".to_owned());
         let thread = thread.spawn(move || writer.run(&items));
@@ -173,6 +176,12 @@ impl Spine {
     /// Everything from now on, for those who may miss some.
     pub fn subscribe(&self) -> Subscription {
         Subscription::new(self.shared.broadcast.subscribe())
+    }
+
+    /// As [`Self::subscribe`], for the durable kinds alone. Who listens always should ask for these:
+    /// a registration is only told when somebody looks ([`Self::has_subscribers`]).
+    pub fn subscribe_kept(&self) -> Subscription {
+        Subscription::new(self.shared.kept.subscribe())
     }
 
     /// Every durable event after `position`, also those of earlier runs. Segments stay until each
@@ -255,6 +264,7 @@ struct Shared {
     segments: Arc<Segments>,
     last: watch::Receiver<u64>,
     broadcast: broadcast::Sender<Arc<Envelope>>,
+    kept: broadcast::Sender<Arc<Envelope>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     _lock: DirLock,
 }

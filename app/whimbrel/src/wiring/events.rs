@@ -48,6 +48,9 @@ impl Outgoing {
 
     /// An event for those who listen.
     pub fn tell(&mut self, at: WallTime, event: Event) {
+        if !self.is_heard() {
+            return;
+        }
         self.waiting.push(Emission { at, event, on_written: None });
         // A page shows it at once.
         self.urgent = true;

@@ -172,6 +172,27 @@ async fn a_slow_subscriber_loses_events_and_knows_how_many() {
     panic!("the transient event did not arrive");
 }
 
+#[tokio::test]
+async fn who_hears_durable_kinds_alone_makes_nobody_tell_the_others() {
+    let dir = Dir::new("kept");
+    let spine = dir.open(SpineConfig::default());
+    let mut kept = spine.subscribe_kept();
+    assert!(!spine.has_subscribers());
+    let page = spine.subscribe();
+    assert!(spine.has_subscribers());
+    let fleeting = Event::AuthFailed {
+        realm: "r".into(),
+        user: "u".into(),
+        source: "s".into(),
+        method: "REGISTER".into(),
+    };
+    assert_eq!(write(&spine, fleeting), Ok(0));
+    ringing(&spine, 7..8);
+    assert_eq!(kept.next().await.unwrap().event, Event::CallRinging { call: 7 });
+    drop(page);
+    assert!(!spine.has_subscribers());
+}
+
 #[test]
 fn figures_that_json_cannot_write_do_not_cost_the_event() {
     let dir = Dir::new("nan");

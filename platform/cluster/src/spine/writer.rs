@@ -27,6 +27,8 @@ pub(super) struct Writer {
     pub(super) segments: Arc<Segments>,
     pub(super) last: watch::Sender<u64>,
     pub(super) broadcast: broadcast::Sender<Arc<Envelope>>,
+    /// For those who hear durable kinds alone.
+    pub(super) kept: broadcast::Sender<Arc<Envelope>>,
 }
 
 impl Writer {
@@ -91,6 +93,9 @@ impl Writer {
             let kept = if fits { written.clone() } else { Err(LogError::TooLong) };
             let kept = if envelope.seq == 0 { Ok(()) } else { kept };
             let answer = kept.map(|()| envelope.seq);
+            if answer.is_ok() && envelope.seq > 0 && self.kept.receiver_count() > 0 {
+                let _ = self.kept.send(Arc::clone(&envelope));
+            }
             if answer.is_ok() && self.broadcast.receiver_count() > 0 {
                 // Fails only while nobody subscribes.
                 let _ = self.broadcast.send(envelope);
