@@ -145,17 +145,19 @@ impl EdgeCore {
         let hash = hasher.finish();
         std::array::from_fn(|i| ALPHABET[(hash >> (5 * i) & 31) as usize])
     }
-}
 
-/// What tells a request that comes again from one that only shows the same credentials: the flow,
-/// the branch, the call and the digest's response.
-pub(crate) fn fingerprint(arrival: &Arrival, request: &Message, response: &[u8]) -> u32 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write_u64(arrival.flow.id);
-    hasher.write_u32(u32::from(arrival.flow.shard) << 16 | u32::from(arrival.flow.node));
-    hasher.write_u32(request.cseq().map_or(0, |c| c.number));
-    hasher.write(request.call_id().unwrap_or_default());
-    hasher.write(request.top_via().ok().and_then(|via| via.branch()).unwrap_or_default());
-    hasher.write(response);
-    hasher.finish() as u32
+    /// What tells a request that comes again from one that only shows the same credentials: the
+    /// flow, the branch, the call and the digest's response. Salted: who replays a captured request
+    /// chooses the branch, and must not be able to look for one that fits.
+    pub(crate) fn fingerprint(&self, arrival: &Arrival, request: &Message, response: &[u8]) -> u32 {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.loop_salt);
+        hasher.write_u64(arrival.flow.id);
+        hasher.write_u32(u32::from(arrival.flow.shard) << 16 | u32::from(arrival.flow.node));
+        hasher.write_u32(request.cseq().map_or(0, |c| c.number));
+        hasher.write(request.call_id().unwrap_or_default());
+        hasher.write(request.top_via().ok().and_then(|via| via.branch()).unwrap_or_default());
+        hasher.write(response);
+        hasher.finish() as u32
+    }
 }

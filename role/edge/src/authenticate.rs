@@ -3,7 +3,7 @@
 //! An unknown user and a wrong password are answered alike, take the same work and run into the same
 //! limits (`limits.rs`), so that a scanner learns nothing.
 
-use crate::asker::{Asker, fingerprint};
+use crate::asker::Asker;
 use crate::config::{Config, ConfigError};
 use crate::core::{EdgeCore, Present};
 use crate::limits::{Attempts, Try};
@@ -216,7 +216,7 @@ impl EdgeCore {
         (realm, credentials): (&str, &Credentials<'_>),
     ) -> Proof {
         let count = credentials.nc().unwrap_or(1);
-        let print = fingerprint(arrival, request, credentials.response());
+        let print = self.fingerprint(arrival, request, credentials.response());
         let nonce = match self.auth.nonces.check(credentials.nonce(), (count, print), at.wall) {
             NonceCheck::Foreign | NonceCheck::Stale => return Proof::Stale,
             NonceCheck::Good(nonce) => nonce,
