@@ -133,6 +133,8 @@ fn record(i: u64, cause: &str) -> Record {
         duration_ms: answered.then_some(16_000),
         cause: Some(cause.to_owned()),
         status: Some(if answered { 200 } else { 486 }),
+        q850: Some(if answered { 16 } else { 17 }),
+        ended_by: Some("callee".into()),
         codecs: if answered { vec!["opus".to_owned()] } else { Vec::new() },
         source: "192.0.2.1:50162".to_owned(),
         user_agent: Some("Whimbrel web phone".to_owned()),

@@ -186,6 +186,10 @@ pub struct Record {
     pub cause: Option<String>,
     /// The final SIP status of the INVITE.
     pub status: Option<u16>,
+    /// The Q.850 cause that was named, or that the status stands for.
+    pub q850: Option<u8>,
+    /// Whose doing the end was: `caller`, `callee` or `server`.
+    pub ended_by: Option<String>,
     /// The codecs agreed on, caller's side first.
     pub codecs: Vec<String>,
     /// Where the caller came from, `address:port`.

@@ -480,6 +480,8 @@ fn record(r: &CallRecord) -> Record {
         duration_ms: r.talked_secs().map(|s| (s * 1000.0) as u64),
         cause: (!r.is_open()).then(|| r.cause.clone()),
         status: (r.status != 0).then_some(r.status),
+        q850: (r.q850 != 0).then_some(r.q850),
+        ended_by: Some(r.ended_by.clone()).filter(|by| !by.is_empty()),
         codecs: r.codecs.clone(),
         source: r.source.clone(),
         user_agent: Some(r.user_agent.clone()).filter(|ua| !ua.is_empty()),

@@ -30,6 +30,8 @@ pub async fn records(store: &dyn Store, verb: RecordsVerb) -> Result<()> {
                 ("TO", "to"),
                 ("ANSWERED", "answered"),
                 ("CAUSE", "cause"),
+                ("Q850", "q850"),
+                ("BY", "ended_by"),
                 ("SECONDS", "talked_s"),
                 ("CODECS", "codecs"),
             ];
@@ -99,6 +101,8 @@ pub fn record(r: &CallRecord) -> Value {
         "ended": r.ended_at.map(stamp),
         "cause": if r.is_open() { Value::Null } else { r.cause.clone().into() },
         "status": if r.status == 0 { Value::Null } else { r.status.into() },
+        "q850": if r.q850 == 0 { Value::Null } else { r.q850.into() },
+        "ended_by": if r.ended_by.is_empty() { Value::Null } else { r.ended_by.clone().into() },
         "talked_s": r.talked_secs().map(|s| (s * 1000.0).round() / 1000.0),
         "codecs": r.codecs,
         "caller": side(&r.caller),
@@ -227,5 +231,9 @@ mod tests {
         }
         assert_eq!(value["started"], "2027-01-15T08:00:00Z");
         assert_eq!(value["cause"], Value::Null, "the call goes on");
+        assert_eq!((&value["q850"], &value["ended_by"]), (&Value::Null, &Value::Null));
+        let ended_by = "callee".to_owned();
+        let over = record(&CallRecord { q850: 17, ended_by, ..CallRecord::default() });
+        assert_eq!((&over["q850"], &over["ended_by"]), (&json!(17), &json!("callee")));
     }
 }

@@ -273,14 +273,19 @@ impl Phone {
         Ok(())
     }
 
-    /// A new media session on `local`, keyed as the link asks.
-    pub(crate) fn new_media(&mut self, now: Instant, local: SocketAddr) -> media::Session {
-        let security = self.config.security.unwrap_or_else(|| {
+    /// How media is keyed: as configured, else as the link asks.
+    pub(crate) fn security(&self) -> media::Security {
+        self.config.security.unwrap_or_else(|| {
             match self.link.is_some_and(|l| l.transport.is_secure()) {
                 true => media::Security::Sdes,
                 false => media::Security::Plain,
             }
-        });
+        })
+    }
+
+    /// A new media session on `local`, keyed as the link asks.
+    pub(crate) fn new_media(&mut self, now: Instant, local: SocketAddr) -> media::Session {
+        let security = self.security();
         let config = media::Config {
             codecs: self.config.codecs.clone(),
             security,

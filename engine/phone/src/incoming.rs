@@ -23,6 +23,12 @@ impl Phone {
             self.reply(now, &key, response_to(&request, 486, "Busy Here"));
             return;
         }
+        if sdp_of(&request).is_some_and(|offer| !self.security().can_answer(offer)) {
+            // Before it rings, so that who answers is not hung up on, and a proxy that knows other
+            // words (RTP/SAVP instead of DTLS-SRTP) tries those.
+            let refused = response_to(&request, 488, "");
+            return self.reply(now, &key, refused.header(HeaderName::ACCEPT, "application/sdp"));
+        }
         let clock = self.new_clock();
         if self.refuse_interval(now, &key, clock.policy, &request) {
             return;

@@ -303,7 +303,10 @@ impl Phone {
 
     fn handle_request(&mut self, now: Instant, key: ServerKey, request: Message) {
         let method = request.method().unwrap_or(Method::OPTIONS);
-        if let Some(unknown) = not_understood(&request) {
+        if self.layer.is_merged(&request) {
+            // The same request by two ways of a fork: answered once (RFC 3261 §8.2.2.2).
+            self.reply(now, &key, response_to(&request, 482, "Merged Request"));
+        } else if let Some(unknown) = not_understood(&request) {
             let refused = response_to(&request, 420, "").header(HeaderName::UNSUPPORTED, unknown);
             self.reply(now, &key, refused);
         } else if let Some(refusal) = screening::refusal(&request) {

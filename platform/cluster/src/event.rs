@@ -94,6 +94,12 @@ pub enum Event {
         cause: String,
         /// The final SIP status the caller got; 0 if none.
         status: u16,
+        /// Its Q.850 cause; 0 if none was named and its status stands for none.
+        #[serde(default)]
+        q850: u8,
+        /// Whose doing it was.
+        #[serde(default)]
+        by: EndedBy,
         /// What came from the caller.
         caller: MediaSummary,
         /// What came from the callee.
@@ -169,6 +175,33 @@ impl Event {
                 | Self::CallEnded { .. }
                 | Self::AccountSuspected { .. }
         )
+    }
+}
+
+/// Whose doing the end of a call was.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndedBy {
+    /// Events of before this was told do not say.
+    #[default]
+    Unknown,
+    /// Who called.
+    Caller,
+    /// Who was called, or a server on its side.
+    Callee,
+    /// The server.
+    Server,
+}
+
+impl EndedBy {
+    /// The word in records; empty when not known.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "",
+            Self::Caller => "caller",
+            Self::Callee => "callee",
+            Self::Server => "server",
+        }
     }
 }
 

@@ -17,18 +17,19 @@ use crate::rows::{self, millis, signed, unsigned};
 use merge::Merged;
 
 const INSERT: &str = "INSERT OR IGNORE INTO records (call, session_id, call_id, tenant, from_uri,
-    to_uri, source, user_agent, started_at, ringing_at, answered_at, ended_at, cause, status, codecs,
-    caller_codec, caller_packets, caller_lost, caller_jitter_ms, caller_bytes,
+    to_uri, source, user_agent, started_at, ringing_at, answered_at, ended_at, cause, status,
+    q850, ended_by, codecs, caller_codec, caller_packets, caller_lost, caller_jitter_ms, caller_bytes,
     callee_codec, callee_packets, callee_lost, callee_jitter_ms, callee_bytes,
     opened_epoch, opened_seq) VALUES ";
 
 const ROW: &str =
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 /// Rows of one statement. Only this many and one, so that each is prepared once.
 const ROWS: usize = 32;
 
-const CLOSE: &str = "UPDATE records SET ended_at = ?, cause = ?, status = ?,
+const CLOSE: &str =
+    "UPDATE records SET ended_at = ?, cause = ?, status = ?, q850 = ?, ended_by = ?,
     codecs = CASE codecs WHEN '' THEN ? ELSE codecs END,
     caller_codec = ?, caller_packets = ?, caller_lost = ?, caller_jitter_ms = ?, caller_bytes = ?,
     callee_codec = ?, callee_packets = ?, callee_lost = ?, callee_jitter_ms = ?, callee_bytes = ?
@@ -250,6 +251,8 @@ fn bind_record<'q>(query: Query<'q>, r: &'q CallRecord, at: FoldPosition) -> Que
         .bind(r.ended_at.map(millis))
         .bind(&r.cause)
         .bind(r.status)
+        .bind(r.q850)
+        .bind(&r.ended_by)
         .bind(r.codecs.join(","));
     let query = bind_media(bind_media(query, &r.caller), &r.callee);
     query.bind(signed(at.epoch)).bind(signed(at.seq))
@@ -257,6 +260,7 @@ fn bind_record<'q>(query: Query<'q>, r: &'q CallRecord, at: FoldPosition) -> Que
 
 fn bind_close<'q>(query: Query<'q>, close: &'q CallClose) -> Query<'q> {
     let query = query.bind(millis(close.at)).bind(&close.cause).bind(close.status);
+    let query = query.bind(close.q850).bind(&close.ended_by);
     let query = query.bind(close.codecs().join(","));
     bind_media(bind_media(query, &close.caller), &close.callee)
 }

@@ -88,6 +88,8 @@ pub(crate) fn record(row: &SqliteRow) -> Column<CallRecord> {
         ended_at: optional_time(row, "ended_at")?,
         cause: row.try_get("cause")?,
         status: row.try_get("status")?,
+        q850: row.try_get("q850")?,
+        ended_by: row.try_get("ended_by")?,
         codecs: codecs.split(',').filter(|c| !c.is_empty()).map(str::to_owned).collect(),
         caller: media(
             row,

@@ -40,6 +40,12 @@ pub struct CallRecord {
     pub cause: String,
     /// The final SIP status the caller got; 0 if none.
     pub status: u16,
+    /// Its Q.850 cause; 0 if none was named and its status stands for none.
+    #[serde(default)]
+    pub q850: u8,
+    /// Whose doing the end was: `caller`, `callee` or `server`; empty when not known.
+    #[serde(default)]
+    pub ended_by: String,
     /// Codecs agreed, the caller's first.
     pub codecs: Vec<String>,
     /// What came from the caller.
@@ -84,6 +90,10 @@ pub struct CallClose {
     pub cause: String,
     /// The final SIP status the caller got; 0 if none.
     pub status: u16,
+    /// See [`CallRecord::q850`].
+    pub q850: u8,
+    /// See [`CallRecord::ended_by`].
+    pub ended_by: String,
     /// What came from the caller.
     pub caller: MediaStats,
     /// What came from the callee.

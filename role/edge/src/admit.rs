@@ -39,7 +39,9 @@ impl EdgeCore {
     /// The shard that tracks this request's dialog, if it is not this one.
     pub(crate) fn other_owner(&self, message: &Message) -> Option<u16> {
         message.to_tag()?;
-        let (token, _) = self.dialog_token(message)?;
+        let top = self.dialog_token(message);
+        let token = top.map(|(token, _)| token);
+        let token = token.or_else(|| self.strict_token(message).map(|(token, ..)| token))?;
         let owner = u16::from(token.shard);
         (owner != self.place.shard && owner < self.place.shards).then_some(owner)
     }
@@ -52,7 +54,11 @@ impl EdgeCore {
         }
         let route = message.routes().next()?.ok()?;
         let uri = route.sip_uri().ok()?;
-        let sealed = uri.user()?;
+        self.opened(uri.user()?, message)
+    }
+
+    /// The token `sealed` in a request's dialog, and who sent the request.
+    pub(crate) fn opened(&self, sealed: &[u8], message: &Message) -> Option<(DialogToken, Side)> {
         let call_id = self.real_call_id(message);
         let tags = [(message.from_tag(), Side::Caller), (message.to_tag(), Side::Callee)];
         tags.into_iter().find_map(|(tag, side)| {

@@ -32,6 +32,8 @@ pub struct Call {
     pub(crate) under_way: u32,
     /// When its first session ends unless refreshed, as noted in the core's deadlines.
     pub(crate) session_due: Option<Instant>,
+    /// What was heard of why it ends.
+    pub(crate) heard: Option<crate::end_reason::Heard>,
     /// What is logged of it belongs here.
     pub(crate) span: tracing::Span,
 }
@@ -55,9 +57,10 @@ impl EdgeCore {
         if !std::mem::replace(&mut entry.ended, true) {
             let relay_session = entry.relay_session;
             entry.span.in_scope(|| tracing::debug!(cause = cause.as_str(), ?status, "ended"));
+            let (by, q850) = crate::end_reason::reason_of(cause, status, entry.heard);
             self.calls_live -= 1;
             let at = at.wall;
-            self.emit(EdgeEvent::CallEnded { call, relay_session, cause, status, at });
+            self.emit(EdgeEvent::CallEnded { call, relay_session, cause, status, by, q850, at });
             self.forget_session(call);
         }
         self.forget_call(call);
@@ -175,6 +178,7 @@ impl EdgeCore {
             .header(HeaderName::SESSION_ID, session_id_value(id))
             .header(HeaderName::REASON, format!("SIP;cause=200;text=\"{reason}\""))
             .build();
+        let bye = crate::strict::in_routers_words(bye);
         Some((SendVia { flow, transport: reach.transport }, bye))
     }
 

@@ -176,6 +176,9 @@ impl EdgeCore {
     fn send_onward(&mut self, at: Present, held: Held) {
         let Held { key, route, request, is_answer } = held;
         let is_bye = request.method() == Some(Method::BYE);
+        if is_bye {
+            self.note_end(route.call, route.from.into(), &request);
+        }
         let flow = self.flow_of(&route.reach);
         if let Some(flow) = flow {
             let onward = self.onward_request(&route, &request);
@@ -267,7 +270,7 @@ impl EdgeCore {
                 edit = edit.replace_first(HeaderName::CSEQ, format!("{sent} {}", method.as_str()));
             }
         }
-        edit.finish()
+        crate::strict::in_routers_words(edit.finish())
     }
 }
 

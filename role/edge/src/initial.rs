@@ -7,6 +7,7 @@ use crate::branch::BranchId;
 use crate::call::{Call, sdp_of};
 use crate::core::{EdgeCore, Present, RETRY_AFTER};
 use crate::diagnose::ALLOW;
+use crate::end_reason::EndedBy;
 use crate::forward::{Forward, Outcome};
 use crate::hygiene::{hides_description, unreadable, with_contact};
 use crate::identity::Claims;
@@ -51,7 +52,7 @@ impl EdgeCore {
             verdict => return self.answer_by_policy(at, key, &request, verdict),
         }
         if method == Method::REGISTER {
-            if !self.refuses_unfit(at, key, &request) {
+            if !self.refuses_unfit(at, key, &request) && !self.refuses_merged(at, key, &request) {
                 self.handle_register(at, key.into(), arrival, request);
             }
             return;
@@ -81,6 +82,16 @@ impl EdgeCore {
             self.reply(at, asker, request, (400, reason), &[]);
         }
         why.is_some()
+    }
+
+    /// Refuses what already came by another way, where we are who answers it (RFC 3261 §8.2.2.2).
+    /// What is forwarded is not asked: there it may be a spiral, which its target will judge.
+    fn refuses_merged(&mut self, at: Present, key: ServerKey, request: &Message) -> bool {
+        let merged = self.layer.is_merged(request);
+        if merged {
+            self.reply(at, key, request, (482, "Merged Request"), &[]);
+        }
+        merged
     }
 
     /// Answers a method that policy does not let pass.
@@ -137,6 +148,8 @@ impl EdgeCore {
         let reason = reason.map(|reason| crate::sanitize::shown(reason, SHOWN_MAX));
         let reason = reason.as_deref().unwrap_or("SIP;cause=487;text=\"caller gave up\"");
         forward.context.handle_cancel(Some(reason));
+        let call = forward.call;
+        self.note_end(call, EndedBy::Caller, cancel);
         self.run_context(at, key);
     }
 
@@ -159,6 +172,7 @@ impl EdgeCore {
         let is_invite = method == Method::INVITE;
         if user.is_empty() {
             match method {
+                Method::OPTIONS if self.refuses_merged(at, key, &request) => {}
                 Method::OPTIONS => self.answer_options(at, key, arrival, &request),
                 Method::INVITE | Method::MESSAGE => self.reply_status(at, key, &request, 484),
                 // What lives in dialogs only, without one (RFC 3261 §15.1.2, §12.2.2).
@@ -426,6 +440,7 @@ impl EdgeCore {
                 ended: false,
                 under_way: 0,
                 session_due: None,
+                heard: None,
                 span: tracing::info_span!("call", call, session_id = %session_id),
             },
         );

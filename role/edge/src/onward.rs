@@ -43,9 +43,15 @@ impl EdgeCore {
         arrival: &Arrival,
         request: Message,
     ) -> Option<(Onward, Message)> {
-        let Some((token, sender)) = self.dialog_token(&request) else {
-            self.counters.forged_tokens += 1;
-            return None;
+        let (token, sender, request) = match self.dialog_token(&request) {
+            Some((token, sender)) => (token, sender, request),
+            None => match self.strict_token(&request) {
+                Some(found) => found,
+                None => {
+                    self.counters.forged_tokens += 1;
+                    return None;
+                }
+            },
         };
         let from_tag = request.from_tag()?.to_vec();
         let to_tag = request.to_tag()?.to_vec();

@@ -5,6 +5,7 @@
 //! they leave by [`crate::EdgeCore::poll_ask`] and come back as [`Answer`]s by
 //! [`crate::EdgeCore::handle_answer`], so that a crash or a lost answer can be replayed.
 
+use crate::end_reason::EndedBy;
 use bytes::Bytes;
 use sansio::{FlowId, Redacted, Transport, WallTime};
 use sip::locate::{Ask, NextHop};
@@ -335,6 +336,10 @@ pub enum EdgeEvent {
         cause: EndCause,
         /// The final SIP status, where there was one.
         status: Option<u16>,
+        /// Whose doing it was.
+        by: EndedBy,
+        /// The Q.850 cause it named, or its status stands for.
+        q850: Option<u8>,
         /// When.
         at: WallTime,
     },

@@ -65,12 +65,13 @@ impl EdgeCore {
         for route in routes.iter().rev() {
             builder = builder.header(HeaderName::ROUTE, route);
         }
-        builder
+        let request = builder
             .copy(response, HeaderName::FROM)
             .copy(response, HeaderName::TO)
             .copy(response, HeaderName::CALL_ID)
             .header(HeaderName::CSEQ, format!("{number} {}", method.as_str()))
-            .build()
+            .build();
+        crate::strict::in_routers_words(request)
     }
 
     /// The token among a response's Record-Routes, and its place.

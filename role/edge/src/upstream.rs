@@ -2,6 +2,7 @@
 
 use crate::branch::BranchId;
 use crate::core::{EdgeCore, Present};
+use crate::end_reason::EndedBy;
 use crate::forward::Outcome;
 use crate::ports::{EdgeEvent, EndCause};
 use sip::Message;
@@ -57,6 +58,11 @@ impl EdgeCore {
         let (call, cancelled) = (forward.call, forward.cancelled);
         if (180..200).contains(&status) {
             self.tell_ringing(at, key);
+        }
+        // A 487 to who cancelled says nothing that the CANCEL did not.
+        if status >= 300 && !(status == 487 && cancelled) {
+            let by = if branch.is_some() { EndedBy::Callee } else { EndedBy::Server };
+            self.note_end(call, by, &message);
         }
         self.layer.respond(at.now, &key, message);
         let Some(call) = call else { return };

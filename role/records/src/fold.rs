@@ -35,7 +35,8 @@ impl Fold {
 
     /// Closing for what a restart cut short.
     pub fn restart_close(wall: WallTime) -> CallClose {
-        CallClose { at: wall, cause: SERVER_RESTART.to_owned(), ..CallClose::default() }
+        let ended_by = cluster::EndedBy::Server.as_str().to_owned();
+        CallClose { at: wall, cause: SERVER_RESTART.to_owned(), ended_by, ..CallClose::default() }
     }
 }
 
@@ -60,11 +61,13 @@ fn op_of(envelope: &Envelope) -> Option<RecordOp> {
         Event::CallAnswered { call, codecs } => {
             Some(RecordOp::Answered { call: *call, at, codecs: codecs.clone() })
         }
-        Event::CallEnded { call, cause, status, caller, callee } => {
+        Event::CallEnded { call, cause, status, q850, by, caller, callee } => {
             let close = CallClose {
                 at,
                 cause: cause.clone(),
                 status: *status,
+                q850: *q850,
+                ended_by: by.as_str().to_owned(),
                 caller: media(caller),
                 callee: media(callee),
             };
@@ -127,6 +130,8 @@ mod tests {
             call: 1,
             cause: "bye".into(),
             status: 200,
+            q850: 38,
+            by: cluster::EndedBy::Callee,
             caller: MediaSummary { packets: 9, ..MediaSummary::default() },
             callee: MediaSummary::default(),
         };

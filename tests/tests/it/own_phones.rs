@@ -41,6 +41,25 @@ fn our_phone_calls_over_every_transport() {
     }
 }
 
+/// The server takes a phone on WebSocket for a browser, until it says otherwise.
+#[test]
+fn r1_2_our_phone_is_called_over_every_transport() {
+    let story = Story::on_loopback("called");
+    story.add_users(&["alice", "bob"]);
+    let _server = Server::start(&story);
+    for transport in ["udp", "tcp", "tls", "wss"] {
+        let mut bob = Phone::of(&story, "bob", transport, "opus").answer().seconds(8).start();
+        bob.wait_event("registered", START);
+        let alice = Phone::of(&story, "alice", "tls", "opus").call(&story.address("bob"));
+        alice.seconds(4).start().finish(CALL).expect_answered();
+        let ended = bob.finish(CALL).expect_answered();
+        let encrypted = matches!(transport, "tls" | "wss");
+        assert_eq!(ended.result["encrypted"], encrypted, "{transport}: {:#?}", ended.result);
+        let heard = ended.result["quality"]["packets_received"].as_u64();
+        assert!(heard > Some(50), "{transport}: {:#?}", ended.result);
+    }
+}
+
 #[test]
 fn audio_the_tone_is_1_khz_at_its_level_for_a_lone_phone() {
     let story = Story::on_loopback("tone").alone();

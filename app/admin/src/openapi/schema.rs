@@ -79,6 +79,7 @@ fn calls() -> Value {
             ("answered", json!({ "type": "boolean" })), ("started_at_ms", time()),
             ("answered_at_ms", nullable("integer")), ("ended_at_ms", nullable("integer")),
             ("duration_ms", nullable("integer")), ("cause", nullable("string")),
+            ("q850", nullable("integer")), ("ended_by", nullable("string")),
             ("status", nullable("integer")), ("codecs", codecs), ("source", text()),
             ("user_agent", nullable("string")), ("caller_media", quality()),
             ("callee_media", quality()),

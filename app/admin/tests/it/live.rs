@@ -221,6 +221,8 @@ pub fn record(id: &str, from: &str, to: &str) -> Record {
         duration_ms: Some(1),
         cause: Some("bye".to_owned()),
         status: Some(200),
+        q850: Some(16),
+        ended_by: Some("caller".into()),
         codecs: vec!["opus".to_owned()],
         source: "192.0.2.1:5062".to_owned(),
         user_agent: None,

@@ -99,6 +99,15 @@ impl Drop for Outgoing {
     }
 }
 
+/// The same in the spine's words.
+fn ended_by(by: edge::EndedBy) -> cluster::EndedBy {
+    match by {
+        edge::EndedBy::Caller => cluster::EndedBy::Caller,
+        edge::EndedBy::Callee => cluster::EndedBy::Callee,
+        edge::EndedBy::Server => cluster::EndedBy::Server,
+    }
+}
+
 /// Does what an event of the edge asks for.
 pub fn tell(
     out: &mut Outgoing,
@@ -117,14 +126,15 @@ pub fn tell(
             let codecs = relay.query(SessionId(call)).map(|s| codecs(&s)).unwrap_or_default();
             out.keep(at, Event::CallAnswered { call, codecs });
         }
-        EdgeEvent::CallEnded { call, relay_session, cause, status, at } => {
+        EdgeEvent::CallEnded { call, relay_session, cause, status, by, q850, at } => {
             let anchored = relay_session != 0;
             let stats = anchored.then(|| relay.delete(SessionId(relay_session), None)).flatten();
             let (caller, callee) = stats.as_ref().map(sides).unwrap_or_default();
             let cause = cause_word(cause, status).to_string();
             let status = status.unwrap_or(0);
-            tracing::info!(call, cause, status, "call ended");
-            out.keep(at, Event::CallEnded { call, cause, status, caller, callee });
+            let (by, q850) = (ended_by(by), q850.unwrap_or(0));
+            tracing::info!(call, cause, status, by = by.as_str(), q850, "call ended");
+            out.keep(at, Event::CallEnded { call, cause, status, q850, by, caller, callee });
         }
         EdgeEvent::BranchEnded { relay_session, branch } => {
             relay.delete(SessionId(relay_session), Some(branch));

@@ -92,6 +92,14 @@ impl Security {
         }
     }
 
+    /// Whether an offer has audio over a transport that can be answered. Keys and codecs are looked
+    /// at when it is.
+    pub fn can_answer(self, offer: &[u8]) -> bool {
+        sdp::Session::parse(offer).is_ok_and(|offer| {
+            sdp::offer_answer::find_audio(&offer, |proto| self.accepts(proto)).is_ok()
+        })
+    }
+
     /// Whether an offered transport can be answered.
     pub(super) fn accepts(self, proto: &str) -> bool {
         let plain = ["RTP/AVP", "RTP/AVPF"].iter().any(|p| p.eq_ignore_ascii_case(proto));

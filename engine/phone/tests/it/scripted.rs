@@ -190,3 +190,62 @@ fn strangers_requests_are_refused_by_the_book() {
     assert_eq!(world.events[0], []);
     world.assert_clean();
 }
+
+fn by_another_way(request: &Message) -> Message {
+    let way = format!("SIP/2.0/UDP {SCRIPT};branch=z9hG4bKother;rport");
+    sip::Edit::new(request).set(HeaderName::VIA, way).finish()
+}
+
+/// The answers to what came by the other way.
+fn answers_to_the_copy(world: &World) -> Vec<u16> {
+    let copy = |m: &&Message| {
+        m.top_via().is_ok_and(|via| via.branch() == Some(b"z9hG4bKother".as_slice()))
+    };
+    world.script.iter().filter(copy).filter_map(Message::status).collect()
+}
+
+#[test]
+fn a_call_that_forks_to_us_twice_rings_once_and_the_copy_is_482() {
+    let mut world = alone();
+    let offer = session(&world).create_offer(world.now);
+    let invite = request(Method::INVITE, 1, None).body("application/sdp", offer).build();
+    world.inject(0, &invite);
+    world.run(millis(100));
+    world.inject(0, &by_another_way(&invite));
+    world.run(millis(100));
+    assert_eq!(answers_to_the_copy(&world), [482]);
+    assert_eq!(world.count(0, |e| matches!(e, PhoneEvent::Incoming { .. })), 1);
+    // The first one is none the worse for it.
+    world.answer(0);
+    world.run(millis(100));
+    assert_eq!(last(&world, 200).cseq().unwrap().method, Method::INVITE);
+}
+
+#[test]
+fn a_text_that_comes_by_two_ways_is_shown_once() {
+    let mut world = alone();
+    let text = request(Method::MESSAGE, 1, None).body("text/plain", "hello").build();
+    world.inject(0, &text);
+    world.inject(0, &by_another_way(&text));
+    world.run(millis(100));
+    assert_eq!(answers_to_the_copy(&world), [482]);
+    assert_eq!(world.events[0].len(), 1, "{:?}", world.events[0]);
+}
+
+#[test]
+fn a_call_refused_for_its_media_may_be_tried_again_by_the_same_proxy() {
+    let mut world = alone();
+    let invite = request(Method::INVITE, 1, None);
+    let offer = session(&world).create_offer(world.now);
+    // As to a browser.
+    let browsers = String::from_utf8_lossy(&offer).replace("RTP/AVP", "UDP/TLS/RTP/SAVPF");
+    world.inject(0, &invite.body("application/sdp", browsers).build());
+    world.run(millis(100));
+    last(&world, 488);
+    assert_eq!(world.events[0], [], "it did not ring");
+    let again = request(Method::INVITE, 1, None).body("application/sdp", offer).build();
+    world.inject(0, &by_another_way(&again));
+    world.run(millis(100));
+    assert_eq!(answers_to_the_copy(&world), [180]);
+    assert_eq!(world.count(0, |e| matches!(e, PhoneEvent::Incoming { .. })), 1);
+}

@@ -200,7 +200,10 @@ fn figures_that_json_cannot_write_do_not_cost_the_event() {
     let caller = MediaSummary { jitter_ms: f64::NAN, ..MediaSummary::default() };
     let callee = MediaSummary::default();
     let cause = "bye".to_owned();
-    write(&spine, Event::CallEnded { call: u64::MAX, cause, status: 200, caller, callee }).unwrap();
+    let by = crate::EndedBy::Caller;
+    let ended =
+        Event::CallEnded { call: u64::MAX, cause, status: 200, q850: 16, by, caller, callee };
+    write(&spine, ended).unwrap();
     let events = spine.consumer("x", 1).unwrap().read_ready(9).unwrap();
     assert!(matches!(events[0].event, Event::CallEnded { call: u64::MAX, .. }));
 }
@@ -213,4 +216,17 @@ fn entries_too_long_for_a_frame_are_refused_alone() {
     let long = write(&spine, Event::CallAnswered { call: 1, codecs });
     assert_eq!(long, Err(LogError::TooLong));
     assert_eq!(write(&spine, Event::CallRinging { call: 1 }), Ok(2));
+}
+
+/// A log of the version before is read after an upgrade.
+#[test]
+fn an_end_that_names_no_cause_is_still_an_end() {
+    let side = r#"{"codec":"","packets":0,"lost":0,"jitter_ms":0.0,"bytes":0}"#;
+    let old = format!(
+        r#"{{"kind":"call-ended","call":1,"cause":"bye","status":200,"caller":{side},"callee":{side}}}"#
+    );
+    let Event::CallEnded { q850, by, .. } = serde_json::from_str(&old).unwrap() else {
+        panic!("another event");
+    };
+    assert_eq!((q850, by), (0, crate::EndedBy::Unknown));
 }

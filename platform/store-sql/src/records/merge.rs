@@ -80,6 +80,8 @@ fn shut(record: &mut CallRecord, close: &CallClose) {
     record.ended_at = Some(close.at);
     record.cause.clone_from(&close.cause);
     record.status = close.status;
+    record.q850 = close.q850;
+    record.ended_by.clone_from(&close.ended_by);
     if record.codecs.is_empty() {
         record.codecs = close.codecs();
     }

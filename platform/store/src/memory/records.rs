@@ -145,6 +145,8 @@ fn close_record(record: &mut CallRecord, close: CallClose) {
     }
     record.cause = close.cause;
     record.status = close.status;
+    record.q850 = close.q850;
+    record.ended_by = close.ended_by;
     record.caller = close.caller;
     record.callee = close.callee;
 }

@@ -32,6 +32,8 @@ fn close(secs: u64, cause: &str) -> CallClose {
         at: at(secs),
         cause: cause.to_owned(),
         status: 200,
+        q850: 38,
+        ended_by: "callee".into(),
         caller: side(500),
         callee: side(499),
     }
@@ -77,6 +79,8 @@ pub async fn a_record_opens_and_closes_once(store: &dyn Store) {
         ended_at: Some(at(63)),
         cause: "bye".to_owned(),
         status: 200,
+        q850: 38,
+        ended_by: "callee".into(),
         codecs: vec!["opus".to_owned(), "PCMU".to_owned()],
         caller: close(0, "").caller,
         callee: close(0, "").callee,

@@ -38,7 +38,10 @@ impl Table {
             self.by_flow.insert((entry.flow, slot));
         }
         if let Some(merge) = entry.merge {
-            self.merged.entry(merge).or_insert(slot);
+            let first = *self.merged.entry(merge).or_insert(slot);
+            if first != slot && self.is_refused(first) {
+                self.merged.insert(merge, slot);
+            }
         }
         self.slots[slot as usize].entry = Some(entry);
         slot
@@ -59,6 +62,15 @@ impl Table {
         {
             self.merged.remove(&merge);
         }
+    }
+
+    /// Whether an INVITE was answered with a failure. What comes after that is another try by a
+    /// proxy that heard of it, such as one with plain RTP after a 488, and no copy of the first.
+    fn is_refused(&self, slot: u32) -> bool {
+        use super::server_invite::State;
+        let machine = self.entry(slot).map(|entry| entry.machine);
+        matches!(machine, Some(Machine::ServerInvite(m))
+            if matches!(m.state, State::Completed(_) | State::Confirmed))
     }
 
     pub(super) fn find(&self, wire_key: &[u8]) -> Option<u32> {

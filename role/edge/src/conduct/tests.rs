@@ -56,7 +56,9 @@ fn started(call: u64, from: &str, to: &str) -> Event {
 
 fn ended(call: u64, bytes: u64) -> Event {
     let side = MediaSummary { bytes: bytes / 2, ..MediaSummary::default() };
-    Event::CallEnded { call, cause: "bye".into(), status: 200, caller: side.clone(), callee: side }
+    let (cause, by) = ("bye".into(), cluster::EndedBy::Caller);
+    let (caller, callee) = (side.clone(), side);
+    Event::CallEnded { call, cause, status: 200, q850: 16, by, caller, callee }
 }
 
 fn number(digits: &str, n: u64) -> String {

@@ -65,3 +65,33 @@ fn a_request_too_large_for_a_datagram_is_not_played_back() {
     lab.send(1, echo_request(1, "user1", &format!("{auth}{long}")));
     assert_eq!(lab.next(1).status(), Some(513));
 }
+
+#[test]
+fn what_comes_to_us_by_two_ways_is_answered_once_and_482_after() {
+    let mut lab = Lab::new(1);
+    // With `oc` it is answered with a transaction; without, there is no memory to compare with.
+    let asked = request("OPTIONS", 1, "user1", SERVER, EMPTY).replace(";rport", ";rport;oc");
+    let copy = asked.replace("branch=z9hG4bK", "branch=z9hG4bKother");
+    lab.send(1, &asked);
+    lab.send(1, &asked);
+    assert_eq!([lab.next(1).status(), lab.next(1).status()], [Some(200); 2]);
+    lab.send(1, &copy);
+    assert_eq!(lab.next(1).status(), Some(482));
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn what_is_forwarded_is_never_called_merged() {
+    let mut lab = Lab::new(1);
+    lab.user("user2", &[2]);
+    lab.user("user3", &[3]);
+    lab.invite(1, "user1", crate::talk::BOB);
+    let invite = text(Some(lab.find(2, "INVITE").bytes()));
+    // Phone 2 hands it back for somebody else, as a proxy would: same Call-ID, From tag and CSeq.
+    let back =
+        invite.replacen("INVITE sip:user2@192.0.2.2:5060", "INVITE sip:user3@example.com", 1);
+    let via = "Via: SIP/2.0/UDP 192.0.2.2:5060;branch=z9hG4bKback;rport\r\nVia:";
+    lab.send(2, back.replacen("Via:", via, 1));
+    let answers: Vec<_> = lab.inbox[&2].iter().filter_map(|m| m.status()).collect();
+    assert!(!answers.contains(&482) && !answers.is_empty(), "{answers:?}");
+}

@@ -1,6 +1,7 @@
 //! The edge in virtual time, with scripted phones and four shards.
 
 mod calls;
+mod causes;
 mod diagnose;
 mod dialogs;
 mod forking;
@@ -22,4 +23,5 @@ mod policy;
 mod registers;
 mod sessions;
 mod storm;
+mod strict;
 mod talk;

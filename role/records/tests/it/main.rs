@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-use cluster::{Event, FsyncPolicy, MediaSummary, Spine, SpineConfig};
+use cluster::{EndedBy, Event, FsyncPolicy, MediaSummary, Spine, SpineConfig};
 use records::{RecordKeeper, SERVER_RESTART};
 use sansio::WallTime;
 use store::{MemoryStore, RecordFilter, Records, Store};
@@ -53,7 +53,8 @@ fn started(call: u64) -> Event {
 
 fn ended(call: u64, cause: &str) -> Event {
     let side = MediaSummary { codec: "opus".into(), packets: 50, ..MediaSummary::default() };
-    Event::CallEnded { call, cause: cause.into(), status: 200, caller: side.clone(), callee: side }
+    let (cause, caller, callee) = (cause.into(), side.clone(), side);
+    Event::CallEnded { call, cause, status: 200, q850: 16, by: EndedBy::Callee, caller, callee }
 }
 
 fn write(spine: &Spine, secs: u64, event: Event) {
@@ -88,6 +89,7 @@ async fn a_call_becomes_a_record_and_leaves_the_view() {
     let record = store.record(1).await.unwrap().unwrap();
     assert_eq!((record.cause.as_str(), record.talked_secs()), ("bye", Some(6.0)));
     assert_eq!((record.ringing_at, record.caller.packets), (Some(at(2)), 50));
+    assert_eq!((record.q850, record.ended_by.as_str()), (16, "callee"));
 }
 
 /// Calls of an earlier run are closed at start; those taken while we start are not.

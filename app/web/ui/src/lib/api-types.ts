@@ -86,7 +86,9 @@ export type Record = {
   codecs: Array<string>;
   duration_ms: number | null;
   ended_at_ms: number | null;
+  ended_by: string | null;
   from: string;
+  q850: number | null;
   session_id: string;
   source: string;
   started_at_ms: number;

@@ -217,6 +217,19 @@ fn a_request_that_comes_by_two_ways_is_known_as_merged() {
 }
 
 #[test]
+fn an_invite_tried_again_after_it_was_refused_is_not_merged_but_a_copy_of_it_is() {
+    let mut bench = Bench::new(Transport::Udp);
+    let (first, second) = (request("INVITE", "z9hG4bK1"), request("INVITE", "z9hG4bK2"));
+    let key = bench.serve(&first);
+    bench.layer.respond(bench.now, &key, response(&first, 488));
+    bench.serve(&second);
+    assert!(!bench.layer.is_merged(&second));
+    let third = request("INVITE", "z9hG4bK3");
+    bench.serve(&third);
+    assert!(bench.layer.is_merged(&third));
+}
+
+#[test]
 fn a_client_that_moved_gets_its_response_by_the_new_flow() {
     let mut bench = Bench::new(Transport::Udp);
     let invite = request("INVITE", "z9hG4bK1");
