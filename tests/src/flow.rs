@@ -10,8 +10,8 @@
 use std::fmt::Write;
 
 /// A description of one PCMA stream. Nobody listens there: SIPp would bind its media port.
-pub const SDP: &str = "v=0\no=- 1 1 IN IP[local_ip_type] [local_ip]\ns=-\n\
-    c=IN IP[local_ip_type] [local_ip]\nt=0 0\nm=audio 40000 RTP/AVP 8\n\
+pub const SDP: &str = "v=0\no=- 1 1 IN IP[media_ip_type] [media_ip]\ns=-\n\
+    c=IN IP[media_ip_type] [media_ip]\nt=0 0\nm=audio 40000 RTP/AVP 8\n\
     a=rtpmap:8 PCMA/8000\n";
 
 const VIA: &str = "Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch];rport\n";

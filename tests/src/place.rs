@@ -4,7 +4,7 @@
 use crate::process::Process;
 use crate::scratch::Scratch;
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -32,6 +32,14 @@ impl Place {
         let (slot, base) = take_slot();
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
         Self { base, server_ip: ip, peer_ip: ip, namespace: None, _slot: slot }
+    }
+
+    /// Server and peers on ::1.
+    pub fn loopback6() -> Self {
+        let mut place = Self::loopback();
+        place.server_ip = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        place.peer_ip = place.server_ip;
+        place
     }
 
     /// Server and peers at the two ends of a virtual cable, in a namespace that lives as long as

@@ -34,6 +34,12 @@ impl Story {
         Self::new(Place::loopback(), scratch)
     }
 
+    /// A story on ::1.
+    pub fn on_loopback6(name: &str) -> Self {
+        let scratch = Scratch::new(name);
+        Self::new(Place::loopback6(), scratch)
+    }
+
     /// A story in a network namespace of its own.
     pub fn on_network(name: &str) -> Self {
         let scratch = Scratch::new(name);

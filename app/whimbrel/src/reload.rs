@@ -6,8 +6,9 @@ use crate::config::Config;
 use crate::control::{self, Request};
 use crate::logging::LogHandle;
 use crate::present;
+use crate::wiring::Domains;
 use anyhow::{Context, Result, bail};
-use edge::Note;
+use edge::{Note, PEERS_MAX, PeerConfig};
 use net::{CertificateFiles, ServerTls, ShardHandle};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ struct Inner {
     current: Mutex<Config>,
     log: LogHandle,
     tls: ServerTls,
+    domains: Arc<Domains>,
     shards: Arc<Vec<ShardHandle<Note>>>,
 }
 
@@ -59,11 +61,11 @@ impl Reloader {
         file: Option<PathBuf>,
         config: Config,
         log: LogHandle,
-        tls: ServerTls,
+        (tls, domains): (ServerTls, Arc<Domains>),
         shards: Arc<Vec<ShardHandle<Note>>>,
     ) -> Self {
         let current = Mutex::new(config);
-        Self { inner: Arc::new(Inner { file, current, log, tls, shards }) }
+        Self { inner: Arc::new(Inner { file, current, log, tls, domains, shards }) }
     }
 
     /// Reads everything again. What can be changed is, all of it or nothing; what cannot is named.
@@ -82,12 +84,18 @@ impl Reloader {
     }
 
     fn try_reload(&self) -> Result<Value> {
-        let Inner { file, current, log, tls, shards } = &*self.inner;
+        let Inner { file, current, log, tls, domains, shards } = &*self.inner;
         let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
         let mut wanted = match file {
             Some(file) => Config::load(file)?,
             None => current.clone(),
         };
+        let peers = PeerConfig::in_place_of(&current.edge.peers, wanted.edge.peers.clone());
+        if peers.len() > PEERS_MAX {
+            let kept = peers.iter().filter(|peer| peer.retired).count();
+            bail!("[[peer]]: {kept} that were removed still count; restart the server");
+        }
+        wanted.edge.peers = peers;
         let filter = log.filter(&wanted.log)?;
         let files = wanted.tls.certificate.clone().zip(wanted.tls.key.clone());
         let files = files.map(|(cert, key)| CertificateFiles { cert, key });
@@ -107,23 +115,34 @@ impl Reloader {
             log.set(filter);
             reloaded.push("log.level");
         }
-        // The router numbers the peers at the start; both sides must count alike.
-        let mut edge = wanted.edge.clone();
-        edge.peers.clone_from(&current.edge.peers);
-        edge.profiles.clone_from(&current.edge.profiles);
+        let edge = wanted.edge;
         if edge != current.edge {
-            let edge = Arc::new(edge.clone());
+            let told = Arc::new(edge.clone());
             for shard in shards.iter() {
                 // There was room a moment ago; a refusal is counted, and the next reload says it.
-                let _ = shard.notify(Note::Configure(Arc::clone(&edge)));
+                let _ = shard.notify(Note::Configure(Arc::clone(&told)));
             }
-            reloaded.push("edge");
+            reloaded.extend(changed_parts(&current.edge, &edge));
+            if edge.peers != current.edge.peers {
+                // Number and place are the same in the shards and here: nobody changes number.
+                domains.replace_peers(&edge.peers);
+            }
         }
         current.edge = edge;
         current.log.level = wanted.log.level;
         current.tls = wanted.tls;
         Ok(json!({ "reloaded": reloaded, "needs_restart": needs_restart }))
     }
+}
+
+/// The tables that are in the edge's configuration and changed.
+fn changed_parts(current: &edge::Config, wanted: &edge::Config) -> Vec<&'static str> {
+    let (mut same_peers, peer) = (wanted.clone(), current.peers != wanted.peers);
+    let profile = current.profiles != wanted.profiles;
+    same_peers.peers.clone_from(&current.peers);
+    same_peers.profiles.clone_from(&current.profiles);
+    let changed = [("edge", same_peers != *current), ("peer", peer), ("profile", profile)];
+    changed.into_iter().filter_map(|(table, differs)| differs.then_some(table)).collect()
 }
 
 /// The tables whose change a running server cannot follow.
@@ -135,8 +154,6 @@ fn waiting(current: &Config, wanted: &Config) -> Vec<&'static str> {
         ("interface", current.interface != wanted.interface),
         ("ports", current.ports != wanted.ports),
         ("log.json", current.log.json != wanted.log.json),
-        ("peer", current.peer != wanted.peer),
-        ("profile", current.profile != wanted.profile),
         ("registrar", current.registrar != wanted.registrar),
         ("media", current.media != wanted.media),
         ("dns", current.dns != wanted.dns),
@@ -197,6 +214,9 @@ mod tests {
         assert_eq!(waiting("shards = 3\n[media]\nsilence_s = 9"), ["shards", "media"]);
         let nothing: [&str; 0] = [];
         assert_eq!(waiting("[edge]\ncalls_max = 9\n[log]\nlevel = \"debug\""), nothing);
+        let peer = "[[peer]]\nname = \"p\"\naddress = \"192.0.2.1\"\n";
+        assert_eq!(waiting(peer), nothing);
+        assert_eq!(changed_parts(&before.edge, &config(peer).edge), ["peer"]);
         assert_eq!(waiting("[edge.guesses]\nper_account_h = 9"), ["edge.guesses"]);
     }
 }

@@ -85,7 +85,7 @@ pub async fn run(data: &Path, args: &ServeArgs) -> Result<()> {
         args.config.clone(),
         config.clone(),
         log,
-        shared.tls.clone(),
+        (shared.tls.clone(), Arc::clone(&shared.domains)),
         Arc::clone(&shared.shards),
     );
     console::answer_commands(data, &shared, &reloader)?;

@@ -13,7 +13,7 @@ use net::Sign;
 use sansio::Redacted;
 use sip::digest::{Algorithm, ChallengeBuilder, Credentials};
 use sip::transaction::Arrival;
-use sip::{Aor, HeaderName, Message, Method, SipUri};
+use sip::{Aor, HeaderName, Message, Method};
 use std::time::Duration;
 
 /// The edge's means of authentication.
@@ -262,27 +262,6 @@ impl EdgeCore {
         } else {
             self.auth.attempts.wrong(at.wall, &permit);
             Proof::Wrong
-        }
-    }
-
-    /// Whether a digest's `uri` names what the request is for. Phones write its port and parameters
-    /// freely, and some name the server alone (SIPp); any other user or domain is refused, or a
-    /// captured INVITE could be sent elsewhere. A REGISTER has no target but its user.
-    fn is_for(&self, request: &Message, uri: &[u8]) -> bool {
-        let target = request.request_uri();
-        if request.method() == Some(Method::REGISTER) || target == uri {
-            return true;
-        }
-        let Ok(named) = SipUri::parse(uri) else { return false };
-        let named = Aor::from_uri(&named);
-        let realm = |host: &str| self.directory.realm(host).unwrap_or_else(|| host.into());
-        match SipUri::parse(target).map(|uri| Aor::from_uri(&uri)) {
-            Ok(target) => {
-                let same_user = named.user().is_empty() || named.user() == target.user();
-                same_user && realm(named.host()) == realm(target.host())
-            }
-            // A `tel:` number, sent to us.
-            Err(_) => named.user().is_empty() && self.directory.is_local(named.host()),
         }
     }
 

@@ -287,6 +287,7 @@ impl EdgeCore {
         let taken = checked.and_then(|()| self.auth.configure(&config));
         let taken = taken.and_then(|()| {
             self.methods = MethodTable::new(&config.methods)?;
+            self.peers = Peers::new(&config.peers, &config.profiles)?;
             Ok(())
         });
         if let Err(error) = taken.and_then(|()| self.sessions.configure(&config)) {

@@ -77,6 +77,9 @@ pub struct PeerConfig {
     /// What its responses mean, where that differs from the table: `"404" = "fail-over"`.
     #[serde(default)]
     pub responses: BTreeMap<String, String>,
+    /// It is in the configuration no more; see [`PeerConfig::in_place_of`].
+    #[serde(skip)]
+    pub retired: bool,
 }
 
 /// A transport toward peers.
@@ -310,7 +313,8 @@ impl Peers {
                 return Err(PeerError::Name(config.name.clone()));
             }
             let number = peers.all.len() as u16;
-            for net in config.nets()? {
+            let nets = if config.retired { Vec::new() } else { config.nets()? };
+            for net in nets {
                 match net.single() {
                     Some(ip) => drop(peers.exact.insert(ip, number)),
                     None => peers.nets.push((net, number)),

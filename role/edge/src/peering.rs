@@ -115,7 +115,9 @@ impl EdgeCore {
     }
 
     /// Where each peer among these is, and what media it gets.
-    pub(crate) fn complete_peers(&self, targets: &mut [Target]) {
+    pub(crate) fn complete_peers(&self, targets: &mut Vec<Target>) {
+        // The router may know of a reload a moment before this shard does.
+        targets.retain(|target| target.peer.is_none_or(|n| self.peers.get(n).is_some()));
         for target in targets {
             if let Some(peer) = target.peer.and_then(|n| self.peers.get(n)) {
                 target.locate = Some(Box::new(peer.ask.clone()));

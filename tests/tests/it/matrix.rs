@@ -63,6 +63,11 @@ fn r1_2_thirty_calls_over_five_transports_and_ipv4() {
     matrix(&Story::on_loopback("matrix4"));
 }
 
+#[test]
+fn r1_2_thirty_calls_over_five_transports_and_ipv6() {
+    matrix(&Story::on_loopback6("matrix6"));
+}
+
 fn matrix(story: &Story) {
     let shapes = shapes();
     let units: Vec<(&str, &Shape)> =

@@ -1,10 +1,11 @@
 //! Configuration and certificates are read again under open connections (R1.3).
 
 use std::io::{Read, Write};
+use std::net::UdpSocket;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tests::{Process, Server, Story};
+use tests::{Phone, Process, Server, Story};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -180,4 +181,55 @@ fn a_bad_reload_changes_nothing_and_says_why_and_a_good_one_holds_at_once() {
     });
     assert!(challenged(&mut probe).contains("SHA-256"));
     assert!(probe.is_answered());
+}
+
+#[test]
+fn r1_3_changed_peers_hold_without_a_restart_and_a_bad_one_changes_nothing() {
+    let story = Story::on_loopback("reload-peers");
+    story.add_users(&["alice"]);
+    let ip = story.place.peer_ip();
+    let carrier = UdpSocket::bind((ip, 0)).expect("a port for the carrier");
+    carrier.set_read_timeout(Some(PATIENCE)).unwrap();
+    let at = carrier.local_addr().unwrap();
+    let peer = |profile: &str| {
+        // Calls come from the carrier by an address that no phone of this story has.
+        format!(
+            "[[peer]]\nname = \"carrier\"\naddress = \"{at}\"\nsources = [\"127.0.0.9\"]\n\
+             profile = \"{profile}\"\nprefixes = [{{ prefix = \"+4940\" }}]\n"
+        )
+    };
+    let _server = Server::start_with(&story, "");
+    let mut tls = Client::connect(&story, story.place.sips());
+    tls.say(options("TLS", 1).as_bytes());
+    tls.hears("SIP/2.0 200", 1);
+    let call = || {
+        let phone = Phone::of(&story, "alice", "udp", "pcma").call(&story.address("+4940555"));
+        phone.seconds(5).start()
+    };
+    assert_eq!(call().finish(PATIENCE).result["status"], 404, "nobody takes the number yet");
+
+    Server::config(&story, &peer("nonsense"));
+    let refused = story.cli(&["reload"]).expect_code(1);
+    assert!(refused.err.contains("nonsense"), "{}", refused.err);
+    assert_eq!(call().finish(PATIENCE).result["status"], 404, "nothing has changed");
+
+    Server::config(&story, &peer("plain"));
+    let done = story.cli_json(&["reload", "--json"]);
+    assert_eq!(done, serde_json::json!({ "reloaded": ["peer"], "needs_restart": [] }));
+    let calling = call();
+    let mut datagram = [0; 4096];
+    let (n, _) = carrier.recv_from(&mut datagram).expect("the call reaches the carrier");
+    assert!(
+        datagram[..n].starts_with(b"INVITE sip:+4940555@"),
+        "{}",
+        String::from_utf8_lossy(&datagram[..n])
+    );
+    calling.finish(PATIENCE);
+
+    Server::config(&story, "");
+    let done = story.cli_json(&["reload", "--json"]);
+    assert_eq!(done["reloaded"], serde_json::json!(["peer"]));
+    assert_eq!(call().finish(PATIENCE).result["status"], 404, "the carrier is gone again");
+    tls.say(options("TLS", 2).as_bytes());
+    tls.hears("SIP/2.0 200", 2);
 }

@@ -71,6 +71,14 @@ impl Domains {
         *self.peers.write().unwrap_or_else(PoisonError::into_inner) = routes;
     }
 
+    /// Takes over changed peers, numbered as before.
+    pub fn replace_peers(&self, peers: &[edge::PeerConfig]) {
+        self.set_peers(peers);
+        let peers = Arc::clone(&self.peers.read().unwrap_or_else(PoisonError::into_inner));
+        let mut policy = self.policy.write().unwrap_or_else(PoisonError::into_inner);
+        *policy = policy.take().map(|policy| policy.with_peers(peers));
+    }
+
     /// Takes over the tenants of the store.
     pub fn set(&self, mut tenants: Vec<String>, credentials: &Arc<Credentials>) {
         tenants.sort();
@@ -141,6 +149,10 @@ fn peer_route(peer: &edge::PeerConfig) -> PeerRoute {
         strip: rule.strip,
         add: rule.add.clone(),
     };
+    if peer.retired {
+        // Its place is kept, and nothing leads there.
+        return PeerRoute { name: peer.name.clone(), ..PeerRoute::default() };
+    }
     PeerRoute {
         name: peer.name.clone(),
         host: peer.domain().to_string(),

@@ -213,6 +213,28 @@ fn credentials_made_for_another_target_are_refused() {
 }
 
 #[test]
+fn r1_2_credentials_name_an_ipv6_server_in_any_spelling() {
+    let target = "sip:user2@[2001:db8::1]:5060";
+    for (spelled, status) in [
+        ("sip:2001:db8::1:5060", None),
+        ("sip:[2001:DB8:0::1]", None),
+        ("sip:2001:db8::2:5060", Some("400")),
+        ("sip:user3@2001:db8::1:5060", Some("400")),
+    ] {
+        let mut lab = Lab::new(1);
+        lab.user("user2", &[2]);
+        lab.send(1, request("INVITE", 1, "user1", target, &with_sdp("")));
+        let challenge = lab.next(1);
+        let auth = credentials(&challenge, "INVITE", spelled, "user1", "pw-user1");
+        lab.send(1, request("INVITE", 1, "user1", target, &with_sdp(&auth)));
+        match status {
+            None => lab.find(2, "INVITE"),
+            Some(status) => lab.find(1, status),
+        };
+    }
+}
+
+#[test]
 fn a_user_name_with_its_domain_is_that_user_and_with_another_is_nobody() {
     for (name, ok) in [("user1@example.com", true), ("user1@evil.example", false)] {
         let mut lab = Lab::new(1);

@@ -263,3 +263,32 @@ fn a_call_with_a_peer_is_hung_up_from_the_middle_in_each_sides_words() {
     assert_eq!(at_phone.call_id(), ok.call_id());
     assert_eq!(text(at_phone.header(HeaderName::TO)), text(ok.header(HeaderName::FROM)));
 }
+
+#[test]
+fn r1_3_a_reload_of_peers_keeps_numbers_and_lets_calls_of_removed_ones_end() {
+    let mut lab = lab(&["", ""]);
+    let old =
+        Config { peers: vec![peer("peer11", 11, ""), peer("peer12", 12, "")], ..Config::default() };
+    call(&mut lab);
+    let invite = lab.find(11, "INVITE");
+    // The first peer goes, a third comes; the second keeps its number.
+    let wanted = vec![peer("peer12", 12, ""), peer("peer13", 13, "")];
+    let peers = PeerConfig::in_place_of(&old.peers, wanted);
+    let names: Vec<_> = peers.iter().map(|p| (p.name.as_str(), p.retired)).collect();
+    assert_eq!(names, [("peer11", true), ("peer12", false), ("peer13", false)]);
+    let config = std::sync::Arc::new(Config { peers, ..old });
+    lab.note(0, edge::Note::Configure(config));
+    // The call under way is answered and hung up as it began.
+    answer(&mut lab, 11, &invite, 200, "");
+    assert_eq!(heard(&mut lab), Some(200));
+    // What comes new from the removed peer is a stranger's, and is asked for a password.
+    let other = |n| request("INVITE", n, "someone", BOB, &with_sdp("")).replace("call-", "new-");
+    lab.send(11, other(11));
+    lab.find(11, "407");
+    lab.send(13, other(13));
+    assert_eq!(lab.find(13, "100").status(), Some(100));
+    // The router may name a peer this shard has not heard of yet.
+    lab.world().behind_peers.insert("+4940556".into(), vec![9]);
+    lab.invite_with(3, "user3", "sip:+4940556@example.com", with_sdp);
+    assert_eq!(lab.find(3, "480").status(), Some(480));
+}
