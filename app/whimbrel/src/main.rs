@@ -21,6 +21,7 @@ mod config;
 mod control;
 mod doctor;
 mod first_run;
+mod kept_bans;
 mod keys;
 mod lists;
 mod logging;

@@ -8,6 +8,7 @@ use crate::conduct::Watch;
 use crate::config::Config;
 use crate::control;
 use crate::first_run::{self, Newcomer, Places};
+use crate::kept_bans::KeptBans;
 use crate::metrics::Observed;
 use crate::present;
 use crate::reload::{self, Reloader};
@@ -47,6 +48,7 @@ pub struct Shared {
     pub relay: Relay,
     pub gauges: Arc<Gauges>,
     pub gate: net::Gate,
+    pub kept_bans: KeptBans,
     pub conduct: Watch,
     pub router: RouterSnapshot,
     pub shards: Arc<Vec<net::ShardHandle<Note>>>,
@@ -147,6 +149,8 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
     };
     let (gauges, conduct) = (Arc::new(Gauges::default()), Watch::new(&config.edge.conduct));
     let gate = roles::make_gate(config)?;
+    let kept_bans = KeptBans::of(data);
+    kept_bans.resume(&gate, present::wall());
     let keys = crate::keys::load(data)?;
     let guesses = &config.edge.guesses;
     let parts = roles::CoreParts {
@@ -187,6 +191,7 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
         relay,
         gauges,
         gate,
+        kept_bans,
         conduct,
         router,
         shards: handles,

@@ -275,6 +275,18 @@ impl Gate {
         self.0.bans.list(self.ms(now))
     }
 
+    /// Goes on with a ban of before a restart, for what is left of it. The policy of today may
+    /// exempt the source, and bounds the time.
+    pub fn resume(&self, now: Instant, ban: Ban) {
+        if self.exempts(ban.source) || ban.left.is_zero() {
+            return;
+        }
+        let (now, source) = (self.ms(now), ban.source.to_canonical());
+        let ban = Ban { source, left: ban.left.min(self.0.policy.ban_max), ..ban };
+        let until_ms = self.0.bans.resume(now, ban);
+        self.source(now, source)[BANNED_UNTIL].store(until_ms, Relaxed);
+    }
+
     /// The next ban that began and was not told yet.
     pub fn poll_begun(&self) -> Option<Ban> {
         self.0.bans.poll_begun()

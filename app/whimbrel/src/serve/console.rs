@@ -70,7 +70,9 @@ async fn handle_control(shared: Shared, reloader: Reloader, request: Request) ->
         Request::Calls => Ok(serde_json::to_value(shared.calls.list())?),
         Request::Bans => Ok(crate::bans::list(&shared.gate)),
         Request::Unban { source } => {
-            Ok(json!({ "lifted": crate::bans::lift(&shared.gate, source) }))
+            let lifted = crate::bans::lift(&shared.gate, source);
+            shared.kept_bans.write(&shared.gate, present::wall());
+            Ok(json!({ "lifted": lifted }))
         }
         Request::Conduct => Ok(shared.conduct.list()),
         Request::Pardon { account } => Ok(json!({ "cleared": shared.conduct.clear(&account) })),
@@ -98,6 +100,7 @@ pub async fn tell_bans(shared: Shared) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     loop {
         second.tick().await;
+        let mut begun = false;
         while let Some(ban) = shared.gate.poll_begun() {
             let event = cluster::Event::SourceBanned {
                 source: ban.source.to_string(),
@@ -106,6 +109,10 @@ pub async fn tell_bans(shared: Shared) {
                 count: ban.count,
             };
             shared.spine.emit(present::wall(), event);
+            begun = true;
+        }
+        if begun {
+            shared.kept_bans.write(&shared.gate, present::wall());
         }
     }
 }

@@ -28,6 +28,13 @@ pub struct Ban {
     pub(super) until_ms: u64,
 }
 
+impl Ban {
+    /// A ban as it was written down.
+    pub fn new(source: IpAddr, sign: Sign, left: Duration, count: u32) -> Self {
+        Self { source, sign, left, count, until_ms: 0 }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Bans(Mutex<State>);
 
@@ -55,15 +62,19 @@ impl Bans {
         let left = first.saturating_mul(1 << before.min(20)).min(most);
         let until_ms = now + u64::try_from(left.as_millis()).unwrap_or(u64::MAX / 2);
         let ban = Ban { source, sign, left, count: before + 1, until_ms };
-        if bans.len() >= BANS_MAX && !bans.contains_key(&source) {
-            let first = bans.values().min_by_key(|ban| ban.until_ms).map(|ban| ban.source);
-            first.map(|first| bans.remove(&first));
-        }
-        bans.insert(source, ban);
+        insert(bans, ban);
         if begun.len() < BEGUN_MAX {
             begun.push_back(ban);
         }
         ban
+    }
+
+    /// Takes over a ban that began before; when it ends. It is not told again.
+    pub(super) fn resume(&self, now: u64, ban: Ban) -> u64 {
+        let until_ms = now + u64::try_from(ban.left.as_millis()).unwrap_or(u64::MAX / 2);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        insert(&mut state.bans, Ban { until_ms, ..ban });
+        until_ms
     }
 
     /// The next ban that was not told yet.
@@ -83,4 +94,12 @@ impl Bans {
         let bans = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner).bans;
         bans.remove(&source).is_some_and(|ban| ban.until_ms > now)
     }
+}
+
+fn insert(bans: &mut BTreeMap<IpAddr, Ban>, ban: Ban) {
+    if bans.len() >= BANS_MAX && !bans.contains_key(&ban.source) {
+        let first = bans.values().min_by_key(|ban| ban.until_ms).map(|ban| ban.source);
+        first.map(|first| bans.remove(&first));
+    }
+    bans.insert(ban.source, ban);
 }

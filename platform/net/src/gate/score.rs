@@ -46,6 +46,20 @@ impl Sign {
         }
     }
 
+    /// The sign of a word, without the account it was about.
+    pub fn of_word(word: &str) -> Option<Self> {
+        let all = [
+            Self::Scanner,
+            Self::Flood,
+            Self::Malformed,
+            Self::Handshake,
+            Self::WrongPassword { name: 0 },
+            Self::MissingUser { name: 0 },
+            Self::Astray,
+        ];
+        all.into_iter().find(|sign| sign.word() == word)
+    }
+
     pub(super) fn name(self) -> Option<u64> {
         match self {
             Self::WrongPassword { name } | Self::MissingUser { name } => Some(name),
