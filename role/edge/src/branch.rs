@@ -189,7 +189,12 @@ impl EdgeCore {
         let target = &branch.target;
         let transport = target.reach.transport;
         let own = self.place.advertise(transport, Some(target.reach.local)).to_string();
-        let via = ViaBuilder::new(transport, &own).branch(&via_branch).rport().build();
+        let via = ViaBuilder::new(transport, &own).branch(&via_branch).rport();
+        let peer = branch.peering.peer.and_then(|number| self.peers.get(number));
+        let via = match peer.is_some_and(|peer| peer.overload_control) {
+            true => via.flag("oc").param("oc-algo", "\"loss\"").build(),
+            false => via.build(),
+        };
         let hops = forward.request.max_forwards().unwrap_or(70).saturating_sub(1);
         let request = forward.request.clone();
         let hides =

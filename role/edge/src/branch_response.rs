@@ -42,6 +42,10 @@ impl EdgeCore {
             // The caller's transaction is over: nobody takes this answer.
             return self.reap_unclaimed(at, &response);
         };
+        if branch.peering.peer.is_some() {
+            self.note_wish(at, key, id, &response);
+        }
+        let Some(branch) = self.branch_mut(key, id) else { return };
         if branch.at_relay.is_some() {
             if branch.waiting.len() < WAITING_MAX {
                 branch.waiting.push_back(response);

@@ -16,6 +16,7 @@ use crate::config::{Config, ConfigError, Place};
 use crate::diagnose::{DateLine, wants_echo};
 use crate::dialled::Dialled;
 use crate::forward::Forward;
+use crate::held_back::HeldBack;
 use crate::in_dialog::Passing;
 use crate::overload::Feedback;
 use crate::peer::Peers;
@@ -138,6 +139,8 @@ pub struct EdgeCore {
     pub(crate) peers: Peers,
     /// Peers that failed, and until when they are asked last.
     pub(crate) resting: HashMap<u16, Instant>,
+    /// What peers asked us to hold back.
+    pub(crate) held_back: HashMap<u16, HeldBack>,
     pub(crate) veils: Veils,
     pub(crate) tokens: TokenKeys,
     pub(crate) entropy: Box<dyn Entropy + Send>,
@@ -234,6 +237,7 @@ impl EdgeCore {
             methods,
             peers,
             resting: HashMap::new(),
+            held_back: HashMap::new(),
             veils: Veils::new(&keys.token.1),
             layer,
             config: Arc::new(config),

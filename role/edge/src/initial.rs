@@ -356,7 +356,7 @@ impl EdgeCore {
             forward.call = Some(opening.call);
             self.ask(at, Question::OpenCall(opening), Pending::OpenCall(key));
         }
-        let refused = match plan {
+        let refused = match self.sparing(at, &forward.request, plan) {
             Ok(targets) => {
                 (forward.planned, forward.spare) = self.first_of(at, targets);
                 None

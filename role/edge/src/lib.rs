@@ -42,6 +42,7 @@ mod dialog_track;
 mod digest_uri;
 mod end_reason;
 mod forward;
+mod held_back;
 mod hiding;
 mod hops;
 mod hygiene;

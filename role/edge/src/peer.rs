@@ -74,6 +74,9 @@ pub struct PeerConfig {
     /// (RFC 3325 §7). Default: true for zone `internal`.
     #[serde(default)]
     pub keeps_privacy: Option<bool>,
+    /// Whether it is told that we listen to its overload feedback (`oc`, RFC 7339), and heard.
+    #[serde(default = "listens")]
+    pub overload_control: bool,
     /// What its responses mean, where that differs from the table: `"404" = "fail-over"`.
     #[serde(default)]
     pub responses: BTreeMap<String, String>,
@@ -160,6 +163,7 @@ pub(crate) struct Peer {
     pub policy: ResponsePolicy,
     pub hides: bool,
     pub keeps_privacy: bool,
+    pub overload_control: bool,
     pub credentials: Option<(String, Redacted<String>)>,
 }
 
@@ -336,6 +340,7 @@ impl Peers {
                 policy: config.policy()?,
                 hides: config.hide_topology.unwrap_or(!internal),
                 keeps_privacy: config.keeps_privacy.unwrap_or(internal),
+                overload_control: config.overload_control,
                 credentials: secret,
             });
         }
@@ -419,6 +424,10 @@ fn id_of(name: &str) -> u64 {
 
 fn peer_zone() -> Zone {
     Zone::Peer
+}
+
+fn listens() -> bool {
+    true
 }
 
 fn plain_profile() -> String {

@@ -292,3 +292,45 @@ fn r1_3_a_reload_of_peers_keeps_numbers_and_lets_calls_of_removed_ones_end() {
     lab.invite_with(3, "user3", "sip:+4940556@example.com", with_sdp);
     assert_eq!(lab.find(3, "480").status(), Some(480));
 }
+
+/// Calls of `count` users toward the number, when the peer asked for `oc` in its last response: how
+/// many reached peer 11, reached peer 12, were refused with 503.
+fn held_back(peers: &[&str], oc: &str, count: u8, headers: &str) -> (usize, usize, usize) {
+    let mut lab = lab(peers);
+    call(&mut lab);
+    let invite = lab.find(11, "INVITE");
+    let busy = respond(11, &invite, 486, false).replacen(";oc;oc-algo=\"loss\"", oc, 1);
+    lab.send(11, busy);
+    let (mut to_11, mut to_12, mut refused) = (0, 0, 0);
+    for n in 30..30 + count {
+        lab.inbox.clear();
+        lab.invite_with(n, &format!("user{n}"), NUMBER, |auth| {
+            with_sdp(&format!("{headers}{auth}"))
+        });
+        let calls = |lab: &Lab, peer: u8| {
+            let got = lab.inbox.get(&peer).into_iter().flatten();
+            got.filter(|m| m.method() == Some(sip::Method::INVITE)).count()
+        };
+        to_11 += calls(&lab, 11);
+        to_12 += calls(&lab, 12);
+        let answers = lab.inbox.get(&n).into_iter().flatten();
+        refused += answers.filter(|m| m.status() == Some(503)).count();
+    }
+    (to_11, to_12, refused)
+}
+
+#[test]
+fn r2_7_a_peer_that_asks_for_less_gets_less() {
+    let oc = |rest: &str| format!(";oc={rest};oc-algo=\"loss\";oc-validity=1000;oc-seq=2.0");
+    let (to_11, _, refused) = held_back(&[""], &oc("50"), 100, "");
+    assert!((30..=70).contains(&to_11) && to_11 + refused == 100, "{to_11} and {refused}");
+    // Another peer takes what the first does not want.
+    let (to_11, to_12, refused) = held_back(&["", ""], &oc("100"), 20, "");
+    assert_eq!((to_11, to_12, refused), (0, 20, 0));
+    // Nothing is asked for, or for no time, or nobody listens.
+    assert_eq!(held_back(&[""], &oc("0"), 20, ""), (20, 0, 0));
+    assert_eq!(held_back(&[""], ";oc=100;oc-validity=0;oc-seq=2.0", 20, ""), (20, 0, 0));
+    assert_eq!(held_back(&["overload_control = false"], &oc("100"), 20, ""), (20, 0, 0));
+    // Who needs help is never held back.
+    assert_eq!(held_back(&[""], &oc("100"), 20, "Resource-Priority: esnet.1\r\n"), (20, 0, 0));
+}
