@@ -128,8 +128,7 @@ pub async fn run(data: &Path, args: &ServeArgs) -> Result<()> {
 /// nothing was promised to anybody.
 async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Running> {
     let store = SqlStore::open(data).await?;
-    let domains = Arc::new(Domains::new(addresses.ours()));
-    domains.set_peers(&config.peer);
+    let domains = Arc::new(Domains::new(addresses.ours()).with_peers(&config.peer));
     let credentials = Arc::new(Credentials::new());
     take_over(&store, &domains, &credentials).await?;
     let tls = roles::open_tls(data, config, addresses, &domains)?;
@@ -148,9 +147,7 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
         services: Arc::default(),
     };
     let (gauges, conduct) = (Arc::new(Gauges::default()), Watch::new(&config.edge.conduct));
-    let gate = roles::make_gate(config)?;
-    let kept_bans = KeptBans::of(data);
-    kept_bans.resume(&gate, present::wall());
+    let (gate, kept_bans) = roles::make_gate(data, config)?;
     let keys = crate::keys::load(data)?;
     let guesses = &config.edge.guesses;
     let parts = roles::CoreParts {

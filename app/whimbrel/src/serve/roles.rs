@@ -2,6 +2,7 @@
 
 use crate::addresses::{Addresses, host_port};
 use crate::config::Config;
+use crate::kept_bans::KeptBans;
 use crate::present;
 use crate::wiring::{
     DirectorySnapshot, Domains, EdgeShard, Flows, INTERNAL, LocationSnapshot, Roles,
@@ -163,10 +164,13 @@ pub fn start_locator(config: &Config, addresses: &Addresses) -> Result<net::Loca
     Ok(net::Locator::start(net::LocatorConfig { servers, policy })?)
 }
 
-/// Who is listened to, as configured.
-pub fn make_gate(config: &Config) -> Result<net::Gate> {
+/// Who is listened to, as configured and as it was before the last stop.
+pub fn make_gate(data: &Path, config: &Config) -> Result<(net::Gate, KeptBans)> {
     let policy = config.edge.admission.policy(config.edge.limit_loopback)?;
-    Ok(net::Gate::new(policy, Instant::now(), &mut net::OsEntropy))
+    let gate = net::Gate::new(policy, Instant::now(), &mut net::OsEntropy);
+    let kept = KeptBans::of(data);
+    kept.resume(&gate, crate::present::wall());
+    Ok((gate, kept))
 }
 
 /// The signalling shards, all of them or none.

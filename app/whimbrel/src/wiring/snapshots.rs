@@ -65,8 +65,13 @@ impl Domains {
         Self { addresses, ..Self::default() }
     }
 
-    /// Takes over the peers of the configuration. The tenants are set after it.
-    pub fn set_peers(&self, peers: &[edge::PeerConfig]) {
+    /// With the peers of the configuration. The tenants are set after it.
+    pub fn with_peers(self, peers: &[edge::PeerConfig]) -> Self {
+        self.set_peers(peers);
+        self
+    }
+
+    fn set_peers(&self, peers: &[edge::PeerConfig]) {
         let routes = peers.iter().map(peer_route).collect();
         *self.peers.write().unwrap_or_else(PoisonError::into_inner) = routes;
     }
