@@ -23,6 +23,7 @@ impl Addresses {
                 name: "default".into(),
                 bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
                 advertise: None,
+                sip_name: None,
                 transports: vec![TransportName::Udp, TransportName::Tcp, TransportName::Tls],
             });
         }
@@ -72,6 +73,15 @@ impl Addresses {
     pub fn advertise(&self, interface: &str) -> IpAddr {
         let found = self.interfaces.iter().find(|i| i.name == interface);
         found.and_then(|i| i.advertise).unwrap_or(self.advertised)
+    }
+
+    /// What an interface writes into Via and Record-Route for a port: its name, else its address.
+    pub fn sent_by(&self, interface: &str, port: u16) -> String {
+        let found = self.interfaces.iter().find(|i| i.name == interface);
+        match found.and_then(|i| i.sip_name.as_ref()) {
+            Some(name) => format!("{name}:{port}"),
+            None => host_port(self.advertise(interface), port),
+        }
     }
 
     /// Where HTTPS listens: on every interface, the first one's address first.
@@ -152,6 +162,7 @@ mod tests {
             name: name.into(),
             bind: bind.parse().unwrap(),
             advertise: None,
+            sip_name: (name == "six").then(|| "sip.example.com".into()),
             transports: vec![TransportName::Udp],
         };
         let interfaces = vec![interface("four", "127.0.0.1"), interface("six", "::1")];
@@ -161,6 +172,8 @@ mod tests {
         let addresses = Addresses::new(&config, &args);
         assert_eq!(addresses.advertise("four").to_string(), "198.51.100.7");
         assert_eq!(addresses.advertise("six").to_string(), "::1");
+        assert_eq!(addresses.sent_by("four", 5060), "198.51.100.7:5060");
+        assert_eq!(addresses.sent_by("six", 5060), "sip.example.com:5060");
         let https: Vec<String> = addresses.https(&config).iter().map(|a| a.to_string()).collect();
         assert_eq!(https, ["127.0.0.1:8443", "[::1]:8443"]);
     }

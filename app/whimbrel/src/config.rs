@@ -55,6 +55,9 @@ pub struct Interface {
     /// The address to write into Via, Record-Route and SDP. Default: `bind`.
     #[serde(default)]
     pub advertise: Option<IpAddr>,
+    /// A name to write into Via and Record-Route instead of that address. It must lead here.
+    #[serde(default)]
+    pub sip_name: Option<String>,
     /// `udp`, `tcp`, `tls`. Default: all of them.
     #[serde(default = "all_transports")]
     pub transports: Vec<TransportName>,
@@ -284,6 +287,15 @@ impl Config {
                 ));
             }
         }
+        for name in self.interface.iter().filter_map(|i| i.sip_name.as_ref()) {
+            let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+            if name.is_empty() || name.len() > 253 || !name.chars().all(fits) {
+                return Err((
+                    format!("[[interface]] sip_name '{name}' is not a host name"),
+                    "write a name such as sip.example.com, without a port".into(),
+                ));
+            }
+        }
         if self.shards == Some(0) || self.shards > Some(64) {
             return Err(("shards must be 1 to 64".into(), "leave it out for one per core".into()));
         }
@@ -401,5 +413,8 @@ mod tests {
         let text = "[[interface]]\nname = \"public\"\nbind = \"0.0.0.0\"\nadvertise = \"198.51.100.7\"\ntransports = [\"udp\", \"tls\"]\n";
         let config = Config::parse(text, Path::new("x")).unwrap();
         assert_eq!(config.interface[0].transports, [TransportName::Udp, TransportName::Tls]);
+        let named = text.replace("bind", "sip_name = \"sip.example.com:5060\"\nbind");
+        let error = Config::parse(&named, Path::new("w.toml")).unwrap_err().to_string();
+        assert!(error.contains("sip_name 'sip.example.com:5060' is not a host name"), "{error}");
     }
 }

@@ -4,7 +4,26 @@ use ice::behaviour::{RECEIVED_TOS, REPLY_DELAY};
 use ice::stun::{Builder, Message, attribute as attr};
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
-use tests::{DOMAIN, Probe, Server, Story};
+use tests::{DOMAIN, Phone, Probe, Server, Story};
+
+#[test]
+fn the_operators_name_stands_in_what_phones_get() {
+    let story = Story::on_loopback("sip-name");
+    story.add_users(&["alice", "bob"]);
+    let interface =
+        "[[interface]]\nname = \"here\"\nbind = \"127.0.0.1\"\nsip_name = \"sip.call.example\"\n";
+    let _server = Server::start_with(&story, interface);
+    let mut bob = Probe::new(&story);
+    let (_, registered) = bob.register("bob", &story.password("bob"));
+    assert_eq!(registered.and_then(|m| m.status()), Some(200));
+    let alice = Phone::of(&story, "alice", "udp", "pcma").call(&story.address("bob"));
+    let _alice = alice.seconds(3).start();
+    let invite = bob.receive().expect("the call");
+    let (via, name) = (invite.top_via().expect("ours"), "sip.call.example");
+    assert_eq!((via.host(), via.port()), (name, Some(story.place.sip())));
+    let route = invite.record_routes().next().expect("ours").expect("read");
+    assert_eq!(route.sip_uri().expect("a SIP URI").host(), name);
+}
 
 #[test]
 fn a_phone_measures_its_nat_at_a_running_server() {

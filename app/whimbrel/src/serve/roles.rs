@@ -1,6 +1,6 @@
 //! How each role is started from configuration and command line.
 
-use crate::addresses::{Addresses, host_port};
+use crate::addresses::Addresses;
 use crate::config::Config;
 use crate::kept_bans::KeptBans;
 use crate::present;
@@ -115,7 +115,7 @@ impl CoreParts {
             .map(|l| edge::Listener {
                 transport: l.transport,
                 bind: l.bind,
-                advertise: host_port(self.addresses.advertise(&l.interface), l.bind.port()),
+                advertise: self.addresses.sent_by(&l.interface, l.bind.port()),
             })
             .collect();
         let ws_port = self.ws_port.unwrap_or(self.https_port);
@@ -123,7 +123,7 @@ impl CoreParts {
             listeners.extend(self.addresses.interfaces.iter().map(|i| edge::Listener {
                 transport,
                 bind: (i.bind, port).into(),
-                advertise: host_port(self.addresses.advertise(&i.name), port),
+                advertise: self.addresses.sent_by(&i.name, port),
             }));
         }
         let place =

@@ -97,7 +97,13 @@ mod tests {
 
     fn interface(name: &str, bind: &str) -> Interface {
         let bind = bind.parse().unwrap();
-        Interface { name: name.into(), bind, advertise: None, transports: Vec::new() }
+        Interface {
+            name: name.into(),
+            bind,
+            advertise: None,
+            sip_name: None,
+            transports: Vec::new(),
+        }
     }
 
     #[test]

@@ -158,6 +158,22 @@ fn routes_name_the_transport_as_each_side_speaks_it() {
 }
 
 #[test]
+fn a_name_stands_in_via_and_record_route_and_is_known_again() {
+    let mut lab = Lab::advertised("sip.example.net:5060");
+    lab.user("user2", &[2]);
+    lab.invite(1, "user1", BOB);
+    let invite = lab.find(2, "INVITE");
+    assert!(text(invite.header(HeaderName::VIA)).contains(" sip.example.net:5060;"));
+    assert!(text(invite.header(HeaderName::RECORD_ROUTE)).contains("@sip.example.net:5060;"));
+    lab.send(2, respond(2, &invite, 200, true));
+    let ok = lab.find(1, "200");
+    let mut talk = crate::talk::Talk { lab, ok, invite };
+    let bye = talk.by_caller("BYE", 3);
+    talk.lab.send(1, bye);
+    assert!(talk.lab.find(2, "BYE").header(HeaderName::ROUTE).is_none());
+}
+
+#[test]
 fn an_ipv6_listener_stands_in_brackets_and_is_known_again() {
     let mut lab = Lab::advertised("[2001:db8::1]:5060");
     lab.user("user2", &[2]);
