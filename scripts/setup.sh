@@ -9,6 +9,7 @@ NEXTEST_VERSION=0.9.143
 # The same as in protocol/sip/benches/Cargo.toml.
 GUNGRAUN_VERSION=0.20.0
 SSLYZE_PACKAGE=sslyze==6.1.0
+SIPVICIOUS_PACKAGE=sipvicious==0.3.8
 PESQ_PACKAGES=(numpy==2.2.6 scipy==1.15.3 soundfile==0.13.1 pesq==0.0.4)
 
 missing=()
@@ -149,6 +150,16 @@ install_sslyze() {
   "$CACHE/sslyze/bin/python" -c 'import sslyze'
 }
 
+# sipvicious sweeps for servers, users and passwords, as strangers on the Internet do.
+install_sipvicious() {
+  "$CACHE/sipvicious/bin/python" -c 'import sipvicious' 2>/dev/null && return
+  say "installing sipvicious into $CACHE/sipvicious (scans the server for users and passwords)"
+  rm -rf "$CACHE/sipvicious"
+  python3 -m venv "$CACHE/sipvicious"
+  "$CACHE/sipvicious/bin/pip" --quiet --disable-pip-version-check install "$SIPVICIOUS_PACKAGE"
+  "$CACHE/sipvicious/bin/python" -c 'import sipvicious'
+}
+
 case $WANT in
   run) need_for_run ;;
   test) need_for_run; need_for_test ;;
@@ -163,5 +174,6 @@ if [ "$WANT" = test ]; then
   install_gungraun
   install_pesq
   install_sslyze
+  install_sipvicious
 fi
 say "ready to $WANT"

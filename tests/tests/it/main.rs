@@ -14,6 +14,7 @@ mod matrix;
 mod own_phones;
 mod refusals;
 mod reload;
+mod scanners;
 mod shutdown;
 mod silence;
 mod tls_profile;

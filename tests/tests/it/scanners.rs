@@ -1,0 +1,159 @@
+//! R2.7: sipvicious, the tool most scanners on the Internet are made of, against the server as
+//! it is by default. Loopback is not limited by default, so `limit_loopback` makes it any network.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tests::process::Process;
+use tests::{DOMAIN, Probe, Server, Story};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// As on any other network than loopback.
+const DEFAULTS: &str = "[edge]\nlimit_loopback = true\n";
+/// Nothing is limited: what the tool finds here it would have found.
+const OPEN: &str = "[edge.admission]\nscanner_agents = []\nban_s = 0\n";
+/// Where the scanner sits; the owner's phone is at 127.0.0.1.
+const SCANNER: &str = "127.0.66.6";
+
+/// A tool of sipvicious against `port`; all that it said.
+fn scan(story: &Story, tool: &str, port: u16, arguments: &[&str]) -> String {
+    let own = std::env::var("WHIMBREL_SIPVICIOUS").ok();
+    let cache =
+        || std::env::var("HOME").map(|home| format!("{home}/.cache/whimbrel/sipvicious/bin"));
+    let tool = match own.or(cache().ok()) {
+        Some(folder) => format!("{folder}/sipvicious_{tool}"),
+        None => format!("sipvicious_{tool}"),
+    };
+    let mut command = story.place.command(&tool);
+    command.args(["-p", &port.to_string(), "-b", SCANNER, "-P", "0", "-v"]);
+    command.args(arguments).arg(story.place.server_ip().to_string());
+    // Where it keeps its sessions.
+    command.env("HOME", story.scratch.path());
+    let ended = Process::run(&story.scratch, "sipvicious", command, PATIENCE);
+    ended.out + &ended.err
+}
+
+/// Alice, and names that are no users. She is first: svwar may break off early.
+fn names(story: &Story) -> String {
+    let name = |n: usize| if n == 0 { "alice\n".into() } else { format!("user{n}\n") };
+    list(story, "names", (0..80).map(name))
+}
+
+/// Wrong passwords, and alice's after them.
+fn passwords(story: &Story, wrong: usize) -> String {
+    let right = std::iter::once(format!("{}\n", story.password("alice")));
+    list(story, "passwords", (0..wrong).map(|n| format!("guess{n}\n")).chain(right))
+}
+
+fn list(story: &Story, name: &str, lines: impl Iterator<Item = String>) -> String {
+    let path: PathBuf = story.scratch.write(name, lines.collect::<String>());
+    path.display().to_string()
+}
+
+fn war(story: &Story, port: u16, method: &str) -> String {
+    let names = names(story);
+    let domain = format!("--domain={DOMAIN}");
+    scan(story, "svwar", port, &["--force", "-m", method, "-d", &names, &domain, "--maximumtime=3"])
+}
+
+fn crack(story: &Story, wrong: usize) -> String {
+    let passwords = passwords(story, wrong);
+    let domain = format!("--domain={DOMAIN}");
+    let arguments = ["-u", "alice", "-d", &passwords, &domain, "--maximumtime=3"];
+    scan(story, "svcrack", story.place.sip(), &arguments)
+}
+
+/// Whether svwar believes in alice: "extension 'alice' exists", or "probably exists".
+fn enumerates(found: &str) -> bool {
+    found.contains("extension 'alice'")
+}
+
+/// A counter of the running server.
+fn metric(story: &Story, name: &str) -> u64 {
+    let mut command = story.place.command("curl");
+    let url = format!("http://127.0.0.1:{}/metrics", story.place.metrics());
+    command.args(["--silent", "--fail", &url]);
+    let text = Process::run(&story.scratch, "metrics", command, PATIENCE).expect_code(0).out;
+    let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
+    let value = line.and_then(|line| line.split(' ').nth(1)?.parse::<f64>().ok());
+    value.unwrap_or_else(|| panic!("no {name} in {text}")) as u64
+}
+
+fn owner_registers(story: &Story) {
+    let (_, answer) = Probe::new(story).register("alice", &story.password("alice"));
+    assert_eq!(answer.and_then(|m| m.status()), Some(200), "the owner registers");
+}
+
+fn bans(story: &Story) -> Vec<(String, String)> {
+    let rows = tests::server::rows(story.cli_json(&["bans", "list", "--json"]));
+    let text = |row: &serde_json::Value, field: &str| row[field].as_str().unwrap_or("").to_string();
+    rows.iter().map(|row| (text(row, "source"), text(row, "sign"))).collect()
+}
+
+/// A server as svwar likes it: 404 for who is missing, 401 for alice. The positive control.
+fn talkative(socket: &UdpSocket, stop: &AtomicBool) {
+    let mut buffer = [0; 4_096];
+    while !stop.load(Ordering::Relaxed) {
+        let Ok((n, from)) = socket.recv_from(&mut buffer) else { continue };
+        let Ok(request) = sip::Message::parse(buffer[..n].to_vec().into()) else { continue };
+        let alice = request.header_str("To").is_some_and(|to| to.contains("alice"));
+        let (status, reason) = if alice { (401, "Unauthorized") } else { (404, "Not Found") };
+        let answer = sip::response_to(&request, status, reason).to_tag("t");
+        let challenge = format!("Digest realm=\"{DOMAIN}\", nonce=\"n\"");
+        let answer = answer.header("WWW-Authenticate", challenge);
+        // A scanner that is gone needs no answer.
+        let _ = socket.send_to(answer.build().bytes(), from);
+    }
+}
+
+#[test]
+fn r2_7_sipvicious_is_banned_by_its_name_and_learns_nothing() {
+    let story = Story::on_loopback("sipvicious-name");
+    story.add_users(&["alice"]);
+    let _server = Server::start_with(&story, DEFAULTS);
+    owner_registers(&story);
+    let found = scan(&story, "svmap", story.place.sip(), &[]);
+    assert!(!found.contains("Whimbrel") && !found.contains("whimbrel"), "{found}");
+    assert_eq!(bans(&story), [(SCANNER.to_string(), "scanner".to_string())]);
+    assert!(metric(&story, "whimbrel_net_shed_scanner_total") >= 1);
+    let found =
+        war(&story, story.place.sip(), "REGISTER") + &war(&story, story.place.sip(), "INVITE");
+    assert!(!enumerates(&found), "{found}");
+    let found = crack(&story, 10);
+    assert!(!found.contains(&story.password("alice")), "{found}");
+    let shed = ["scanner", "banned"].map(|why| format!("whimbrel_net_shed_{why}_total"));
+    let shed: u64 = shed.iter().map(|name| metric(&story, name)).sum();
+    assert!(shed >= 4, "each of its tools knocked in vain, not {shed} messages");
+    owner_registers(&story);
+}
+
+#[test]
+fn r2_7_sipvicious_enumerates_nobody_even_where_nothing_is_limited() {
+    let story = Story::on_loopback("sipvicious-open");
+    story.add_users(&["alice"]);
+    let _server = Server::start_with(&story, OPEN);
+    for method in ["REGISTER", "INVITE", "OPTIONS"] {
+        let before = metric(&story, "whimbrel_sip_requests_total");
+        let found = war(&story, story.place.sip(), method);
+        assert!(!enumerates(&found), "{method}: {found}");
+        let asked = metric(&story, "whimbrel_sip_requests_total") - before;
+        // It gives up where a name it made up and the first of its list are answered alike.
+        assert!(
+            asked >= 2,
+            "{method}: it asked {asked} times
+{found}"
+        );
+    }
+    // The same tool finds alice where the answers differ.
+    let socket =
+        UdpSocket::bind(SocketAddr::new(story.place.server_ip(), story.place.peer_port(0)));
+    let (socket, stop) = (socket.expect("a port"), AtomicBool::new(false));
+    socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
+    std::thread::scope(|scope| {
+        scope.spawn(|| talkative(&socket, &stop));
+        let found = war(&story, story.place.peer_port(0), "REGISTER");
+        stop.store(true, Ordering::Relaxed);
+        assert!(enumerates(&found), "the positive control: {found}");
+    });
+}
