@@ -301,21 +301,28 @@ fn ok_to(register: &[u8]) -> Vec<u8> {
     ok.header("Contact", contact).header("Expires", "600").build().bytes().to_vec()
 }
 
-/// A message with a branch of its own: several of the RFC's examples share one, and would be taken
-/// for retransmissions of each other.
+/// A message with a branch of its own, and of RFC 5118 with a Call-ID of its own: several of the
+/// RFCs' examples share them, and would be taken for retransmissions of each other, or for one
+/// request that came by two ways (482, RFC 3261 §8.2.2.2).
 fn alone(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join(format!("../protocol/sip/tests/vectors/{name}.dat"));
     let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let short = name.rsplit('/').next().unwrap_or(name);
-    let text = b"z9hG4bK";
-    let cookie = bytes.windows(text.len()).position(|w| w == text).map(|at| at + text.len());
-    match cookie {
-        // Nothing behind the cookie is the point of one of them.
-        Some(at) if bytes[at].is_ascii_alphanumeric() || bytes[at] == b'-' => {
-            [&bytes[..at], short.as_bytes(), &bytes[at..]].concat()
-        }
-        _ => bytes,
+    let bytes = match name.starts_with("rfc5118/") {
+        true => with_after(&bytes, b"\nCall-ID: ", short, |_| true),
+        false => bytes,
+    };
+    // Nothing behind the cookie is the point of one of them.
+    with_after(&bytes, b"z9hG4bK", short, |next| next.is_ascii_alphanumeric() || next == b'-')
+}
+
+/// `bytes` with `own` behind the first `mark`, if what comes next is `fit`.
+fn with_after(bytes: &[u8], mark: &[u8], own: &str, fit: impl Fn(u8) -> bool) -> Vec<u8> {
+    let found = bytes.windows(mark.len()).position(|w| w == mark).map(|at| at + mark.len());
+    match found {
+        Some(at) if fit(bytes[at]) => [&bytes[..at], own.as_bytes(), &bytes[at..]].concat(),
+        _ => bytes.to_vec(),
     }
 }
 
