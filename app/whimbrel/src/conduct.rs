@@ -6,11 +6,15 @@ use crate::control::{self, Request};
 use crate::present;
 use crate::serve::Shared;
 use anyhow::{Result, anyhow};
-use cluster::Event;
+use cluster::{Envelope, Event};
 use edge::{Conduct, ConductConfig, Standings};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long events are gathered.
+const LINGER: Duration = Duration::from_millis(250);
 
 /// The scores of all accounts. Clones share them.
 #[derive(Debug, Clone)]
@@ -60,24 +64,30 @@ impl Watch {
 
 /// Follows the spine until the server stops.
 pub async fn follow(shared: Shared) {
-    let mut events = shared.spine.subscribe_kept();
-    while let Some(envelope) = events.next().await {
-        let found = {
-            let mut conduct = shared.conduct.conduct.lock().unwrap_or_else(PoisonError::into_inner);
-            conduct.handle_event(envelope.at, &envelope.event)
-        };
-        let Some(found) = found else { continue };
-        let event = Event::AccountSuspected {
-            aor: found.aor,
-            score: f64::from(found.score.round()),
-            signs: found.signs.iter().map(ToString::to_string).collect(),
-            action: found.action.word().to_string(),
-        };
-        // Who it is stands in the event; the log says that there is one.
-        let (action, signs) = (found.action.word(), found.signs);
-        tracing::warn!(action, ?signs, "an account is suspected");
-        shared.spine.emit(envelope.at, event);
+    let mut events = shared.spine.follow_kept();
+    while events.wait().await {
+        // An account is judged by minutes: no need to be woken by each event.
+        tokio::time::sleep(LINGER).await;
+        events.take().iter().for_each(|envelope| judge(&shared, envelope));
     }
+}
+
+fn judge(shared: &Shared, envelope: &Envelope) {
+    let found = {
+        let mut conduct = shared.conduct.conduct.lock().unwrap_or_else(PoisonError::into_inner);
+        conduct.handle_event(envelope.at, &envelope.event)
+    };
+    let Some(found) = found else { return };
+    let event = Event::AccountSuspected {
+        aor: found.aor,
+        score: f64::from(found.score.round()),
+        signs: found.signs.iter().map(ToString::to_string).collect(),
+        action: found.action.word().to_string(),
+    };
+    // Who it is stands in the event; the log says that there is one.
+    let (action, signs) = (found.action.word(), found.signs);
+    tracing::warn!(action, ?signs, "an account is suspected");
+    shared.spine.emit(envelope.at, event);
 }
 
 /// `whimbrel conduct`. False when the account was not held.

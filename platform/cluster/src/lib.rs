@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   shards, roles ──emit──────────┐                    ┌─► Subscription (bounded, lag counted): console
-//!                 ──emit_durable──┤► writer thread ────┤
-//!        on_written(Ok) ◄─────────┘   one write per    └─► DATA/spine/SEQ.log ─► Consumer (resumes after
-//!                                     group of events                            a crash): records
+//!                 ──emit_durable──┤► one write per ────┤
+//!        on_written(Ok) ◄─────────┘  group, on the     └─► DATA/spine/SEQ.log ─► Consumer (resumes after
+//!                                    thread that emits                           a crash): records
 //! ```
 //!
 //! Contract
@@ -52,5 +52,7 @@ pub use error::LogError;
 pub use event::{EndedBy, Envelope, Event, MediaSummary, UnregisterReason};
 pub use frame::{FRAME_OVERHEAD, Frames, MAX_PAYLOAD, push_frame};
 pub use logfile::{DirLock, HEADER_LEN, LogFile, Recovered, replace_file};
-pub use spine::{Consumer, Emission, OnWritten, Spine, SpineConfig, Subscription};
+pub use spine::{
+    Consumer, Emission, Follower, OnWritten, Spine, SpineConfig, Subscription, Waiter,
+};
 pub use sync::{FsyncPolicy, SyncClock};

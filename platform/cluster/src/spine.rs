@@ -2,9 +2,8 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use sansio::WallTime;
@@ -13,22 +12,24 @@ use tokio::sync::{broadcast, watch};
 use crate::error::LogError;
 use crate::event::{Envelope, Event};
 use crate::logfile::{DirLock, replace_file};
-use crate::sync::FsyncPolicy;
+use crate::sync::{FsyncPolicy, SyncClock};
 use segments::Segments;
+use syncer::{State, Writing};
 use writer::Writer;
 
 mod consumer;
 mod segments;
 mod subscription;
+mod syncer;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-pub use consumer::Consumer;
-pub use subscription::Subscription;
+pub use consumer::{Consumer, Waiter};
+pub use subscription::{Follower, Subscription};
 
-/// Hears whether an event is kept, with its sequence number. Called on the writer's thread: hand
-/// the news on and return.
+/// Hears whether an event is kept, with its sequence number. Called on the thread that emits it,
+/// before that call returns.
 pub type OnWritten = Box<dyn FnOnce(Result<u64, LogError>) + Send>;
 
 /// An event on its way to the log.
@@ -47,16 +48,11 @@ impl fmt::Debug for Emission {
     }
 }
 
-/// What goes to the writer in one go. A batch is never empty.
-type Batch = Vec<Emission>;
-
 /// Limits and policies of a spine.
 #[derive(Debug, Clone)]
 pub struct SpineConfig {
     /// When written events are forced to disk.
     pub fsync: FsyncPolicy,
-    /// Most batches of events waiting for the writer.
-    pub queue: usize,
     /// A segment is closed when it has grown to this.
     pub segment_bytes: u64,
     /// Most bytes kept for consumers that are behind.
@@ -69,7 +65,6 @@ impl Default for SpineConfig {
     fn default() -> Self {
         Self {
             fsync: FsyncPolicy::default(),
-            queue: 65_536,
             segment_bytes: 8 << 20,
             log_bytes: 1 << 30,
             subscriber_queue: 4096,
@@ -77,14 +72,14 @@ impl Default for SpineConfig {
     }
 }
 
-/// The spine of events of one process. Clones share it; the last one to go stops the writer.
+/// The spine of events of one process. Clones share it; the last one to go stops it.
 #[derive(Debug, Clone)]
 pub struct Spine {
     shared: Arc<Shared>,
 }
 
 impl Spine {
-    /// Opens the log in `dir`, cuts a torn tail, starts the writer, and writes this run's
+    /// Opens the log in `dir`, cuts a torn tail, starts what forces it to disk, and writes this run's
     /// [`Event::ServerStarted`].
     ///
     /// # Errors
@@ -93,51 +88,52 @@ impl Spine {
         let lock = DirLock::take(dir)?;
         let epoch = epoch(dir, wall)?;
         let (segments, active, last_seq) = Segments::open(dir)?;
-        let (queue, items) = sync_channel(config.queue);
         let (last, watch_last) = watch::channel(last_seq);
         let (broadcast, _) = broadcast::channel(config.subscriber_queue);
-        let (kept, _) = broadcast::channel(config.subscriber_queue);
+        let segments = Arc::new(segments);
+        let writer = Writer {
+            active,
+            next_seq: last_seq + 1,
+            clock: SyncClock::new(config.fsync),
+            config,
+            bytes: Vec::new(),
+            segments: Arc::clone(&segments),
+            last,
+            broadcast: broadcast.clone(),
+        };
+        let state = Mutex::new(State { writer: Some(writer), asleep: false });
+        let writing = Arc::new(Writing { state, woken: Condvar::new() });
+        let thread = std::thread::Builder::new().name("spine".to_owned());
+        let thread = thread.spawn({
+            let writing = Arc::clone(&writing);
+            move || syncer::run(&writing)
+        });
+        let thread = thread.map_err(|e| LogError::from_io(dir, &e))?;
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
             epoch,
             first_seq: last_seq + 1,
-            queue: Mutex::new(Some(queue)),
-            queue_limit: config.queue,
+            writing,
             dropped: AtomicU64::new(0),
-            stopping: AtomicBool::new(false),
-            segments: Arc::new(segments),
+            segments,
             last: watch_last,
-            broadcast: broadcast.clone(),
-            kept: kept.clone(),
-            writer: Mutex::new(None),
+            broadcast,
+            syncer: Mutex::new(Some(thread)),
             _lock: lock,
         });
-        let writer = Writer {
-            active,
-            next_seq: last_seq + 1,
-            config,
-            segments: Arc::clone(&shared.segments),
-            last,
-            broadcast,
-            kept,
-        };
-        let thread = std::thread::Builder::new().name("spine".to_owned());
-        let thread = thread.spawn(move || writer.run(&items));
-        let thread = thread.map_err(|e| LogError::from_io(dir, &e))?;
-        *lock_of(&shared.writer) = Some(thread);
         let spine = Self { shared };
         spine.write_start(wall)?;
         Ok(spine)
     }
 
-    /// Tells everyone, without waiting. Kinds that are not durable reach subscribers only. If the
-    /// writer is too far behind the event is lost and counted in [`Self::dropped`]: what must not
-    /// be lost goes by [`Self::emit_durable`].
+    /// Tells everyone. Kinds that are not durable reach subscribers only. An event that cannot be
+    /// written is lost and counted in [`Self::dropped`]: what must not be lost goes by
+    /// [`Self::emit_durable`].
     pub fn emit(&self, at: WallTime, event: Event) {
         if !event.is_durable() && !self.has_subscribers() {
             return;
         }
-        self.emit_all(vec![Emission { at, event, on_written: None }]);
+        self.emit_all(std::iter::once(Emission { at, event, on_written: None }));
     }
 
     /// Tells everyone, and `on_written` when the event is in the log (or why it is not). An event
@@ -148,21 +144,36 @@ impl Spine {
         event: Event,
         on_written: impl FnOnce(Result<u64, LogError>) + Send + 'static,
     ) {
-        self.emit_all(vec![Emission { at, event, on_written: Some(Box::new(on_written)) }]);
+        let on_written: OnWritten = Box::new(on_written);
+        self.emit_all(std::iter::once(Emission { at, event, on_written: Some(on_written) }));
     }
 
-    /// As [`Self::emit`] and [`Self::emit_durable`] for several events in their order: the writer is
-    /// woken once for all of them.
-    pub fn emit_all(&self, batch: Vec<Emission>) {
-        if batch.is_empty() {
+    /// As [`Self::emit`] and [`Self::emit_durable`] for several events in their order: one write
+    /// for all of them, on this thread, so that nobody has to be woken.
+    pub fn emit_all(&self, group: impl IntoIterator<Item = Emission>) {
+        let mut group = group.into_iter().peekable();
+        if group.peek().is_none() {
             return;
         }
-        let Err(refused) = self.push(batch) else { return };
-        let (batch, error) = *refused;
-        for item in batch {
-            match item.on_written {
-                Some(on_written) => on_written(Err(error.clone())),
-                None => drop(self.shared.dropped.fetch_add(1, Ordering::Relaxed)),
+        let told = {
+            let mut state = lock_of(&self.shared.writing.state);
+            let told = match &mut state.writer {
+                Some(writer) => writer.write_group(group),
+                None => group.map(|item| (item.on_written, Err(LogError::Closed))).collect(),
+            };
+            if state.asleep && state.writer.as_ref().is_some_and(|w| w.clock.is_running()) {
+                state.asleep = false;
+                self.shared.writing.woken.notify_one();
+            }
+            told
+        };
+        for (on_written, result) in told {
+            match on_written {
+                Some(on_written) => on_written(result),
+                None if result.is_err() => {
+                    self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+                }
+                None => {}
             }
         }
     }
@@ -178,10 +189,11 @@ impl Spine {
         Subscription::new(self.shared.broadcast.subscribe())
     }
 
-    /// As [`Self::subscribe`], for the durable kinds alone. Who listens always should ask for these:
-    /// a registration is only told when somebody looks ([`Self::has_subscribers`]).
-    pub fn subscribe_kept(&self) -> Subscription {
-        Subscription::new(self.shared.kept.subscribe())
+    /// The durable kinds alone, from now on and in bunches, for those who may miss some. Who always
+    /// listens should ask for these: nobody is woken for an event, and a registration is only told
+    /// when somebody looks ([`Self::has_subscribers`]).
+    pub fn follow_kept(&self) -> Follower {
+        Follower::new(Arc::clone(&self.shared.segments), self.shared.last.clone())
     }
 
     /// Every durable event after `position`, also those of earlier runs. Segments stay until each
@@ -214,7 +226,7 @@ impl Spine {
         *self.shared.last.borrow()
     }
 
-    /// Events lost because the writer was too far behind.
+    /// Events lost because they could not be written.
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
@@ -224,25 +236,13 @@ impl Spine {
         &self.shared.dir
     }
 
-    /// Writes what is queued, forces it to disk and stops the writer. Later events are refused.
+    /// Forces what was written to disk and stops. Later events are refused.
     pub fn stop(&self) {
         self.shared.stop();
     }
 
-    fn push(&self, batch: Batch) -> Result<(), Box<(Batch, LogError)>> {
-        let queue = lock_of(&self.shared.queue);
-        let Some(queue) = &*queue else { return Err(Box::new((batch, LogError::Closed))) };
-        queue.try_send(batch).map_err(|refused| match refused {
-            TrySendError::Full(batch) => {
-                let path = self.shared.dir.clone();
-                Box::new((batch, LogError::Busy { path, queued: self.shared.queue_limit }))
-            }
-            TrySendError::Disconnected(batch) => Box::new((batch, LogError::Closed)),
-        })
-    }
-
     fn write_start(&self, wall: WallTime) -> Result<(), LogError> {
-        let (done, written) = sync_channel(1);
+        let (done, written) = std::sync::mpsc::sync_channel(1);
         let event = Event::ServerStarted { version: env!("CARGO_PKG_VERSION").to_owned() };
         self.emit_durable(wall, event, move |result| {
             let _ = done.send(result);
@@ -257,32 +257,29 @@ struct Shared {
     dir: PathBuf,
     epoch: u64,
     first_seq: u64,
-    queue: Mutex<Option<SyncSender<Batch>>>,
-    queue_limit: usize,
+    writing: Arc<Writing>,
     dropped: AtomicU64,
-    stopping: AtomicBool,
     segments: Arc<Segments>,
     last: watch::Receiver<u64>,
     broadcast: broadcast::Sender<Arc<Envelope>>,
-    kept: broadcast::Sender<Arc<Envelope>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    syncer: Mutex<Option<JoinHandle<()>>>,
     _lock: DirLock,
 }
 
 impl Shared {
     fn stop(&self) {
-        if self.stopping.swap(true, Ordering::AcqRel) {
-            return;
+        let writer = lock_of(&self.writing.state).writer.take();
+        self.writing.woken.notify_all();
+        if let Some(mut writer) = writer
+            && let Err(e) = writer.active.sync()
+        {
+            tracing::error!(error = %e, "the spine could not be forced to disk");
         }
-        // Without a sender the writer ends behind the last queued event.
-        lock_of(&self.queue).take();
-        let thread = lock_of(&self.writer).take();
-        // The last clone may go inside a callback, on the writer's own thread.
+        let thread = lock_of(&self.syncer).take();
         if let Some(thread) = thread
-            && thread.thread().id() != std::thread::current().id()
             && thread.join().is_err()
         {
-            tracing::error!("the spine's writer panicked");
+            tracing::error!("what forces the spine to disk panicked");
         }
     }
 }

@@ -70,6 +70,11 @@ impl SyncClock {
         self.policy == FsyncPolicy::Always
     }
 
+    /// Whether something waits to be forced to disk.
+    pub fn is_running(&self) -> bool {
+        self.due.is_some()
+    }
+
     /// How long until a forced write is due; none if nothing waits for one.
     pub fn wait(&self, now: Instant) -> Option<Duration> {
         self.due.map(|due| due.saturating_duration_since(now))

@@ -22,6 +22,12 @@ pub const KEY_FILE: &str = "secret.key";
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 const READERS: u32 = 4;
+/// Pages in memory for each connection, in kB below zero. A batch of records touches a page of each
+/// index for nearly every row.
+const CACHE: &str = "-16000";
+/// Pages in the write-ahead log before they go to the file: the longer, the more often several
+/// changes of a page go there as one.
+const CHECKPOINT: &str = "4000";
 const KEY_CHECK: &str = "key-check";
 
 /// The store on SQLite. Clones share it.
@@ -109,6 +115,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(BUSY_TIMEOUT)
+        .pragma("cache_size", CACHE)
+        .pragma("wal_autocheckpoint", CHECKPOINT)
         .foreign_keys(true)
 }
 

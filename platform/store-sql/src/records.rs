@@ -1,7 +1,5 @@
 //! Call records, and how far the spine is folded into them.
 
-mod merge;
-
 use std::sync::LazyLock;
 
 use sansio::WallTime;
@@ -14,7 +12,6 @@ use store::{
 
 use crate::open::SqlStore;
 use crate::rows::{self, millis, signed, unsigned};
-use merge::Merged;
 
 const INSERT: &str = "INSERT OR IGNORE INTO records (call, session_id, call_id, tenant, from_uri,
     to_uri, source, user_agent, started_at, ringing_at, answered_at, ended_at, cause, status,
@@ -25,8 +22,9 @@ const INSERT: &str = "INSERT OR IGNORE INTO records (call, session_id, call_id, 
 const ROW: &str =
     "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
-/// Rows of one statement. Only this many and one, so that each is prepared once.
-const ROWS: usize = 32;
+/// Rows of one statement: only these, so that each is prepared once. Each statement is a trip to the
+/// thread of SQLite and back, which costs more than a row.
+const ROWS: [usize; 5] = [256, 64, 16, 4, 1];
 
 const CLOSE: &str =
     "UPDATE records SET ended_at = ?, cause = ?, status = ?, q850 = ?, ended_by = ?,
@@ -43,10 +41,12 @@ impl Records for SqlStore {
         consumer: &'a str,
         epoch: u64,
         ops: &'a [SequencedOp],
+        upto: u64,
     ) -> Reply<'a, Applied> {
         Box::pin(async move {
             let mut tx = self.begin().await?;
-            let applied = apply(&mut tx, consumer, epoch, ops).await.map_err(|e| self.fail(e))?;
+            let applied =
+                apply(&mut tx, consumer, epoch, ops, upto).await.map_err(|e| self.fail(e))?;
             self.commit(tx).await?;
             Ok(applied)
         })
@@ -136,30 +136,37 @@ async fn apply(
     consumer: &str,
     epoch: u64,
     ops: &[SequencedOp],
+    upto: u64,
 ) -> Result<Applied, sqlx::Error> {
     let mut at = position(tx, consumer).await?;
     if at.epoch != epoch {
         at = FoldPosition { epoch, seq: 0 };
     }
-    // Sequence numbers grow, so what was stored before stands in front.
-    let replayed = ops.iter().take_while(|op| op.seq <= at.seq).count();
-    let merged = Merged::new(epoch, ops[replayed..].iter());
-    let mut applied = Applied { replayed: replayed as u64, ..Applied::default() };
-    applied.opened = insert_all(tx, &merged.opened).await?;
-    if applied.opened < merged.opened.len() as u64 {
-        // Some were known by another way; their steps are taken one by one after all.
-        for op in &ops[replayed..] {
-            let closed = step(tx, &op.op, FoldPosition { epoch, seq: op.seq }).await?;
-            applied.closed += u64::from(closed && matches!(op.op, RecordOp::Close { .. }));
-        }
-    } else {
-        applied.closed = merged.closed;
-        for op in merged.others {
-            let closed = step(tx, op, at).await?;
-            applied.closed += u64::from(closed && matches!(op, RecordOp::Close { .. }));
+    let fresh = || ops.iter().filter(|op| op.seq > at.seq);
+    let replayed = (ops.len() - fresh().count()) as u64;
+    let mut applied = Applied { replayed, ..Applied::default() };
+    let mut records: Vec<(&CallRecord, u64)> = fresh().filter_map(opened).collect();
+    // In the order of the table, whose pages are then written once each; a second opening is none.
+    records.sort_by_key(|(record, seq)| (signed(record.call), *seq));
+    records.dedup_by_key(|(record, _)| record.call);
+    applied.opened = insert_all(tx, &records, epoch).await?;
+    applied.closed = records.iter().filter(|(record, _)| !record.is_open()).count() as u64;
+    if applied.opened < records.len() as u64 {
+        // Some were known by another way: what became of them since is told step by step. It
+        // changes nothing where the row was new.
+        applied.closed = 0;
+        for (record, _) in &records {
+            for later in record.later_steps() {
+                let closed = step(tx, &later, at).await?;
+                applied.closed += u64::from(closed && matches!(later, RecordOp::Close { .. }));
+            }
         }
     }
-    at.seq = ops.last().map_or(at.seq, |op| op.seq.max(at.seq));
+    for op in fresh().map(|op| &op.op).filter(|op| !matches!(op, RecordOp::Open(_))) {
+        let closed = step(tx, op, at).await?;
+        applied.closed += u64::from(closed && matches!(op, RecordOp::Close { .. }));
+    }
+    at.seq = at.seq.max(upto);
     sqlx::query("INSERT OR REPLACE INTO positions (consumer, epoch, seq) VALUES (?, ?, ?)")
         .bind(consumer)
         .bind(signed(at.epoch))
@@ -169,27 +176,37 @@ async fn apply(
     Ok(applied)
 }
 
+fn opened(op: &SequencedOp) -> Option<(&CallRecord, u64)> {
+    match &op.op {
+        RecordOp::Open(record) => Some((record, op.seq)),
+        _ => None,
+    }
+}
+
 /// Inserts records, many in one statement; how many were not known.
 async fn insert_all(
     tx: &mut SqliteConnection,
-    records: &[(CallRecord, FoldPosition)],
+    mut records: &[(&CallRecord, u64)],
+    epoch: u64,
 ) -> Result<u64, sqlx::Error> {
     let mut inserted = 0;
-    let whole = records.chunks_exact(ROWS);
-    let rest = whole.remainder().chunks(1);
-    for rows in whole.chain(rest) {
-        let statement = insert_statement(rows.len());
-        let query = rows.iter().fold(sqlx::query(statement), |q, (r, at)| bind_record(q, r, *at));
+    while let Some(at) = ROWS.iter().position(|rows| *rows <= records.len()) {
+        let (rows, rest) = records.split_at(ROWS[at]);
+        let mut query = sqlx::query(insert_statement(at));
+        for (record, seq) in rows {
+            query = bind_record(query, record, FoldPosition { epoch, seq: *seq });
+        }
         inserted += query.execute(&mut *tx).await?.rows_affected();
+        records = rest;
     }
     Ok(inserted)
 }
 
-/// The statement for one row, or for [`ROWS`].
-fn insert_statement(rows: usize) -> &'static str {
-    static ONE: LazyLock<String> = LazyLock::new(|| format!("{INSERT}{ROW}"));
-    static MANY: LazyLock<String> = LazyLock::new(|| format!("{INSERT}{}", [ROW; ROWS].join(", ")));
-    if rows == 1 { &ONE } else { &MANY }
+/// The statement for so many rows as [`ROWS`] has at `at`.
+fn insert_statement(at: usize) -> &'static str {
+    static STATEMENTS: LazyLock<[String; ROWS.len()]> =
+        LazyLock::new(|| ROWS.map(|rows| format!("{INSERT}{}", vec![ROW; rows].join(", "))));
+    &STATEMENTS[at]
 }
 
 async fn position(
@@ -211,7 +228,9 @@ async fn step(
     at: FoldPosition,
 ) -> Result<bool, sqlx::Error> {
     let query = match op {
-        RecordOp::Open(record) => bind_record(sqlx::query(insert_statement(1)), record, at),
+        RecordOp::Open(record) => {
+            bind_record(sqlx::query(insert_statement(ROWS.len() - 1)), record, at)
+        }
         RecordOp::Ringing { call, at } => sqlx::query(
             "UPDATE records SET ringing_at = ?
              WHERE call = ? AND ended_at IS NULL AND ringing_at IS NULL",
@@ -235,7 +254,7 @@ async fn step(
     Ok(query.execute(tx).await?.rows_affected() > 0)
 }
 
-fn bind_record<'q>(query: Query<'q>, r: &'q CallRecord, at: FoldPosition) -> Query<'q> {
+fn bind_record<'q>(query: Query<'q>, r: &CallRecord, at: FoldPosition) -> Query<'q> {
     let query = query
         .bind(signed(r.call))
         .bind(&r.session_id)
@@ -258,14 +277,14 @@ fn bind_record<'q>(query: Query<'q>, r: &'q CallRecord, at: FoldPosition) -> Que
     query.bind(signed(at.epoch)).bind(signed(at.seq))
 }
 
-fn bind_close<'q>(query: Query<'q>, close: &'q CallClose) -> Query<'q> {
+fn bind_close<'q>(query: Query<'q>, close: &CallClose) -> Query<'q> {
     let query = query.bind(millis(close.at)).bind(&close.cause).bind(close.status);
     let query = query.bind(close.q850).bind(&close.ended_by);
     let query = query.bind(close.codecs().join(","));
     bind_media(bind_media(query, &close.caller), &close.callee)
 }
 
-fn bind_media<'q>(query: Query<'q>, media: &'q MediaStats) -> Query<'q> {
+fn bind_media<'q>(query: Query<'q>, media: &MediaStats) -> Query<'q> {
     // SQLite turns NaN into NULL, which the column refuses.
     let jitter_ms = if media.jitter_ms.is_finite() { media.jitter_ms } else { 0.0 };
     query

@@ -60,6 +60,43 @@ impl CallRecord {
         self.ended_at.is_none()
     }
 
+    /// What became of it after its beginning, as steps: for a store that knows the call already.
+    pub fn later_steps(&self) -> Vec<RecordOp> {
+        let call = self.call;
+        let ringing = self.ringing_at.map(|at| RecordOp::Ringing { call, at });
+        let codecs = || self.codecs.clone();
+        let answered = self.answered_at.map(|at| RecordOp::Answered { call, at, codecs: codecs() });
+        let close = self.ended_at.map(|at| CallClose {
+            at,
+            cause: self.cause.clone(),
+            status: self.status,
+            q850: self.q850,
+            ended_by: self.ended_by.clone(),
+            caller: self.caller.clone(),
+            callee: self.callee.clone(),
+        });
+        let close = close.map(|close| RecordOp::Close { call, close: Box::new(close) });
+        [ringing, answered, close].into_iter().flatten().collect()
+    }
+
+    /// Closes it, if it goes on.
+    pub fn close(&mut self, close: CallClose) -> bool {
+        if !self.is_open() {
+            return false;
+        }
+        self.ended_at = Some(close.at);
+        if self.codecs.is_empty() {
+            self.codecs = close.codecs();
+        }
+        self.cause = close.cause;
+        self.status = close.status;
+        self.q850 = close.q850;
+        self.ended_by = close.ended_by;
+        self.caller = close.caller;
+        self.callee = close.callee;
+        true
+    }
+
     /// Seconds from answer to end; none if it was never answered or goes on.
     pub fn talked_secs(&self) -> Option<f64> {
         Some(self.ended_at?.since(self.answered_at?).as_secs_f64())
@@ -164,7 +201,7 @@ pub struct FoldPosition {
 pub struct Applied {
     /// Records opened.
     pub opened: u64,
-    /// Records closed.
+    /// Records closed; fewer are counted where some of those opened were known already.
     pub closed: u64,
     /// Steps left out because they were stored before.
     pub replayed: u64,

@@ -133,13 +133,15 @@ pub trait Admins: Send + Sync {
 
 /// Call records.
 pub trait Records: Send + Sync {
-    /// Applies steps of a consumer in one transaction together with its position. Steps not after
-    /// the stored position of the same epoch are left out: a replay changes nothing.
+    /// Applies steps of a consumer in one transaction together with its position, `upto`. Steps not
+    /// after the stored position of the same epoch are left out: a replay changes nothing. A call may
+    /// come as one `Open` that tells its whole life so far, with the place of its beginning.
     fn apply<'a>(
         &'a self,
         consumer: &'a str,
         epoch: u64,
         ops: &'a [SequencedOp],
+        upto: u64,
     ) -> Reply<'a, Applied>;
     /// How far a consumer came.
     fn position<'a>(&'a self, consumer: &'a str) -> Reply<'a, FoldPosition>;

@@ -34,6 +34,7 @@ macro_rules! suite_tests {
             the_first_run_happens_once,
             a_record_opens_and_closes_once,
             a_replayed_fold_changes_nothing,
+            a_whole_call_is_one_step,
             another_spine_starts_from_its_beginning,
             calls_of_earlier_runs_are_closed_once,
             records_are_listed_newest_first_and_filtered,

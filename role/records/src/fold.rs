@@ -1,36 +1,124 @@
 //! Events as steps of records: pure, so that a replay gives the same steps.
+//!
+//! A call that began since the last time [`Fold::take_ops`] was asked is one step, with everything
+//! that became of it meanwhile; only calls that began before are told step by step.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cluster::{Envelope, Event, MediaSummary};
 use sansio::WallTime;
 use store::{CallClose, CallRecord, MediaStats, RecordOp, SequencedOp};
 
-use crate::open_calls::OpenCalls;
+use crate::open_calls::{CallState, OpenCall};
 
 /// The cause of calls that a restart cut short.
 pub const SERVER_RESTART: &str = "server-restart";
 
-/// Turns events into steps, and keeps the view of open calls.
+/// Turns events into steps, and knows the calls in progress.
 #[derive(Debug, Clone, Default)]
 pub struct Fold {
-    calls: OpenCalls,
+    calls: BTreeMap<u64, Live>,
+    /// Calls that began since the last time.
+    fresh: Vec<u64>,
+    ops: Vec<SequencedOp>,
+}
+
+/// A call in progress: its events as they came, to be put into words when somebody asks.
+#[derive(Debug, Clone)]
+struct Live {
+    started: Arc<Envelope>,
+    ringing_at: Option<WallTime>,
+    answered: Option<Arc<Envelope>>,
+    /// Whether its beginning has been told as a step.
+    told: bool,
 }
 
 impl Fold {
-    /// With an empty view.
+    /// Knows no call.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The view of open calls.
-    pub fn open_calls(&self) -> &OpenCalls {
-        &self.calls
+    /// Takes one event.
+    pub fn handle_event(&mut self, envelope: &Arc<Envelope>) {
+        let (seq, at) = (envelope.seq, envelope.at);
+        match &envelope.event {
+            Event::CallStarted { call, .. } => {
+                self.calls.entry(*call).or_insert_with(|| {
+                    self.fresh.push(*call);
+                    let started = Arc::clone(envelope);
+                    Live { started, ringing_at: None, answered: None, told: false }
+                });
+            }
+            Event::CallRinging { call } => {
+                let live = self.calls.get_mut(call);
+                if live.is_none_or(|live| live.rings(at)) {
+                    self.tell(seq, RecordOp::Ringing { call: *call, at });
+                }
+            }
+            Event::CallAnswered { call, codecs } => {
+                let live = self.calls.get_mut(call);
+                if live.is_none_or(|live| live.is_answered_by(envelope)) {
+                    let codecs = codecs.clone();
+                    self.tell(seq, RecordOp::Answered { call: *call, at, codecs });
+                }
+            }
+            Event::CallEnded { call, cause, status, q850, by, caller, callee } => {
+                let close = CallClose {
+                    at,
+                    cause: cause.clone(),
+                    status: *status,
+                    q850: *q850,
+                    ended_by: by.as_str().to_owned(),
+                    caller: media(caller),
+                    callee: media(callee),
+                };
+                match self.calls.remove(call).filter(|live| !live.told) {
+                    Some(live) => {
+                        let mut record = live.record(*call);
+                        record.close(close);
+                        self.tell(live.started.seq, RecordOp::Open(Box::new(record)));
+                    }
+                    None => {
+                        self.tell(seq, RecordOp::Close { call: *call, close: Box::new(close) });
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 
-    /// Takes one event; its step, if it is about a record.
-    pub fn handle_event(&mut self, envelope: &Envelope) -> Option<SequencedOp> {
-        let op = op_of(envelope)?;
-        self.calls.apply(&op);
-        Some(SequencedOp { seq: envelope.seq, op })
+    /// The steps since the last time. The beginning of a call stands before what became of it.
+    pub fn take_ops(&mut self) -> Vec<SequencedOp> {
+        for call in std::mem::take(&mut self.fresh) {
+            if let Some(live) = self.calls.get_mut(&call).filter(|live| !live.told) {
+                live.told = true;
+                let (seq, record) = (live.started.seq, live.record(call));
+                self.tell(seq, RecordOp::Open(Box::new(record)));
+            }
+        }
+        std::mem::take(&mut self.ops)
+    }
+
+    /// How many steps wait to be taken, at least.
+    pub fn waiting(&self) -> usize {
+        self.ops.len() + self.fresh.len()
+    }
+
+    /// The calls in progress.
+    pub fn open_calls(&self) -> impl Iterator<Item = OpenCall> {
+        self.calls.iter().map(|(call, live)| live.shown(*call))
+    }
+
+    /// One of them.
+    pub fn open_call(&self, call: u64) -> Option<OpenCall> {
+        self.calls.get(&call).map(|live| live.shown(call))
+    }
+
+    /// How many there are.
+    pub fn open_count(&self) -> usize {
+        self.calls.len()
     }
 
     /// Closing for what a restart cut short.
@@ -38,42 +126,86 @@ impl Fold {
         let ended_by = cluster::EndedBy::Server.as_str().to_owned();
         CallClose { at: wall, cause: SERVER_RESTART.to_owned(), ended_by, ..CallClose::default() }
     }
+
+    fn tell(&mut self, seq: u64, op: RecordOp) {
+        self.ops.push(SequencedOp { seq, op });
+    }
 }
 
-fn op_of(envelope: &Envelope) -> Option<RecordOp> {
-    let at = envelope.at;
-    match &envelope.event {
-        Event::CallStarted { call, session_id, call_id, tenant, from, to, source, user_agent } => {
-            Some(RecordOp::Open(Box::new(CallRecord {
-                call: *call,
-                session_id: session_id.clone(),
-                call_id: call_id.clone(),
-                tenant: tenant.clone(),
-                from: from.clone(),
-                to: to.clone(),
-                source: source.clone(),
-                user_agent: user_agent.clone(),
-                started_at: at,
-                ..CallRecord::default()
-            })))
+impl Live {
+    /// It rings. True if that is to be told as a step of its own.
+    fn rings(&mut self, at: WallTime) -> bool {
+        let first = self.ringing_at.is_none();
+        self.ringing_at.get_or_insert(at);
+        first && self.told
+    }
+
+    /// It is answered. True if that is to be told as a step of its own.
+    fn is_answered_by(&mut self, envelope: &Arc<Envelope>) -> bool {
+        let first = self.answered.is_none();
+        self.answered.get_or_insert_with(|| Arc::clone(envelope));
+        first && self.told
+    }
+
+    fn codecs(&self) -> &[String] {
+        match self.answered.as_ref().map(|answered| &answered.event) {
+            Some(Event::CallAnswered { codecs, .. }) => codecs,
+            _ => &[],
         }
-        Event::CallRinging { call } => Some(RecordOp::Ringing { call: *call, at }),
-        Event::CallAnswered { call, codecs } => {
-            Some(RecordOp::Answered { call: *call, at, codecs: codecs.clone() })
+    }
+
+    fn record(&self, call: u64) -> CallRecord {
+        let mut record = CallRecord {
+            call,
+            started_at: self.started.at,
+            ringing_at: self.ringing_at,
+            answered: self.answered.is_some(),
+            answered_at: self.answered.as_ref().map(|answered| answered.at),
+            codecs: self.codecs().to_vec(),
+            ..CallRecord::default()
+        };
+        if let Event::CallStarted {
+            session_id,
+            call_id,
+            tenant,
+            from,
+            to,
+            source,
+            user_agent,
+            ..
+        } = &self.started.event
+        {
+            record.session_id.clone_from(session_id);
+            record.call_id.clone_from(call_id);
+            record.tenant.clone_from(tenant);
+            record.from.clone_from(from);
+            record.to.clone_from(to);
+            record.source.clone_from(source);
+            record.user_agent.clone_from(user_agent);
         }
-        Event::CallEnded { call, cause, status, q850, by, caller, callee } => {
-            let close = CallClose {
-                at,
-                cause: cause.clone(),
-                status: *status,
-                q850: *q850,
-                ended_by: by.as_str().to_owned(),
-                caller: media(caller),
-                callee: media(callee),
-            };
-            Some(RecordOp::Close { call: *call, close: Box::new(close) })
+        record
+    }
+
+    fn shown(&self, call: u64) -> OpenCall {
+        let state = match (&self.answered, self.ringing_at) {
+            (Some(_), _) => CallState::Answered,
+            (None, Some(_)) => CallState::Ringing,
+            (None, None) => CallState::Trying,
+        };
+        let r = self.record(call);
+        OpenCall {
+            call,
+            session_id: r.session_id,
+            call_id: r.call_id,
+            tenant: r.tenant,
+            from: r.from,
+            to: r.to,
+            source: r.source,
+            state,
+            started_at: r.started_at,
+            answered_at: r.answered_at,
+            codecs: r.codecs,
         }
-        _ => None,
     }
 }
 
@@ -90,10 +222,9 @@ fn media(summary: &MediaSummary) -> MediaStats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::open_calls::CallState;
 
-    fn envelope(seq: u64, event: Event) -> Envelope {
-        Envelope { seq, at: WallTime::from_secs(seq), event }
+    fn fold(fold: &mut Fold, seq: u64, event: Event) {
+        fold.handle_event(&Arc::new(Envelope { seq, at: WallTime::from_secs(seq), event }));
     }
 
     fn started(call: u64) -> Event {
@@ -109,36 +240,73 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_view_follows_a_call() {
-        let mut fold = Fold::new();
-        let view = fold.open_calls().clone();
-        let op = fold.handle_event(&envelope(5, started(1))).unwrap();
-        assert_eq!(op.seq, 5);
-        assert_eq!(view.list()[0].state, CallState::Trying);
-        fold.handle_event(&envelope(6, Event::CallRinging { call: 1 }));
-        assert_eq!(view.list()[0].state, CallState::Ringing);
-        let codecs = vec!["opus".to_owned()];
-        fold.handle_event(&envelope(7, Event::CallAnswered { call: 1, codecs }));
-        fold.handle_event(&envelope(8, Event::CallRinging { call: 1 }));
-        let call = view.call(1).unwrap();
-        assert_eq!(
-            (call.state, call.answered_at),
-            (CallState::Answered, Some(WallTime::from_secs(7)))
-        );
-        let ended = Event::CallEnded {
-            call: 1,
+    fn ended(call: u64) -> Event {
+        Event::CallEnded {
+            call,
             cause: "bye".into(),
             status: 200,
             q850: 38,
             by: cluster::EndedBy::Callee,
             caller: MediaSummary { packets: 9, ..MediaSummary::default() },
             callee: MediaSummary::default(),
+        }
+    }
+
+    fn answered(call: u64) -> Event {
+        Event::CallAnswered { call, codecs: vec!["opus".to_owned()] }
+    }
+
+    #[test]
+    fn the_view_follows_a_call() {
+        let mut f = Fold::new();
+        let state = |f: &Fold| f.open_call(1).map(|c| c.state);
+        fold(&mut f, 5, started(1));
+        assert_eq!(state(&f), Some(CallState::Trying));
+        fold(&mut f, 6, Event::CallRinging { call: 1 });
+        assert_eq!(state(&f), Some(CallState::Ringing));
+        fold(&mut f, 7, answered(1));
+        fold(&mut f, 8, Event::CallRinging { call: 1 });
+        let call = f.open_calls().next().unwrap();
+        let at = Some(WallTime::from_secs(7));
+        assert_eq!((call.state, call.answered_at), (CallState::Answered, at));
+        assert_eq!(call.codecs, ["opus"]);
+        fold(&mut f, 9, ended(1));
+        assert_eq!(f.open_count(), 0);
+    }
+
+    #[test]
+    fn a_call_that_began_since_the_last_time_is_one_step() {
+        let mut f = Fold::new();
+        fold(&mut f, 5, started(1));
+        fold(&mut f, 6, Event::CallRinging { call: 1 });
+        fold(&mut f, 7, answered(1));
+        fold(&mut f, 8, Event::CallRinging { call: 1 });
+        fold(&mut f, 9, started(2));
+        fold(&mut f, 10, ended(1));
+        fold(&mut f, 11, Event::ServerStarted { version: "1".into() });
+        let ops = f.take_ops();
+        let [SequencedOp { seq: 5, op: RecordOp::Open(one) }, SequencedOp { seq: 9, op }] = &*ops
+        else {
+            panic!("{ops:?}")
         };
-        let op = fold.handle_event(&envelope(9, ended)).unwrap().op;
-        assert!(matches!(op, RecordOp::Close { close, .. } if close.caller.packets == 9));
-        assert!(view.is_empty());
-        let other = Event::ServerStarted { version: "1".into() };
-        assert_eq!(fold.handle_event(&envelope(10, other)), None);
+        assert_eq!((one.ringing_at, one.answered), (Some(WallTime::from_secs(6)), true));
+        assert_eq!((one.cause.as_str(), one.caller.packets), ("bye", 9));
+        assert_eq!((one.q850, one.ended_by.as_str()), (38, "callee"));
+        assert!(matches!(op, RecordOp::Open(two) if two.is_open()));
+        assert_eq!((f.waiting(), f.take_ops().len()), (0, 0));
+    }
+
+    #[test]
+    fn a_call_told_before_and_one_of_an_earlier_run_go_on_step_by_step() {
+        let mut f = Fold::new();
+        fold(&mut f, 5, started(1));
+        f.take_ops();
+        for call in [1, 7] {
+            fold(&mut f, 10 * call, Event::CallRinging { call });
+            fold(&mut f, 10 * call + 1, answered(call));
+            fold(&mut f, 10 * call + 2, ended(call));
+        }
+        let seqs: Vec<u64> = f.take_ops().iter().map(|op| op.seq).collect();
+        assert_eq!(seqs, [10, 11, 12, 70, 71, 72]);
     }
 }

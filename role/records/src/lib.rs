@@ -3,8 +3,9 @@
 //!
 //! ```text
 //!   Spine ──Consumer──► Fold (sans-IO) ──┬─► RecordOps ──► store::Records::apply   (one transaction
-//!                                        │                  with the position)
-//!                                        └─► OpenCalls ◄── `calls list`, console
+//!                  ▲                     │    now and then    with the position)
+//!                  │ whoever asks        └─► OpenCalls ◄── `calls list`, console
+//!                  └──────────────────────────────┘
 //! ```
 //!
 //! Contract

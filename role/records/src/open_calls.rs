@@ -1,16 +1,38 @@
 //! The calls in progress, as seen from memory.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use cluster::{Consumer, LogError};
 use sansio::WallTime;
 use serde::Serialize;
-use store::RecordOp;
+use store::SequencedOp;
 
-/// The view; clones share it.
-#[derive(Debug, Clone, Default)]
+use crate::fold::Fold;
+
+/// Most steps that wait for the store; while there are more, the view stands still.
+const WAITING_MAX: usize = 65_536;
+/// Most events folded at a time.
+const BATCH_MAX: usize = 4096;
+
+/// The view; clones share it. Nothing is woken to keep it up to date: whoever asks has the events
+/// folded that came in since.
+#[derive(Debug, Clone)]
 pub struct OpenCalls {
-    calls: Arc<RwLock<BTreeMap<u64, OpenCall>>>,
+    folding: Arc<Mutex<Folding>>,
+}
+
+#[derive(Debug)]
+struct Folding {
+    fold: Fold,
+    consumer: Consumer,
+}
+
+/// What is to be stored next.
+#[derive(Debug)]
+pub(crate) struct Bunch {
+    pub(crate) ops: Vec<SequencedOp>,
+    /// The last event they stand for.
+    pub(crate) upto: u64,
 }
 
 /// How far a call has come.
@@ -55,21 +77,25 @@ pub struct OpenCall {
 }
 
 impl OpenCalls {
+    pub(crate) fn new(fold: Fold, consumer: Consumer) -> Self {
+        Self { folding: Arc::new(Mutex::new(Folding { fold, consumer })) }
+    }
+
     /// All, oldest first.
     pub fn list(&self) -> Vec<OpenCall> {
-        let mut calls: Vec<OpenCall> = self.read().values().cloned().collect();
+        let mut calls: Vec<OpenCall> = self.caught_up().fold.open_calls().collect();
         calls.sort_by_key(|c| (c.started_at, c.call));
         calls
     }
 
     /// One by its number.
     pub fn call(&self, call: u64) -> Option<OpenCall> {
-        self.read().get(&call).cloned()
+        self.caught_up().fold.open_call(call)
     }
 
     /// How many.
     pub fn len(&self) -> usize {
-        self.read().len()
+        self.caught_up().fold.open_count()
     }
 
     /// Whether nobody talks.
@@ -77,48 +103,39 @@ impl OpenCalls {
         self.len() == 0
     }
 
-    pub(crate) fn apply(&self, op: &RecordOp) {
-        let mut calls = self.calls.write().unwrap_or_else(PoisonError::into_inner);
-        match op {
-            RecordOp::Open(r) => {
-                calls.entry(r.call).or_insert_with(|| OpenCall {
-                    call: r.call,
-                    session_id: r.session_id.clone(),
-                    call_id: r.call_id.clone(),
-                    tenant: r.tenant.clone(),
-                    from: r.from.clone(),
-                    to: r.to.clone(),
-                    source: r.source.clone(),
-                    state: CallState::Trying,
-                    started_at: r.started_at,
-                    answered_at: None,
-                    codecs: Vec::new(),
-                });
+    /// Everything to be stored.
+    pub(crate) fn take(&self) -> Result<Bunch, LogError> {
+        let mut folding = self.lock();
+        folding.catch_up()?;
+        Ok(Bunch { ops: folding.fold.take_ops(), upto: folding.consumer.position() })
+    }
+
+    /// What was taken is stored: the log may forget it.
+    pub(crate) fn stored(&self, upto: u64) {
+        self.lock().consumer.commit(upto);
+    }
+
+    fn caught_up(&self) -> MutexGuard<'_, Folding> {
+        let mut folding = self.lock();
+        // What cannot be read now is read, or complained of, when it is to be stored.
+        let _ = folding.catch_up();
+        folding
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Folding> {
+        self.folding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Folding {
+    fn catch_up(&mut self) -> Result<(), LogError> {
+        while self.fold.waiting() < WAITING_MAX {
+            let batch = self.consumer.read_ready(BATCH_MAX)?;
+            if batch.is_empty() {
+                break;
             }
-            RecordOp::Ringing { call, .. } => {
-                if let Some(call) = calls.get_mut(call).filter(|c| c.state == CallState::Trying) {
-                    call.state = CallState::Ringing;
-                }
-            }
-            RecordOp::Answered { call, at, codecs } => {
-                if let Some(call) = calls.get_mut(call).filter(|c| c.answered_at.is_none()) {
-                    call.state = CallState::Answered;
-                    call.answered_at = Some(*at);
-                    call.codecs.clone_from(codecs);
-                }
-            }
-            RecordOp::Close { call, .. } => {
-                calls.remove(call);
-            }
-            _ => {}
+            batch.iter().for_each(|envelope| self.fold.handle_event(envelope));
         }
-    }
-
-    pub(crate) fn clear(&self) {
-        self.calls.write().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<u64, OpenCall>> {
-        self.calls.read().unwrap_or_else(PoisonError::into_inner)
+        Ok(())
     }
 }

@@ -3,21 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{Consumer, Envelope, LogError, Spine};
+use cluster::{LogError, Spine, Waiter};
 use sansio::WallTime;
-use store::{SequencedOp, Store, StoreError};
+use store::{Store, StoreError};
 
 use crate::fold::Fold;
-use crate::open_calls::OpenCalls;
+use crate::open_calls::{Bunch, OpenCalls};
 
 /// The name under which positions are kept.
 pub const CONSUMER: &str = "records";
 
-/// Most events in one transaction.
+/// Most events of earlier runs in one transaction.
 const BATCH_MAX: usize = 4096;
-/// How long events are gathered before the store is written: a call that begins, rings and is
-/// answered meanwhile is one row instead of three statements.
-const LINGER: Duration = Duration::from_millis(30);
+/// How long events are gathered before the store is written, on a quiet server and on a busy one: a
+/// call that begins, rings and ends meanwhile is one row instead of four statements, and each
+/// transaction writes a page of every index for nearly every row.
+const LINGER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
+/// Steps in one bunch from which on a server is busy.
+const BUSY: usize = 32;
 /// First and longest wait after a failure.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
@@ -35,8 +38,8 @@ pub enum RecordsError {
 
 /// Keeps the records of a process.
 pub struct RecordKeeper {
-    fold: Fold,
-    consumer: Consumer,
+    calls: OpenCalls,
+    waiter: Waiter,
     epoch: u64,
     store: Arc<dyn Store>,
 }
@@ -55,74 +58,79 @@ impl RecordKeeper {
         let epoch = spine.epoch();
         let stored = store.position(CONSUMER).await?;
         let position = if stored.epoch == epoch { stored.seq } else { 0 };
-        let consumer = spine.consumer(CONSUMER, position)?;
-        let mut keeper = Self { fold: Fold::new(), consumer, epoch, store };
+        let mut consumer = spine.consumer(CONSUMER, position)?;
         let first_seq = spine.first_seq();
-        let mut of_this_run = Vec::new();
-        while keeper.consumer.position() < first_seq {
-            let batch = keeper.consumer.read_ready(BATCH_MAX)?;
-            let Some(last) = batch.last().map(|e| e.seq) else { break };
-            let (earlier, later) = batch.into_iter().partition(|e| e.seq < first_seq);
-            of_this_run = later;
-            let ops = keeper.ops_of(earlier);
-            keeper.store_ops(&ops, last.min(first_seq)).await?;
+        let (mut earlier, mut fold) = (Fold::new(), Fold::new());
+        while consumer.position() < first_seq {
+            let batch = consumer.read_ready(BATCH_MAX)?;
+            if batch.is_empty() {
+                break;
+            }
+            let (before, of_this_run) =
+                batch.split_at(batch.partition_point(|e| e.seq < first_seq));
+            before.iter().for_each(|envelope| earlier.handle_event(envelope));
+            of_this_run.iter().for_each(|envelope| fold.handle_event(envelope));
+            if let Some(last) = before.last() {
+                let ops = earlier.take_ops();
+                store.apply(CONSUMER, epoch, &ops, last.seq).await?;
+                consumer.commit(last.seq);
+            }
         }
         let close = Fold::restart_close(wall);
-        let cut = keeper.store.close_abandoned(epoch, first_seq, &close).await?;
+        let cut = store.close_abandoned(epoch, first_seq, &close).await?;
         if !cut.is_empty() {
             tracing::warn!(calls = cut.len(), "calls were cut short by the restart");
         }
-        keeper.fold.open_calls().clear();
-        let ops = keeper.ops_of(of_this_run);
-        keeper.store_ops(&ops, keeper.consumer.position()).await?;
+        let waiter = consumer.waiter();
+        let mut keeper = Self { calls: OpenCalls::new(fold, consumer), waiter, epoch, store };
+        keeper.store_ready().await?;
         Ok(keeper)
     }
 
     /// The view of open calls.
     pub fn open_calls(&self) -> OpenCalls {
-        self.fold.open_calls().clone()
+        self.calls.clone()
     }
 
     /// Folds until the spine stops. Failures are logged and tried again: the spine keeps the events.
     pub async fn run(mut self) {
-        let mut wait = RETRY.0;
+        let (mut wait, mut linger) = (RETRY.0, LINGER.0);
+        let mut upto = 0;
         loop {
-            let batch = match self.consumer.next_batch(BATCH_MAX).await {
-                Ok(Some(batch)) => batch,
-                Ok(None) => return,
+            let goes_on = self.waiter.wait_beyond(upto).await;
+            if goes_on {
+                tokio::time::sleep(linger).await;
+            }
+            match self.store_ready().await {
+                Ok(bunch) => {
+                    linger = if bunch.ops.len() < BUSY { LINGER.0 } else { LINGER.1 };
+                    (wait, upto) = (RETRY.0, bunch.upto);
+                    if !goes_on && bunch.ops.is_empty() {
+                        return;
+                    }
+                }
                 Err(e) => {
                     tracing::error!(error = %e, "the spine cannot be read");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(RETRY.1);
-                    continue;
                 }
-            };
-            let mut ops = self.ops_of(batch);
-            if ops.len() < BATCH_MAX {
-                tokio::time::sleep(LINGER).await;
-                // What cannot be read now is read, or complained of, in the next turn.
-                let more = self.consumer.read_ready(BATCH_MAX - ops.len()).unwrap_or_default();
-                ops.extend(self.ops_of(more));
             }
-            while let Err(e) = self.store_ops(&ops, self.consumer.position()).await {
-                tracing::error!(error = %e, "records wait for the store");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(RETRY.1);
-            }
-            wait = RETRY.0;
         }
     }
 
-    /// The view changes at once, whatever becomes of the store.
-    fn ops_of(&mut self, batch: Vec<Arc<Envelope>>) -> Vec<SequencedOp> {
-        batch.iter().filter_map(|envelope| self.fold.handle_event(envelope)).collect()
-    }
-
-    async fn store_ops(&self, ops: &[SequencedOp], upto: u64) -> Result<(), RecordsError> {
-        if !ops.is_empty() {
-            self.store.apply(CONSUMER, self.epoch, ops).await?;
+    /// Stores what there is; what that was.
+    async fn store_ready(&mut self) -> Result<Bunch, RecordsError> {
+        let bunch = self.calls.take()?;
+        let mut wait = RETRY.0;
+        // Nothing to tell, nothing to store: the position follows with the next record.
+        while !bunch.ops.is_empty()
+            && let Err(e) = self.store.apply(CONSUMER, self.epoch, &bunch.ops, bunch.upto).await
+        {
+            tracing::error!(error = %e, "records wait for the store");
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(RETRY.1);
         }
-        self.consumer.commit(upto);
-        Ok(())
+        self.calls.stored(bunch.upto);
+        Ok(bunch)
     }
 }

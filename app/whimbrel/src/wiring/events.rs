@@ -5,6 +5,7 @@ use edge::{CallOpening, EdgeEvent};
 use registrar::LocationTable;
 use relay::{LegStats, Relay, SessionId, SessionStats};
 use sansio::WallTime;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The spine's event for a call that begins.
 pub fn call_started(opening: CallOpening) -> Event {
@@ -23,14 +24,19 @@ pub fn call_started(opening: CallOpening) -> Event {
     }
 }
 
-/// How long an event nobody waits for may wait for others, in milliseconds: each hand-over wakes a
-/// thread and writes to a file.
+/// How long an event nobody waits for may wait for others, in milliseconds: each time is a write to
+/// a file.
 const LINGER_MS: u64 = 20;
+
+/// Token and outcome of each.
+type Written = Arc<Mutex<Vec<(u64, Result<(), LogError>)>>>;
 
 /// One shard's events on their way to the spine.
 pub struct Outgoing {
     spine: Spine,
     waiting: Vec<Emission>,
+    /// What became of those that something waits for, between a write and its end.
+    written: Written,
     /// Something waits for one of these to be written.
     urgent: bool,
 }
@@ -38,7 +44,7 @@ pub struct Outgoing {
 impl Outgoing {
     /// For one shard.
     pub fn new(spine: Spine) -> Self {
-        Self { spine, waiting: Vec::new(), urgent: false }
+        Self { spine, waiting: Vec::new(), written: Written::default(), urgent: false }
     }
 
     /// Whether anybody listens to what is not kept.
@@ -56,13 +62,13 @@ impl Outgoing {
         self.urgent = true;
     }
 
-    /// An event that must reach the log before something goes on.
-    pub fn write(
-        &mut self,
-        at: WallTime,
-        event: Event,
-        on_written: impl FnOnce(Result<u64, LogError>) + Send + 'static,
-    ) {
+    /// An event that must reach the log before something goes on: [`Self::flush`] says when.
+    pub fn write(&mut self, at: WallTime, event: Event, token: u64) {
+        let written = Arc::clone(&self.written);
+        let on_written = move |result: Result<u64, LogError>| {
+            // Run by `flush`, on this thread: nobody else has the lock.
+            written.lock().unwrap_or_else(PoisonError::into_inner).push((token, result.map(drop)));
+        };
         self.waiting.push(Emission { at, event, on_written: Some(Box::new(on_written)) });
         self.urgent = true;
     }
@@ -78,12 +84,17 @@ impl Outgoing {
         self.urgent |= self.is_heard();
     }
 
-    /// Hands over what is urgent or has waited long enough.
-    pub fn flush(&mut self, wall: WallTime) {
+    /// Writes what is urgent or has waited long enough. Which of those that something waits for are
+    /// in the log now, and which cannot be, by their tokens.
+    pub fn flush(&mut self, wall: WallTime) -> Vec<(u64, Result<(), LogError>)> {
         if self.urgent || self.due().is_some_and(|due| due <= wall) {
             self.urgent = false;
-            self.spine.emit_all(std::mem::take(&mut self.waiting));
+            self.spine.emit_all(self.waiting.drain(..));
+            return std::mem::take(
+                &mut self.written.lock().unwrap_or_else(PoisonError::into_inner),
+            );
         }
+        Vec::new()
     }
 
     /// When [`Self::flush`] has something to hand over.
@@ -95,7 +106,7 @@ impl Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        self.spine.emit_all(std::mem::take(&mut self.waiting));
+        self.spine.emit_all(self.waiting.drain(..));
     }
 }
 

@@ -125,16 +125,9 @@ impl EdgeShard {
                 });
             }
             Question::OpenCall(opening) => {
-                let handle = self.handle.clone();
+                // Told at the end of the batch, once the log has all of it.
                 let at = opening.at;
-                let event = events::call_started(opening);
-                self.events.write(at, event, move |written| {
-                    let opened = written.map(drop).map_err(|error| {
-                        tracing::error!(%error, "no record, no call: repair the data folder");
-                        refusal(503, "Call Records Cannot Be Written")
-                    });
-                    notify(&handle, Note::Answer(id, Answer::Opened(opened)));
-                });
+                self.events.write(at, events::call_started(opening), id.0);
             }
         }
     }
@@ -177,6 +170,25 @@ impl EdgeShard {
         self.location.flush(|token, result| outcomes.push((AskId(token), result)));
         for (id, result) in outcomes {
             self.registered(id, result);
+        }
+    }
+
+    /// Writes the events of this batch down, all by one write, and lets the calls go on that waited
+    /// for it.
+    fn write_events(&mut self, wall: WallTime) {
+        loop {
+            let written = self.events.flush(wall);
+            if written.is_empty() {
+                break;
+            }
+            for (token, written) in written {
+                let opened = written.map_err(|error| {
+                    tracing::error!(%error, "no record, no call: repair the data folder");
+                    refusal(503, "Call Records Cannot Be Written")
+                });
+                self.core.handle_answer(self.present, AskId(token), Answer::Opened(opened));
+            }
+            self.run();
         }
     }
 
@@ -266,7 +278,7 @@ impl ShardCore for EdgeShard {
             self.settle_registrations();
             self.run();
         }
-        self.events.flush(wall);
+        self.write_events(wall);
         self.count();
     }
 

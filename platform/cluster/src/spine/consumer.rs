@@ -22,7 +22,22 @@ pub struct Consumer {
     seq: u64,
     cursor: Option<Cursor>,
     segments: Arc<Segments>,
+    reader: u64,
     last: watch::Receiver<u64>,
+}
+
+/// Waits for events without being in the way of whoever reads them.
+#[derive(Debug, Clone)]
+pub struct Waiter {
+    last: watch::Receiver<u64>,
+}
+
+impl Waiter {
+    /// Until there is an event after `seq`; false when the spine has stopped and there will be none.
+    /// Safe to cancel.
+    pub async fn wait_beyond(&mut self, seq: u64) -> bool {
+        self.last.wait_for(|last| *last > seq).await.is_ok()
+    }
 }
 
 #[derive(Debug)]
@@ -38,7 +53,8 @@ impl Consumer {
         segments: Arc<Segments>,
         last: watch::Receiver<u64>,
     ) -> Self {
-        Self { name: name.to_owned(), seq, cursor: None, segments, last }
+        let reader = segments.join(seq);
+        Self { name: name.to_owned(), seq, cursor: None, segments, reader, last }
     }
 
     /// Waits for at least one event and gives up to `max`; none when the spine has stopped and
@@ -60,6 +76,11 @@ impl Consumer {
         }
     }
 
+    /// Waits on behalf of a consumer that others read as well.
+    pub fn waiter(&self) -> Waiter {
+        Waiter { last: self.last.clone() }
+    }
+
     /// What is there now, up to `max` events.
     ///
     /// # Errors
@@ -71,6 +92,7 @@ impl Consumer {
         if let Some(recalled) = batch.last() {
             // The place in the files is found anew, should it be needed again.
             (self.seq, self.cursor) = (recalled.seq, None);
+            self.segments.passed(self.reader, self.seq);
             return Ok(batch);
         }
         while batch.len() < max && self.seq < last {
@@ -84,6 +106,9 @@ impl Consumer {
             if done && !self.step_over() {
                 break;
             }
+        }
+        if !batch.is_empty() {
+            self.segments.passed(self.reader, self.seq);
         }
         Ok(batch)
     }
@@ -163,5 +188,11 @@ impl Consumer {
             // Written by a newer version: not ours to understand.
             Err(e) => tracing::warn!(consumer = self.name, error = %e, "unknown event skipped"),
         }
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.segments.leave(self.reader);
     }
 }

@@ -19,11 +19,29 @@ pub(super) struct Segments {
     state: Mutex<State>,
     /// The last events written, for consumers that keep up: they need not read and parse what this
     /// process has just made.
-    tail: Mutex<VecDeque<Arc<Envelope>>>,
+    tail: Mutex<Tail>,
 }
 
 /// Events kept in memory behind the log; a consumer further behind reads the files.
-const TAIL_MAX: usize = 8192;
+const TAIL_MAX: usize = 32_768;
+
+/// What was written last, as long as somebody has yet to read it.
+#[derive(Debug, Default)]
+struct Tail {
+    events: VecDeque<Arc<Envelope>>,
+    /// Who reads here: its number, and what it has read.
+    readers: Vec<(u64, u64)>,
+    next_reader: u64,
+}
+
+impl Tail {
+    fn trim(&mut self) {
+        let read = self.readers.iter().map(|(_, seq)| *seq).min().unwrap_or(u64::MAX);
+        let passed = self.events.partition_point(|e| e.seq <= read);
+        let surplus = self.events.len().saturating_sub(TAIL_MAX);
+        self.events.drain(..passed.max(surplus));
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -98,19 +116,53 @@ impl Segments {
     /// Events are in the log: those who keep up may have them from here.
     pub(super) fn remember(&self, written: impl Iterator<Item = Arc<Envelope>>) {
         let mut tail = lock_of(&self.tail);
-        tail.extend(written);
-        let surplus = tail.len().saturating_sub(TAIL_MAX);
-        tail.drain(..surplus);
+        if tail.readers.is_empty() {
+            return;
+        }
+        tail.events.extend(written);
+        if tail.events.len() > TAIL_MAX {
+            tail.trim();
+        }
+    }
+
+    /// Somebody reads along, from behind `seq`: its number.
+    pub(super) fn join(&self, seq: u64) -> u64 {
+        let mut tail = lock_of(&self.tail);
+        tail.next_reader += 1;
+        let reader = tail.next_reader;
+        tail.readers.push((reader, seq));
+        reader
+    }
+
+    /// And does so no more.
+    pub(super) fn leave(&self, reader: u64) {
+        let mut tail = lock_of(&self.tail);
+        tail.readers.retain(|(number, _)| *number != reader);
+        tail.trim();
+    }
+
+    /// A reader has read everything up to `seq`.
+    pub(super) fn passed(&self, reader: u64, seq: u64) {
+        let mut tail = lock_of(&self.tail);
+        tail.readers.iter_mut().filter(|(number, _)| *number == reader).for_each(|r| r.1 = seq);
+        tail.trim();
+    }
+
+    /// The first number in memory.
+    pub(super) fn first_in_memory(&self) -> Option<u64> {
+        lock_of(&self.tail).events.front().map(|e| e.seq)
     }
 
     /// Appends the events from `seq` on, up to `max` in all; nothing when the first of them is not
     /// in memory any more.
     pub(super) fn recall(&self, seq: u64, max: usize, batch: &mut Vec<Arc<Envelope>>) {
         let tail = lock_of(&self.tail);
-        let Some(skip) = tail.front().and_then(|first| seq.checked_sub(first.seq)) else { return };
+        let Some(skip) = tail.events.front().and_then(|first| seq.checked_sub(first.seq)) else {
+            return;
+        };
         // Numbers have no gaps, so the distance is the place.
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
-        batch.extend(tail.iter().skip(skip).take(max.saturating_sub(batch.len())).cloned());
+        batch.extend(tail.events.iter().skip(skip).take(max.saturating_sub(batch.len())).cloned());
     }
 
     /// Refuses when more than `limit` bytes are kept for a consumer that is behind. Without any

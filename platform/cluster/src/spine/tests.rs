@@ -173,10 +173,10 @@ async fn a_slow_subscriber_loses_events_and_knows_how_many() {
 }
 
 #[tokio::test]
-async fn who_hears_durable_kinds_alone_makes_nobody_tell_the_others() {
+async fn who_follows_durable_kinds_makes_nobody_tell_the_others() {
     let dir = Dir::new("kept");
     let spine = dir.open(SpineConfig::default());
-    let mut kept = spine.subscribe_kept();
+    let mut kept = spine.follow_kept();
     assert!(!spine.has_subscribers());
     let page = spine.subscribe();
     assert!(spine.has_subscribers());
@@ -187,10 +187,45 @@ async fn who_hears_durable_kinds_alone_makes_nobody_tell_the_others() {
         method: "REGISTER".into(),
     };
     assert_eq!(write(&spine, fleeting), Ok(0));
-    ringing(&spine, 7..8);
-    assert_eq!(kept.next().await.unwrap().event, Event::CallRinging { call: 7 });
+    ringing(&spine, 7..9);
+    assert!(kept.wait().await);
+    assert_eq!(calls(&kept.take()), [7, 8], "one bunch, nothing that is not kept");
+    assert!(kept.take().is_empty());
     drop(page);
     assert!(!spine.has_subscribers());
+    spine.stop();
+    assert!(!kept.wait().await);
+}
+
+#[test]
+fn memory_holds_what_somebody_has_yet_to_read() {
+    let dir = Dir::new("tail");
+    let spine = dir.open(SpineConfig::default());
+    let in_memory = || spine.shared.segments.first_in_memory();
+    ringing(&spine, 0..10);
+    assert_eq!(in_memory(), None, "nobody reads along");
+    let mut records = spine.consumer("records", spine.last_seq()).unwrap();
+    let mut follower = spine.follow_kept();
+    let first = spine.last_seq() + 1;
+    ringing(&spine, 10..20);
+    assert_eq!(calls(&records.read_ready(5).unwrap()), (10..15).collect::<Vec<_>>());
+    assert_eq!(in_memory(), Some(first), "the follower has read nothing");
+    assert_eq!(follower.take().len(), 10);
+    assert_eq!(in_memory(), Some(first + 5));
+    drop(records);
+    assert_eq!(in_memory(), None);
+}
+
+/// A callback may itself emit: nobody holds the writer while it runs.
+#[test]
+fn who_is_told_may_emit() {
+    let dir = Dir::new("again");
+    let spine = dir.open(SpineConfig::default());
+    let again = spine.clone();
+    spine.emit_durable(at(1), Event::CallRinging { call: 1 }, move |_| {
+        again.emit(at(2), Event::CallRinging { call: 2 });
+    });
+    assert_eq!(spine.last_seq(), 3);
 }
 
 #[test]

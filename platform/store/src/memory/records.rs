@@ -14,6 +14,7 @@ impl Records for MemoryStore {
         consumer: &'a str,
         epoch: u64,
         ops: &'a [SequencedOp],
+        upto: u64,
     ) -> Reply<'a, Applied> {
         let mut state = self.lock();
         let mut position = state.positions.get(consumer).copied().unwrap_or_default();
@@ -26,14 +27,23 @@ impl Records for MemoryStore {
                 applied.replayed += 1;
                 continue;
             }
-            position.seq = *seq;
-            let changed = state.step(op.clone(), position);
+            let changed = state.step(op.clone(), FoldPosition { epoch, seq: *seq });
             match op {
-                RecordOp::Open(_) => applied.opened += u64::from(changed),
+                RecordOp::Open(record) if changed => {
+                    applied.opened += 1;
+                    applied.closed += u64::from(!record.is_open());
+                }
+                RecordOp::Open(record) => {
+                    for later in record.later_steps() {
+                        let closes = matches!(later, RecordOp::Close { .. });
+                        applied.closed += u64::from(state.step(later, position) && closes);
+                    }
+                }
                 RecordOp::Close { .. } => applied.closed += u64::from(changed),
                 RecordOp::Ringing { .. } | RecordOp::Answered { .. } => {}
             }
         }
+        position.seq = position.seq.max(upto);
         state.positions.insert(consumer.to_owned(), position);
         ready(Ok(applied))
     }
@@ -53,7 +63,7 @@ impl Records for MemoryStore {
             s.record.is_open() && (s.opened_at.epoch != epoch || s.opened_at.seq < first_seq)
         };
         let closed = state.records.values_mut().filter(abandoned).map(|stored| {
-            close_record(&mut stored.record, close.clone());
+            stored.record.close(close.clone());
             stored.record.clone()
         });
         ready(Ok(closed.collect()))
@@ -115,10 +125,7 @@ impl State {
                 }
                 first
             }),
-            RecordOp::Close { call, close } => self.change(call, |r| {
-                close_record(r, *close);
-                true
-            }),
+            RecordOp::Close { call, close } => self.change(call, |r| r.close(*close)),
         }
     }
 
@@ -136,17 +143,4 @@ impl State {
         found.truncate(limit.min(MAX_PAGE) as usize);
         found
     }
-}
-
-fn close_record(record: &mut CallRecord, close: CallClose) {
-    record.ended_at = Some(close.at);
-    if record.codecs.is_empty() {
-        record.codecs = close.codecs();
-    }
-    record.cause = close.cause;
-    record.status = close.status;
-    record.q850 = close.q850;
-    record.ended_by = close.ended_by;
-    record.caller = close.caller;
-    record.callee = close.callee;
 }

@@ -95,33 +95,33 @@ pub async fn a_record_opens_and_closes_once(store: &dyn Store) {
 pub async fn a_replayed_fold_changes_nothing(store: &dyn Store) {
     assert_eq!(store.position("records").await.unwrap(), FoldPosition::default());
     let batch = ops(10, vec![opened(1, 0), answered(1, 1), opened(2, 2), closed(1, 9, "bye")]);
-    let applied = store.apply("records", 7, &batch).await.unwrap();
+    let applied = store.apply("records", 7, &batch, 13).await.unwrap();
     assert_eq!((applied.opened, applied.closed, applied.replayed), (2, 1, 0));
     assert_eq!(store.position("records").await.unwrap(), FoldPosition { epoch: 7, seq: 13 });
     let mut again = batch.clone();
     again.extend(ops(14, vec![closed(2, 20, "busy"), closed(2, 21, "bye")]));
-    let applied = store.apply("records", 7, &again).await.unwrap();
+    let applied = store.apply("records", 7, &again, 15).await.unwrap();
     assert_eq!((applied.opened, applied.closed, applied.replayed), (0, 1, 4));
     assert_eq!(store.record(2).await.unwrap().unwrap().cause, "busy");
     assert_eq!(store.position("other").await.unwrap(), FoldPosition::default());
-    assert_eq!(store.apply("records", 7, &[]).await.unwrap().opened, 0);
+    assert_eq!(store.apply("records", 7, &[], 15).await.unwrap().opened, 0);
     assert_eq!(store.position("records").await.unwrap().seq, 15);
 }
 
 /// Numbers of a new spine (its folder was deleted) are not taken for old ones.
 pub async fn another_spine_starts_from_its_beginning(store: &dyn Store) {
-    store.apply("records", 7, &ops(1000, vec![opened(1, 0)])).await.unwrap();
-    let applied = store.apply("records", 8, &ops(1, vec![opened(2, 1)])).await.unwrap();
+    store.apply("records", 7, &ops(1000, vec![opened(1, 0)]), 1000).await.unwrap();
+    let applied = store.apply("records", 8, &ops(1, vec![opened(2, 1)]), 1).await.unwrap();
     assert_eq!((applied.opened, applied.replayed), (1, 0));
     assert_eq!(store.position("records").await.unwrap(), FoldPosition { epoch: 8, seq: 1 });
 }
 
 /// After a restart, calls of earlier runs are closed, those of this run are not.
 pub async fn calls_of_earlier_runs_are_closed_once(store: &dyn Store) {
-    store.apply("records", 6, &ops(900, vec![opened(1, 0)])).await.unwrap();
+    store.apply("records", 6, &ops(900, vec![opened(1, 0)]), 900).await.unwrap();
     let batch = ops(10, vec![opened(2, 1), opened(3, 2), closed(3, 3, "bye")]);
-    store.apply("records", 7, &batch).await.unwrap();
-    store.apply("records", 7, &ops(21, vec![opened(4, 5)])).await.unwrap();
+    store.apply("records", 7, &batch, 12).await.unwrap();
+    store.apply("records", 7, &ops(21, vec![opened(4, 5)]), 21).await.unwrap();
     let restart = close(30, "server-restart");
     let closed = store.close_abandoned(7, 20, &restart).await.unwrap();
     let mut numbers: Vec<u64> = closed.iter().map(|r| r.call).collect();
@@ -173,4 +173,30 @@ pub async fn late_steps_leave_closed_records_alone(store: &dyn Store) {
     let record = store.record(1).await.unwrap().unwrap();
     assert_eq!((record.ringing_at, record.answered), (None, false));
     assert_eq!(record.codecs, ["opus"], "what was heard, where no answer named codecs");
+}
+
+/// A call that began, rang, was answered and ended since the last time comes as one step; where the
+/// store knows it by another way, only what is new to it counts.
+pub async fn a_whole_call_is_one_step(store: &dyn Store) {
+    let mut whole = call(1, 0);
+    whole.ringing_at = Some(at(1));
+    (whole.answered, whole.answered_at) = (true, Some(at(2)));
+    whole.codecs = vec!["opus".to_owned()];
+    assert!(whole.close(close(9, "bye")) && !whole.close(close(10, "busy")));
+    let names = call(2, 0);
+    let (session_id, call_id) = (names.session_id.clone(), names.call_id.clone());
+    let known = CallRecord { call: 2, session_id, call_id, ..whole.clone() };
+    store.open(names).await.unwrap();
+    // Many: more than one statement takes.
+    let many = (100..400).map(|number| RecordOp::Open(Box::new(call(number, 1))));
+    let open = |r: &CallRecord| RecordOp::Open(Box::new(r.clone()));
+    let list = [open(&whole), open(&known)].into_iter().chain(many).collect();
+    let applied = store.apply("records", 7, &ops(1, list), 2000).await.unwrap();
+    assert_eq!((applied.opened, applied.replayed), (301, 0));
+    assert_eq!(store.record(1).await.unwrap(), Some(whole.clone()));
+    assert_eq!(store.record(2).await.unwrap(), Some(known));
+    assert_eq!(store.record(399).await.unwrap(), Some(call(399, 1)));
+    assert_eq!(store.position("records").await.unwrap().seq, 2000);
+    let again = store.apply("records", 7, &ops(5, vec![open(&whole)]), 2000).await.unwrap();
+    assert_eq!((again.opened, again.replayed), (0, 1));
 }
