@@ -140,24 +140,15 @@ install_pesq() {
   "$python" -c 'import pesq, soundfile, scipy.signal'
 }
 
-# sslyze scans the TLS ports for weak protocols and suites.
-install_sslyze() {
-  "$CACHE/sslyze/bin/python" -c 'import sslyze' 2>/dev/null && return
-  say "installing sslyze into $CACHE/sslyze (scans the TLS ports)"
-  rm -rf "$CACHE/sslyze"
-  python3 -m venv "$CACHE/sslyze"
-  "$CACHE/sslyze/bin/pip" --quiet --disable-pip-version-check install "$SSLYZE_PACKAGE"
-  "$CACHE/sslyze/bin/python" -c 'import sslyze'
-}
-
-# sipvicious sweeps for servers, users and passwords, as strangers on the Internet do.
-install_sipvicious() {
-  "$CACHE/sipvicious/bin/python" -c 'import sipvicious' 2>/dev/null && return
-  say "installing sipvicious into $CACHE/sipvicious (scans the server for users and passwords)"
-  rm -rf "$CACHE/sipvicious"
-  python3 -m venv "$CACHE/sipvicious"
-  "$CACHE/sipvicious/bin/pip" --quiet --disable-pip-version-check install "$SIPVICIOUS_PACKAGE"
-  "$CACHE/sipvicious/bin/python" -c 'import sipvicious'
+# install_in_venv NAME PACKAGE WHY: a Python tool of one package, in a folder of its own.
+install_in_venv() {
+  local folder=$CACHE/$1
+  "$folder/bin/python" -c "import $1" 2>/dev/null && return
+  say "installing $1 into $folder ($3)"
+  rm -rf "$folder"
+  python3 -m venv "$folder"
+  "$folder/bin/pip" --quiet --disable-pip-version-check install "$2"
+  "$folder/bin/python" -c "import $1"
 }
 
 case $WANT in
@@ -173,7 +164,7 @@ if [ "$WANT" = test ]; then
   install_nextest
   install_gungraun
   install_pesq
-  install_sslyze
-  install_sipvicious
+  install_in_venv sslyze "$SSLYZE_PACKAGE" "scans the TLS ports for weak protocols and suites"
+  install_in_venv sipvicious "$SIPVICIOUS_PACKAGE" "sweeps for servers, users and passwords, as strangers do"
 fi
 say "ready to $WANT"

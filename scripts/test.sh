@@ -25,6 +25,7 @@ cargo build --quiet --locked -p whimbrel $features
 export WHIMBREL_BIN=$CARGO_TARGET_DIR/debug/whimbrel
 export WHIMBREL_PYTHON=$CACHE/pesq/bin/python
 export WHIMBREL_SSLYZE=$CACHE/sslyze/bin/sslyze
+export WHIMBREL_SIPVICIOUS=$CACHE/sipvicious/bin
 
 say "test: the workspace"
 if have cargo-nextest; then

@@ -33,19 +33,20 @@ impl EdgeCore {
     ) {
         // With our Via alone the way back is lost; it was not we who asked.
         let response = crate::sanitize::cleaned(&response).unwrap_or(response);
-        let hidden = self.branch_mut(key, id).is_some_and(|b| b.words.hidden);
+        let branch = self.branch_mut(key, id);
+        let (hidden, of_peer) =
+            branch.map_or((false, false), |b| (b.words.hidden, b.peering.peer.is_some()));
         if response.vias().count() < if hidden { 1 } else { 2 } {
             tracing::debug!("a response without the caller's Via");
             return;
+        }
+        if of_peer {
+            self.note_wish(at, key, id, &response);
         }
         let Some(branch) = self.branch_mut(key, id) else {
             // The caller's transaction is over: nobody takes this answer.
             return self.reap_unclaimed(at, &response);
         };
-        if branch.peering.peer.is_some() {
-            self.note_wish(at, key, id, &response);
-        }
-        let Some(branch) = self.branch_mut(key, id) else { return };
         if branch.at_relay.is_some() {
             if branch.waiting.len() < WAITING_MAX {
                 branch.waiting.push_back(response);

@@ -1,9 +1,9 @@
 //! What a hostile or careless client writes, and what may not cross the edge.
 
 use crate::lab::{DOMAIN, EMPTY, Lab, credentials, request, respond, text, with_sdp};
-use crate::talk::{BOB, talk};
+use crate::talk::{BOB, talk, talk_in};
 use sansio::Transport;
-use sip::HeaderName;
+use sip::{HeaderName, Message};
 
 fn status_of(message: String) -> u16 {
     let mut lab = Lab::new(1);
@@ -157,37 +157,29 @@ fn routes_name_the_transport_as_each_side_speaks_it() {
     assert!(text(ok.header(HeaderName::RECORD_ROUTE)).contains(";transport=udp;lr"));
 }
 
-#[test]
-fn a_name_stands_in_via_and_record_route_and_is_known_again() {
-    let mut lab = Lab::advertised("sip.example.net:5060");
-    lab.user("user2", &[2]);
-    lab.invite(1, "user1", BOB);
-    let invite = lab.find(2, "INVITE");
-    assert!(text(invite.header(HeaderName::VIA)).contains(" sip.example.net:5060;"));
-    assert!(text(invite.header(HeaderName::RECORD_ROUTE)).contains("@sip.example.net:5060;"));
-    lab.send(2, respond(2, &invite, 200, true));
-    let ok = lab.find(1, "200");
-    let mut talk = crate::talk::Talk { lab, ok, invite };
+/// A call through a server that is known by `address`: the INVITE as the callee got it.
+fn called_through(address: &str) -> Message {
+    let mut talk = talk_in(Lab::advertised(address));
     let bye = talk.by_caller("BYE", 3);
     talk.lab.send(1, bye);
-    assert!(talk.lab.find(2, "BYE").header(HeaderName::ROUTE).is_none());
+    let bye = talk.lab.find(2, "BYE");
+    assert!(bye.header(HeaderName::ROUTE).is_none(), "the server knows its own Route again");
+    let via = text(talk.invite.header(HeaderName::VIA));
+    assert!(via.contains(&format!(" {address};")), "{via}");
+    talk.invite
+}
+
+#[test]
+fn a_name_stands_in_via_and_record_route_and_is_known_again() {
+    let invite = called_through("sip.example.net:5060");
+    assert!(text(invite.header(HeaderName::RECORD_ROUTE)).contains("@sip.example.net:5060;"));
 }
 
 #[test]
 fn an_ipv6_listener_stands_in_brackets_and_is_known_again() {
-    let mut lab = Lab::advertised("[2001:db8::1]:5060");
-    lab.user("user2", &[2]);
-    lab.invite(1, "user1", BOB);
-    let invite = lab.find(2, "INVITE");
-    assert!(text(invite.header(HeaderName::VIA)).contains(" [2001:db8::1]:5060;"));
+    let invite = called_through("[2001:db8::1]:5060");
     let route = invite.record_routes().next().unwrap().unwrap();
     assert_eq!(route.sip_uri().unwrap().ip(), Some("2001:db8::1".parse().unwrap()));
-    lab.send(2, respond(2, &invite, 200, true));
-    let ok = lab.find(1, "200");
-    let mut talk = crate::talk::Talk { lab, ok, invite };
-    let bye = talk.by_caller("BYE", 3);
-    talk.lab.send(1, bye);
-    assert!(talk.lab.find(2, "BYE").header(HeaderName::ROUTE).is_none());
 }
 
 #[test]
