@@ -27,6 +27,7 @@ use store_sql::SqlStore;
 use tokio::task::JoinHandle;
 
 mod console;
+mod precedence;
 mod roles;
 
 pub use console::forget_removed;
@@ -91,6 +92,7 @@ pub async fn run(data: &Path, args: &ServeArgs) -> Result<()> {
         Arc::clone(&shared.shards),
     );
     console::answer_commands(data, &shared, &reloader)?;
+    precedence::step_back();
     tokio::spawn(reload::on_hangup(reloader));
     publish(&shared.tls, &config);
     tokio::spawn(shared.tls.clone().keep_fresh());

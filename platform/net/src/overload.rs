@@ -22,6 +22,8 @@ use sip::Glance;
 
 /// How often the share is looked at.
 pub(crate) const STEP: Duration = Duration::from_millis(50);
+/// The same while nothing comes in.
+const QUIET_STEP: Duration = Duration::from_millis(250);
 /// The least share: something always gets in, to learn when it is over.
 const SHARE_MIN: f64 = 0.002;
 /// How much faster known work gets in.
@@ -68,6 +70,8 @@ pub(crate) struct Overload {
     /// The wait at the last step, in seconds.
     waited: f64,
     refusals: u32,
+    /// Nothing came in during the last step, and nothing is shed.
+    is_quiet: bool,
 }
 
 impl Overload {
@@ -82,7 +86,14 @@ impl Overload {
             late: 0,
             waited: 0.0,
             refusals: REFUSALS_MAX,
+            is_quiet: false,
         }
+    }
+
+    /// How long the next step should be: while nothing comes in, a longer one, so that an idle shard
+    /// sleeps.
+    pub(crate) fn next_step(&self) -> Duration {
+        if self.is_quiet { QUIET_STEP } else { STEP }
     }
 
     /// So many datagrams were taken from the kernel.
@@ -94,6 +105,7 @@ impl Overload {
     /// its turn.
     pub(crate) fn step(&mut self, now: Instant, queued: usize, lag: Duration) {
         let passed = now.saturating_duration_since(self.stepped).as_secs_f64().max(0.001);
+        self.is_quiet = self.taken == 0 && queued == 0 && lag < STEP && self.share >= 1.0;
         let rate = std::mem::take(&mut self.taken) as f64 / passed;
         self.stepped = now;
         self.steps += 1;

@@ -182,6 +182,11 @@ impl Switch {
         loop {
             self.flush().await;
             let timeout = self.phone.poll_timeout();
+            let talks = !self.calls.is_empty();
+            if !talks {
+                // The first call's sound begins a tick from now, not with all the ticks missed.
+                tick.reset();
+            }
             tokio::select! {
                 received = self.link.recv() => match received {
                     Ok(Some(bytes)) => self.phone.handle_sip(Instant::now(), bytes),
@@ -195,7 +200,7 @@ impl Switch {
                     let Packet { call, from, bytes } = packet;
                     self.phone.handle_media(Instant::now(), call, from, &bytes);
                 }
-                _ = tick.tick() => self.sound(),
+                _ = tick.tick(), if talks => self.sound(),
                 () = until(timeout) => self.phone.handle_timeout(Instant::now()),
                 _ = &mut *stop => break,
             }

@@ -1,7 +1,7 @@
 //! Events as steps of records: pure, so that a replay gives the same steps.
 //!
-//! A call that began since the last time [`Fold::take_ops`] was asked is one step, with everything
-//! that became of it meanwhile; only calls that began before are told step by step.
+//! A call is told when it has ended, as one step with everything that became of it. Only one that
+//! goes on when [`Fold::take_ops`] is asked the second time is told before, and then step by step.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub struct Fold {
     calls: BTreeMap<u64, Live>,
     /// Calls that began since the last time.
     fresh: Vec<u64>,
+    /// Those that began in the time before: told next, should they go on.
+    ripe: Vec<u64>,
     ops: Vec<SequencedOp>,
 }
 
@@ -89,9 +91,14 @@ impl Fold {
         }
     }
 
-    /// The steps since the last time. The beginning of a call stands before what became of it.
-    pub fn take_ops(&mut self) -> Vec<SequencedOp> {
-        for call in std::mem::take(&mut self.fresh) {
+    /// The steps since the last time; with `all`, also those of calls that began since. The beginning
+    /// of a call stands before what became of it.
+    pub fn take_ops(&mut self, all: bool) -> Vec<SequencedOp> {
+        let mut due = std::mem::replace(&mut self.ripe, std::mem::take(&mut self.fresh));
+        if all {
+            due.append(&mut self.ripe);
+        }
+        for call in due {
             if let Some(live) = self.calls.get_mut(&call).filter(|live| !live.told) {
                 live.told = true;
                 let (seq, record) = (live.started.seq, live.record(call));
@@ -99,6 +106,15 @@ impl Fold {
             }
         }
         std::mem::take(&mut self.ops)
+    }
+
+    /// How far everything is told of the events up to `seq`: behind it stands the beginning of a call
+    /// that is not. Whoever starts again from there misses nothing, and what he meets a second time
+    /// changes nothing.
+    pub fn told_upto(&self, seq: u64) -> u64 {
+        let untold = |call: &u64| self.calls.get(call).filter(|live| !live.told);
+        let calls = self.ripe.iter().chain(&self.fresh);
+        calls.filter_map(untold).map(|live| live.started.seq - 1).min().unwrap_or(seq).min(seq)
     }
 
     /// How many steps wait to be taken, at least.
@@ -275,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_began_since_the_last_time_is_one_step() {
+    fn a_call_that_ended_soon_is_one_step() {
         let mut f = Fold::new();
         fold(&mut f, 5, started(1));
         fold(&mut f, 6, Event::CallRinging { call: 1 });
@@ -284,29 +300,44 @@ mod tests {
         fold(&mut f, 9, started(2));
         fold(&mut f, 10, ended(1));
         fold(&mut f, 11, Event::ServerStarted { version: "1".into() });
-        let ops = f.take_ops();
-        let [SequencedOp { seq: 5, op: RecordOp::Open(one) }, SequencedOp { seq: 9, op }] = &*ops
-        else {
-            panic!("{ops:?}")
-        };
+        let ops = f.take_ops(false);
+        let [SequencedOp { seq: 5, op: RecordOp::Open(one) }] = &*ops else { panic!("{ops:?}") };
         assert_eq!((one.ringing_at, one.answered), (Some(WallTime::from_secs(6)), true));
         assert_eq!((one.cause.as_str(), one.caller.packets), ("bye", 9));
         assert_eq!((one.q850, one.ended_by.as_str()), (38, "callee"));
-        assert!(matches!(op, RecordOp::Open(two) if two.is_open()));
-        assert_eq!((f.waiting(), f.take_ops().len()), (0, 0));
+        assert_eq!(f.told_upto(11), 8, "the second call is not told yet");
+        fold(&mut f, 12, ended(2));
+        assert_eq!(f.told_upto(12), 12, "its end will be");
+        let ops = f.take_ops(false);
+        let [SequencedOp { seq: 9, op: RecordOp::Open(two) }] = &*ops else { panic!("{ops:?}") };
+        assert!(!two.is_open());
+        assert_eq!((f.waiting(), f.take_ops(true).len()), (0, 0));
+    }
+
+    #[test]
+    fn a_call_that_goes_on_is_told_the_second_time_or_at_the_end() {
+        let mut f = Fold::new();
+        fold(&mut f, 5, started(1));
+        assert!(f.take_ops(false).is_empty());
+        assert_eq!(f.told_upto(7), 4);
+        let ops = f.take_ops(false);
+        assert!(matches!(&*ops, [SequencedOp { seq: 5, op: RecordOp::Open(r) }] if r.is_open()));
+        assert_eq!(f.told_upto(7), 7);
+        fold(&mut f, 8, started(2));
+        assert_eq!((f.take_ops(true).len(), f.told_upto(8)), (1, 8));
     }
 
     #[test]
     fn a_call_told_before_and_one_of_an_earlier_run_go_on_step_by_step() {
         let mut f = Fold::new();
         fold(&mut f, 5, started(1));
-        f.take_ops();
+        f.take_ops(true);
         for call in [1, 7] {
             fold(&mut f, 10 * call, Event::CallRinging { call });
             fold(&mut f, 10 * call + 1, answered(call));
             fold(&mut f, 10 * call + 2, ended(call));
         }
-        let seqs: Vec<u64> = f.take_ops().iter().map(|op| op.seq).collect();
+        let seqs: Vec<u64> = f.take_ops(false).iter().map(|op| op.seq).collect();
         assert_eq!(seqs, [10, 11, 12, 70, 71, 72]);
     }
 }

@@ -31,7 +31,7 @@ struct Folding {
 #[derive(Debug)]
 pub(crate) struct Bunch {
     pub(crate) ops: Vec<SequencedOp>,
-    /// The last event they stand for.
+    /// How far the log is told with them.
     pub(crate) upto: u64,
 }
 
@@ -103,11 +103,12 @@ impl OpenCalls {
         self.len() == 0
     }
 
-    /// Everything to be stored.
-    pub(crate) fn take(&self) -> Result<Bunch, LogError> {
+    /// What is to be stored now; with `all`, everything.
+    pub(crate) fn take(&self, all: bool) -> Result<Bunch, LogError> {
         let mut folding = self.lock();
         folding.catch_up()?;
-        Ok(Bunch { ops: folding.fold.take_ops(), upto: folding.consumer.position() })
+        let ops = folding.fold.take_ops(all);
+        Ok(Bunch { ops, upto: folding.fold.told_upto(folding.consumer.position()) })
     }
 
     /// What was taken is stored: the log may forget it.

@@ -71,7 +71,7 @@ impl RecordKeeper {
             before.iter().for_each(|envelope| earlier.handle_event(envelope));
             of_this_run.iter().for_each(|envelope| fold.handle_event(envelope));
             if let Some(last) = before.last() {
-                let ops = earlier.take_ops();
+                let ops = earlier.take_ops(true);
                 store.apply(CONSUMER, epoch, &ops, last.seq).await?;
                 consumer.commit(last.seq);
             }
@@ -83,7 +83,7 @@ impl RecordKeeper {
         }
         let waiter = consumer.waiter();
         let mut keeper = Self { calls: OpenCalls::new(fold, consumer), waiter, epoch, store };
-        keeper.store_ready().await?;
+        keeper.store_ready(false).await?;
         Ok(keeper)
     }
 
@@ -101,7 +101,7 @@ impl RecordKeeper {
             if goes_on {
                 tokio::time::sleep(linger).await;
             }
-            match self.store_ready().await {
+            match self.store_ready(!goes_on).await {
                 Ok(bunch) => {
                     linger = if bunch.ops.len() < BUSY { LINGER.0 } else { LINGER.1 };
                     (wait, upto) = (RETRY.0, bunch.upto);
@@ -119,8 +119,8 @@ impl RecordKeeper {
     }
 
     /// Stores what there is; what that was.
-    async fn store_ready(&mut self) -> Result<Bunch, RecordsError> {
-        let bunch = self.calls.take()?;
+    async fn store_ready(&mut self, all: bool) -> Result<Bunch, RecordsError> {
+        let bunch = self.calls.take(all)?;
         let mut wait = RETRY.0;
         // Nothing to tell, nothing to store: the position follows with the next record.
         while !bunch.ops.is_empty()

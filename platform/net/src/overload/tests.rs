@@ -158,3 +158,25 @@ fn r2_7_those_who_are_refused_come_back_spread_over_a_minute() {
     assert!(seconds.len() > 50, "{seconds:?}");
     assert!(seconds.iter().all(|s| (4..=68).contains(s)));
 }
+
+/// An idle shard sleeps; one message, a wait, or something still shed brings the short steps back.
+#[test]
+fn a_quiet_shard_is_weighed_seldom() {
+    let mut now = Instant::now();
+    let mut overload = overload(now);
+    assert_eq!(overload.next_step(), STEP, "nothing is known yet");
+    let mut step = |overload: &mut Overload, queued, lag| {
+        now += overload.next_step();
+        overload.step(now, queued, lag);
+        overload.next_step()
+    };
+    assert_eq!(step(&mut overload, 0, Duration::ZERO), QUIET_STEP);
+    overload.note(1);
+    assert_eq!(step(&mut overload, 0, Duration::ZERO), STEP);
+    assert_eq!(step(&mut overload, 0, Duration::ZERO), QUIET_STEP);
+    for _ in 0..10 {
+        assert_eq!(step(&mut overload, 0, Duration::from_secs(1)), STEP, "tasks wait");
+    }
+    assert!(overload.shed_share() > 0.0);
+    assert_eq!(step(&mut overload, 0, Duration::ZERO), STEP, "something is shed");
+}

@@ -98,6 +98,11 @@ impl Doorkeeper {
 }
 
 impl<C: ShardCore> Engine<C> {
+    /// When it should be weighed again.
+    pub(crate) fn next_weighing(&self) -> Duration {
+        self.doorkeeper.overload.borrow().next_step()
+    }
+
     /// Looks at the load; `lag` is how long the caller waited for its turn.
     pub(crate) fn weigh(&self, lag: Duration) {
         let queued = self.ports.iter().flatten().map(UdpPort::waiting).sum();

@@ -30,7 +30,6 @@ use crate::config::{Limits, Listener};
 use crate::core::ShardCore;
 use crate::error::NetError;
 use crate::gate::{Gate, Sign};
-use crate::overload::STEP;
 use crate::tos;
 
 /// The largest UDP datagram.
@@ -382,7 +381,7 @@ async fn unblock_loop<C: ShardCore>(engine: Rc<Engine<C>>, listener: usize) {
 /// Measures how long a task waits for its turn: what streams and timers feel of an overload.
 async fn lag_loop<C: ShardCore>(engine: Rc<Engine<C>>) {
     loop {
-        let due = tokio::time::Instant::now() + STEP;
+        let due = tokio::time::Instant::now() + engine.next_weighing();
         tokio::time::sleep_until(due).await;
         engine.weigh(due.elapsed());
     }

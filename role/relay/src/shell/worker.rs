@@ -30,10 +30,14 @@ const NAP: Duration = Duration::from_micros(400);
 /// Sessions' timers (handshakes, consent, silence) are looked at this often.
 const TICK: Duration = Duration::from_millis(50);
 const TICKS_PER_S: u32 = 20;
+/// The bell's token: no socket's, whose place would be out of any table.
+const BELL: u64 = u64::MAX;
 
 /// The part of a packet thread that others reach.
 pub(super) struct Worker {
     epoll: OwnedFd,
+    /// Wakes the thread, which sleeps for good while it has no session.
+    bell: OwnedFd,
     table: Mutex<Table>,
     sessions: Mutex<Vec<WorkerSession>>,
     stop: AtomicBool,
@@ -54,8 +58,27 @@ impl Worker {
         }
         // SAFETY: the descriptor was just made and belongs to nobody else.
         let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
+        // SAFETY: eventfd takes no pointers.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: as above.
+        let bell = unsafe { OwnedFd::from_raw_fd(fd) };
+        // Edge-triggered: each ring is told once, and nobody need read it.
+        let events = (libc::EPOLLIN | libc::EPOLLET) as u32;
+        let mut event = libc::epoll_event { events, u64: BELL };
+        // SAFETY: both descriptors are open and `event` lives through the call.
+        let done = unsafe {
+            let add = libc::EPOLL_CTL_ADD;
+            libc::epoll_ctl(epoll.as_raw_fd(), add, bell.as_raw_fd(), &raw mut event)
+        };
+        if done != 0 {
+            return Err(io::Error::last_os_error());
+        }
         Ok(Self {
             epoll,
+            bell,
             table: Mutex::default(),
             sessions: Mutex::default(),
             stop: AtomicBool::new(false),
@@ -90,16 +113,28 @@ impl Worker {
     }
 
     pub(super) fn add_session(&self, session: WorkerSession) {
-        hold(&self.sessions).push(session);
+        let mut sessions = hold(&self.sessions);
+        sessions.push(session);
+        if sessions.len() == 1 {
+            self.ring();
+        }
+    }
+
+    fn ring(&self) {
+        let one = 1_u64.to_ne_bytes();
+        // SAFETY: the descriptor is open and `one` has eight bytes. It fails only when the counter is
+        // full, after 2^64 rings that were all told.
+        let _ = unsafe { libc::write(self.bell.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
     pub(super) fn remove_session(&self, id: SessionId) {
         hold(&self.sessions).retain(|s| s.io.session != id);
     }
 
-    /// Asks the thread to end; it does within a tick.
+    /// Asks the thread to end; it does at once.
     pub(super) fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.stop.store(true, Ordering::Release);
+        self.ring();
     }
 
     /// The thread's body.
@@ -109,11 +144,13 @@ impl Worker {
         let mut ready: Vec<Arc<Watched>> = Vec::with_capacity(READY_MAX);
         let mut next_tick = Instant::now() + TICK;
         let (mut taken, mut naps) = (0, false);
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.stop.load(Ordering::Acquire) {
             if naps {
                 std::thread::sleep(NAP);
             }
-            self.wait(next_tick.saturating_duration_since(Instant::now()), &mut ready);
+            let idle = hold(&self.sessions).is_empty();
+            let tick = next_tick.saturating_duration_since(Instant::now());
+            self.wait((!idle).then_some(tick), &mut ready);
             taken += ready.len() as u32;
             for watched in ready.drain(..) {
                 // One call's bug must not end the calls of a whole thread.
@@ -132,10 +169,11 @@ impl Worker {
         }
     }
 
-    fn wait(&self, timeout: Duration, ready: &mut Vec<Arc<Watched>>) {
+    /// Waits for packets, the bell, or the timeout.
+    fn wait(&self, timeout: Option<Duration>, ready: &mut Vec<Arc<Watched>>) {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; READY_MAX];
         // Rounded up, so that the last millisecond before a tick is not spent spinning.
-        let timeout_ms = timeout.as_micros().div_ceil(1000) as i32;
+        let timeout_ms = timeout.map_or(-1, |timeout| timeout.as_micros().div_ceil(1000) as i32);
         // SAFETY: `events` has room for READY_MAX entries and lives through the call.
         let n = unsafe {
             let max = READY_MAX as i32;
