@@ -1,10 +1,10 @@
 //! Call records, and how far the spine is folded into them.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use sansio::WallTime;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Arguments, Encode, QueryBuilder, Row, SqlSafeStr, Sqlite, SqliteConnection, Type};
 use store::{
     Applied, CallClose, CallRecord, FoldPosition, MAX_PAGE, MediaStats, RecordFilter, RecordOp,
     Records, Reply, SequencedOp, StoreError,
@@ -22,6 +22,9 @@ const INSERT: &str = "INSERT OR IGNORE INTO records (call, session_id, call_id, 
 const ROW: &str =
     "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
+/// Columns of a row.
+const COLUMNS: usize = 29;
+
 /// Rows of one statement: only these, so that each is prepared once. Each statement is a trip to the
 /// thread of SQLite and back, which costs more than a row.
 const ROWS: [usize; 5] = [256, 64, 16, 4, 1];
@@ -33,7 +36,14 @@ const CLOSE: &str =
     callee_codec = ?, callee_packets = ?, callee_lost = ?, callee_jitter_ms = ?, callee_bytes = ?
     WHERE ended_at IS NULL AND ";
 
-type Query<'q> = sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
+/// Filled by reference: a query that takes its arguments one by one is moved for each.
+#[derive(Default)]
+struct Bound {
+    arguments: SqliteArguments,
+    refused: Option<sqlx::Error>,
+}
+
+type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
 impl Records for SqlStore {
     fn apply<'a>(
@@ -67,8 +77,10 @@ impl Records for SqlStore {
     ) -> Reply<'a, Vec<CallRecord>> {
         Box::pin(async move {
             let update = format!("{CLOSE} (opened_epoch <> ? OR opened_seq < ?) RETURNING *");
-            let query = bind_close(sqlx::query(sqlx::AssertSqlSafe(update)), close);
-            let query = query.bind(signed(epoch)).bind(signed(first_seq));
+            let mut bound = Bound::default();
+            bound.close(close);
+            bound.add(signed(epoch)).add(signed(first_seq));
+            let query = bound.query(sqlx::AssertSqlSafe(update)).map_err(|e| self.fail(e))?;
             self.records_of(query.fetch_all(&self.writer).await)
         })
     }
@@ -192,10 +204,12 @@ async fn insert_all(
     let mut inserted = 0;
     while let Some(at) = ROWS.iter().position(|rows| *rows <= records.len()) {
         let (rows, rest) = records.split_at(ROWS[at]);
-        let mut query = sqlx::query(insert_statement(at));
+        let mut bound = Bound::default();
+        bound.arguments.reserve(rows.len() * COLUMNS, 0);
         for (record, seq) in rows {
-            query = bind_record(query, record, FoldPosition { epoch, seq: *seq });
+            bound.record(record, FoldPosition { epoch, seq: *seq });
         }
+        let query = bound.query(insert_statement(at))?;
         inserted += query.execute(&mut *tx).await?.rows_affected();
         records = rest;
     }
@@ -227,26 +241,31 @@ async fn step(
     op: &RecordOp,
     at: FoldPosition,
 ) -> Result<bool, sqlx::Error> {
+    let mut bound = Bound::default();
     let query = match op {
         RecordOp::Open(record) => {
-            bind_record(sqlx::query(insert_statement(ROWS.len() - 1)), record, at)
+            bound.record(record, at);
+            bound.query(insert_statement(ROWS.len() - 1))?
         }
-        RecordOp::Ringing { call, at } => sqlx::query(
-            "UPDATE records SET ringing_at = ?
-             WHERE call = ? AND ended_at IS NULL AND ringing_at IS NULL",
-        )
-        .bind(millis(*at))
-        .bind(signed(*call)),
-        RecordOp::Answered { call, at, codecs } => sqlx::query(
-            "UPDATE records SET answered_at = ?, codecs = ?
-             WHERE call = ? AND ended_at IS NULL AND answered_at IS NULL",
-        )
-        .bind(millis(*at))
-        .bind(codecs.join(","))
-        .bind(signed(*call)),
+        RecordOp::Ringing { call, at } => {
+            bound.add(millis(*at)).add(signed(*call));
+            bound.query(
+                "UPDATE records SET ringing_at = ?
+                 WHERE call = ? AND ended_at IS NULL AND ringing_at IS NULL",
+            )?
+        }
+        RecordOp::Answered { call, at, codecs } => {
+            bound.add(millis(*at)).text(&codecs.join(",")).add(signed(*call));
+            bound.query(
+                "UPDATE records SET answered_at = ?, codecs = ?
+                 WHERE call = ? AND ended_at IS NULL AND answered_at IS NULL",
+            )?
+        }
         RecordOp::Close { call, close } => {
-            let update = sqlx::AssertSqlSafe(format!("{CLOSE} call = ?"));
-            bind_close(sqlx::query(update), close).bind(signed(*call))
+            static UPDATE: LazyLock<String> = LazyLock::new(|| format!("{CLOSE} call = ?"));
+            bound.close(close);
+            bound.add(signed(*call));
+            bound.query(UPDATE.as_str())?
         }
         // A step of a newer `store` than this crate knows cannot be stored; both are built together.
         _ => return Ok(false),
@@ -254,45 +273,62 @@ async fn step(
     Ok(query.execute(tx).await?.rows_affected() > 0)
 }
 
-fn bind_record<'q>(query: Query<'q>, r: &CallRecord, at: FoldPosition) -> Query<'q> {
-    let query = query
-        .bind(signed(r.call))
-        .bind(&r.session_id)
-        .bind(&r.call_id)
-        .bind(&r.tenant)
-        .bind(&r.from)
-        .bind(&r.to)
-        .bind(&r.source)
-        .bind(&r.user_agent)
-        .bind(millis(r.started_at))
-        .bind(r.ringing_at.map(millis))
-        .bind(r.answered_at.map(millis))
-        .bind(r.ended_at.map(millis))
-        .bind(&r.cause)
-        .bind(r.status)
-        .bind(r.q850)
-        .bind(&r.ended_by)
-        .bind(r.codecs.join(","));
-    let query = bind_media(bind_media(query, &r.caller), &r.callee);
-    query.bind(signed(at.epoch)).bind(signed(at.seq))
-}
+impl Bound {
+    fn add<'t, T: Encode<'t, Sqlite> + Type<Sqlite>>(&mut self, value: T) -> &mut Self {
+        if let Err(e) = self.arguments.add(value) {
+            self.refused = Some(sqlx::Error::Encode(e));
+        }
+        self
+    }
 
-fn bind_close<'q>(query: Query<'q>, close: &CallClose) -> Query<'q> {
-    let query = query.bind(millis(close.at)).bind(&close.cause).bind(close.status);
-    let query = query.bind(close.q850).bind(&close.ended_by);
-    let query = query.bind(close.codecs().join(","));
-    bind_media(bind_media(query, &close.caller), &close.callee)
-}
+    /// One allocation, where a `&str` takes two.
+    fn text(&mut self, text: &str) -> &mut Self {
+        self.add(Arc::<str>::from(text))
+    }
 
-fn bind_media<'q>(query: Query<'q>, media: &MediaStats) -> Query<'q> {
-    // SQLite turns NaN into NULL, which the column refuses.
-    let jitter_ms = if media.jitter_ms.is_finite() { media.jitter_ms } else { 0.0 };
-    query
-        .bind(&media.codec)
-        .bind(signed(media.packets))
-        .bind(signed(media.lost))
-        .bind(jitter_ms)
-        .bind(signed(media.bytes))
+    fn record(&mut self, r: &CallRecord, at: FoldPosition) {
+        self.add(signed(r.call));
+        for text in [&r.session_id, &r.call_id, &r.tenant, &r.from, &r.to, &r.source, &r.user_agent]
+        {
+            self.text(text);
+        }
+        self.add(millis(r.started_at))
+            .add(r.ringing_at.map(millis))
+            .add(r.answered_at.map(millis))
+            .add(r.ended_at.map(millis))
+            .text(&r.cause)
+            .add(r.status)
+            .add(r.q850)
+            .text(&r.ended_by)
+            .text(&r.codecs.join(","));
+        self.media(&r.caller);
+        self.media(&r.callee);
+        self.add(signed(at.epoch)).add(signed(at.seq));
+    }
+
+    fn close(&mut self, close: &CallClose) {
+        self.add(millis(close.at)).text(&close.cause).add(close.status);
+        self.add(close.q850).text(&close.ended_by).text(&close.codecs().join(","));
+        self.media(&close.caller);
+        self.media(&close.callee);
+    }
+
+    fn media(&mut self, media: &MediaStats) {
+        // SQLite turns NaN into NULL, which the column refuses.
+        let jitter_ms = if media.jitter_ms.is_finite() { media.jitter_ms } else { 0.0 };
+        self.text(&media.codec)
+            .add(signed(media.packets))
+            .add(signed(media.lost))
+            .add(jitter_ms)
+            .add(signed(media.bytes));
+    }
+
+    fn query<'q>(self, statement: impl SqlSafeStr) -> Result<Query<'q>, sqlx::Error> {
+        match self.refused {
+            Some(refused) => Err(refused),
+            None => Ok(sqlx::query_with(statement, self.arguments)),
+        }
+    }
 }
 
 fn select(filter: &RecordFilter, before: Option<WallTime>) -> QueryBuilder<Sqlite> {

@@ -47,8 +47,8 @@ mod tests {
     #[test]
     fn only_those_with_time_step_back() {
         let (before, after, named) = std::thread::spawn(|| {
-            let (go, wait) = std::sync::mpsc::channel::<()>();
-            let (said, hear) = std::sync::mpsc::channel();
+            let (go, wait) = std::sync::mpsc::sync_channel::<()>(1);
+            let (said, hear) = std::sync::mpsc::sync_channel(1);
             let thread = std::thread::Builder::new().name("sqlx-sqlite-worker-0".into());
             let worker = thread.spawn(move || {
                 said.send(()).unwrap();

@@ -36,8 +36,9 @@ const BELL: u64 = u64::MAX;
 /// The part of a packet thread that others reach.
 pub(super) struct Worker {
     epoll: OwnedFd,
-    /// Wakes the thread, which sleeps for good while it has no session.
+    /// Wakes the thread, which falls asleep when it had no session for a while.
     bell: OwnedFd,
+    asleep: AtomicBool,
     table: Mutex<Table>,
     sessions: Mutex<Vec<WorkerSession>>,
     stop: AtomicBool,
@@ -79,6 +80,7 @@ impl Worker {
         Ok(Self {
             epoll,
             bell,
+            asleep: AtomicBool::new(false),
             table: Mutex::default(),
             sessions: Mutex::default(),
             stop: AtomicBool::new(false),
@@ -115,7 +117,8 @@ impl Worker {
     pub(super) fn add_session(&self, session: WorkerSession) {
         let mut sessions = hold(&self.sessions);
         sessions.push(session);
-        if sessions.len() == 1 {
+        // Looked at and set under the lock of the sessions.
+        if self.asleep.swap(false, Ordering::Relaxed) {
             self.ring();
         }
     }
@@ -143,14 +146,14 @@ impl Worker {
         let mut out = Outcome::default();
         let mut ready: Vec<Arc<Watched>> = Vec::with_capacity(READY_MAX);
         let mut next_tick = Instant::now() + TICK;
-        let (mut taken, mut naps) = (0, false);
+        let (mut taken, mut naps, mut quiet_ticks) = (0, false, 0_u32);
         while !self.stop.load(Ordering::Acquire) {
             if naps {
                 std::thread::sleep(NAP);
             }
-            let idle = hold(&self.sessions).is_empty();
             let tick = next_tick.saturating_duration_since(Instant::now());
-            self.wait((!idle).then_some(tick), &mut ready);
+            let asleep = self.falls_asleep(quiet_ticks);
+            self.wait((!asleep).then_some(tick), &mut ready);
             taken += ready.len() as u32;
             for watched in ready.drain(..) {
                 // One call's bug must not end the calls of a whole thread.
@@ -163,7 +166,7 @@ impl Worker {
             if now >= next_tick {
                 next_tick = now + TICK;
                 naps = std::mem::take(&mut taken) > NAP_ABOVE_PER_S / TICKS_PER_S;
-                self.tick(now, &mut out);
+                quiet_ticks = if self.tick(now, &mut out) { 0 } else { quiet_ticks + 1 };
             }
             report(&mut out, control, on_event);
         }
@@ -264,9 +267,20 @@ impl Worker {
         }
     }
 
-    fn tick(&self, now: Instant, out: &mut Outcome) {
+    /// Whether there is nothing to look after, and was not for a second: sessions come and go, and
+    /// waking costs more than a few ticks.
+    fn falls_asleep(&self, quiet_ticks: u32) -> bool {
+        let sessions = hold(&self.sessions);
+        let asleep = sessions.is_empty() && quiet_ticks >= TICKS_PER_S;
+        self.asleep.store(asleep, Ordering::Relaxed);
+        asleep
+    }
+
+    /// Looks after the timers; false if there is no session.
+    fn tick(&self, now: Instant, out: &mut Outcome) -> bool {
         let sessions: Vec<Arc<SessionIo>> =
             hold(&self.sessions).iter().map(|s| Arc::clone(&s.io)).collect();
+        let any = !sessions.is_empty();
         for io in sessions {
             let mut bridge = lock(&io.bridge);
             if bridge.poll_timeout().is_some_and(|at| at <= now) {
@@ -275,6 +289,7 @@ impl Worker {
             }
         }
         self.send_transmits(out);
+        any
     }
 }
 
