@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster::{DirLock, LogError, LogFile, push_frame, replace_file};
 use sansio::WallTime;
@@ -62,6 +62,7 @@ pub struct Location {
     config: LocationConfig,
     journals: Vec<Journal>,
     threads: Vec<JoinHandle<()>>,
+    compactor: JoinHandle<()>,
     loaded: usize,
     _lock: DirLock,
 }
@@ -110,8 +111,8 @@ impl Location {
             journals.push(journal);
             threads.push(thread);
         }
-        start_compactor(dir, &table, &journals, compactions)?;
-        Ok(Self { table, config, journals, threads, loaded, _lock: lock })
+        let compactor = start_compactor(dir, &table, &journals, compactions)?;
+        Ok(Self { table, config, journals, threads, compactor, loaded, _lock: lock })
     }
 
     /// The part of shard `shard`.
@@ -132,13 +133,14 @@ impl Location {
         self.loaded
     }
 
-    /// Waits until everything queued is written and forced to disk. Drop every
-    /// [`LocationShard`] first.
+    /// Waits until everything queued is written and forced to disk, and a snapshot that was begun is
+    /// taken: the folder is the next one's afterwards. Drop every [`LocationShard`] first.
     pub fn stop(self) {
         drop(self.journals);
-        for thread in self.threads {
+        for thread in self.threads.into_iter().chain([self.compactor]) {
+            let name = thread.thread().name().unwrap_or_default().to_owned();
             if thread.join().is_err() {
-                tracing::error!("a journal's writer panicked");
+                tracing::error!(thread = name, "a thread of the location service panicked");
             }
         }
     }
@@ -336,7 +338,7 @@ fn start_compactor(
     table: &Arc<LocationTable>,
     journals: &[Journal],
     compactions: Receiver<()>,
-) -> Result<(), LogError> {
+) -> Result<JoinHandle<()>, LogError> {
     let (owned, table) = (dir.to_owned(), Arc::clone(table));
     let journals: Vec<_> = journals.iter().map(Journal::downgrade).collect();
     let thread = std::thread::Builder::new().name("snapshot".to_owned());
@@ -349,12 +351,18 @@ fn start_compactor(
                 .and_then(|files| compact(&owned, &table, &files));
             if let Err(e) = done {
                 tracing::warn!(error = %e, "no snapshot: the journals grow until the next try");
-                std::thread::sleep(RETRY);
+                rest(&compactions);
             }
         }
     };
-    thread.spawn(run).map_err(|e| LogError::from_io(dir, &e))?;
-    Ok(())
+    thread.spawn(run).map_err(|e| LogError::from_io(dir, &e))
+}
+
+/// Waits before the next try, but not once the journals are gone. What was asked for meanwhile is
+/// asked for again by the next write.
+fn rest(compactions: &Receiver<()>) {
+    let until = Instant::now() + RETRY;
+    while compactions.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok() {}
 }
 
 fn journals_in(dir: &Path) -> Result<Vec<PathBuf>, LogError> {
