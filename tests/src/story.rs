@@ -76,6 +76,11 @@ impl Story {
         self.scratch.file("data")
     }
 
+    /// Where phones keep what they remember.
+    pub fn state(&self) -> PathBuf {
+        self.scratch.file("state")
+    }
+
     /// `user@domain`.
     pub fn address(&self, user: &str) -> String {
         format!("{user}@{DOMAIN}")
@@ -86,10 +91,11 @@ impl Story {
         format!("pw-{user}")
     }
 
-    /// `whimbrel` in this place, with a run folder of the story's own.
+    /// `whimbrel` in this place, with folders for run files and state of the story's own.
     pub fn whimbrel(&self) -> Command {
         let mut command = self.place.command(&self.binary.to_string_lossy());
         command.env("XDG_RUNTIME_DIR", self.scratch.file("run")).env("RUST_BACKTRACE", "1");
+        command.env("XDG_STATE_HOME", self.state());
         command
     }
 

@@ -1,5 +1,6 @@
 //! The command line. Names and flags here are a contract: scripts and tests rely on them.
 
+use crate::phone::TransportList;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -104,9 +105,11 @@ pub struct PhoneArgs {
     /// Ask this name server for the domain's servers, instead of the system's.
     #[arg(long, value_name = "IP[:PORT]", conflicts_with = "server")]
     pub dns: Option<String>,
-    /// How to reach it.
-    #[arg(long, value_enum, default_value_t = TransportArg::Tls)]
-    pub transport: TransportArg,
+    /// How to reach it: udp, tcp, tls or wss. Several, most wanted first, each with a port if it is
+    /// not the usual one (`udp,tcp,tls,wss:443`): the next where the network blocks one. `auto` is
+    /// all four.
+    #[arg(long, value_name = "LIST", default_value = "tls,wss")]
+    pub transport: TransportList,
     /// The codec to prefer.
     #[arg(long, value_enum, default_value_t = CodecArg::Opus)]
     pub codec: CodecArg,
@@ -155,14 +158,6 @@ pub struct PhoneArgs {
     /// One JSON object per event, and a last one with the call's result and quality.
     #[arg(long)]
     pub json: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TransportArg {
-    Udp,
-    Tcp,
-    Tls,
-    Wss,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

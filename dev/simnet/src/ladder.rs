@@ -99,6 +99,7 @@ impl Row<'_> {
             Fate::Delivered => "",
             Fate::LostOnLink => ": lost on the link",
             Fate::StoppedByNat => ": stopped by the NAT",
+            Fate::StoppedByFirewall => ": stopped by a firewall",
             Fate::NoSuchHost => ": nobody has that address",
             Fate::NotItsAddress => ": not sent, the address is gone",
             Fate::HostDown => ": the host is down",

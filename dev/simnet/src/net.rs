@@ -62,6 +62,8 @@ struct Host {
     streams: Streams,
     node: Box<dyn Node>,
     up: bool,
+    /// What its network lets nobody send: to these ports, by datagrams or by streams.
+    blocked: Vec<(bool, u16)>,
     /// When its node was last woken, and how often at that instant: a node that never moves its
     /// deadline is a bug, and an endless loop.
     woken: (Option<Instant>, u32),
@@ -188,6 +190,15 @@ impl Net {
         self.wires[self.hosts[host.index].wire].link = link;
     }
 
+    /// From now on the host's network drops what it sends to these ports, datagrams (true) or
+    /// streams, as firewalls of guest networks do. Replaces what was dropped before.
+    pub fn block<N: Node>(&mut self, host: HostId<N>, blocked: &[(bool, u16)]) {
+        let slot = &mut self.hosts[host.index];
+        slot.blocked = blocked.to_vec();
+        let text = format!("{}'s network blocks {blocked:?}", slot.name);
+        self.note(text);
+    }
+
     /// Moves a host: another address, behind another translator or none, its streams gone.
     pub fn move_host<N: Node>(&mut self, host: HostId<N>, behind: Option<NatId>, address: &str) {
         let (realm, address) = (behind.map_or(0, |nat| nat.0 + 1), parse(address));
@@ -262,6 +273,7 @@ impl Net {
             streams,
             node,
             up: true,
+            blocked: Vec::new(),
             woken: (None, 0),
         });
         self.drain(index);

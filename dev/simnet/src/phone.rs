@@ -11,6 +11,10 @@ use sip::{Frame, StreamFramer};
 
 use crate::node::{Node, StreamEvent, Transmit};
 
+mod stepping;
+
+use stepping::Stepping;
+
 /// How often sound is captured and played.
 const FRAME: Duration = Duration::from_millis(20);
 
@@ -43,8 +47,10 @@ pub struct PhoneSetup {
     pub config: Config,
     /// Where its server is.
     pub server: SocketAddr,
-    /// How it speaks to it: UDP, TCP or TLS.
+    /// How it speaks to it: UDP, TCP, TLS or WSS.
     pub transport: Transport,
+    /// Instead of these two: by which transports it may, most wanted first, and where each is.
+    pub ways: Vec<(Transport, SocketAddr)>,
     /// What its person does.
     pub habit: Habit,
 }
@@ -68,6 +74,7 @@ pub struct PhoneNode {
     pub heard: BTreeMap<CallHandle, Ear>,
     setup: PhoneSetup,
     local: SocketAddr,
+    stepping: Option<Stepping>,
     framer: StreamFramer,
     connected: bool,
     reconnect_at: Option<Instant>,
@@ -89,6 +96,7 @@ impl PhoneNode {
             events: Vec::new(),
             heard: BTreeMap::new(),
             local: SocketAddr::new(address, 5060),
+            stepping: Stepping::new(&setup.ways),
             setup,
             framer: StreamFramer::default(),
             connected: false,
@@ -104,7 +112,10 @@ impl PhoneNode {
     /// Switches the phone on: it connects and registers, and keeps doing so.
     pub fn connect(&mut self, now: Instant) {
         self.phone.register(now);
-        self.open_link(now);
+        match self.stepping {
+            Some(_) => self.join(now),
+            None => self.open_link(now),
+        }
         self.settle(now);
     }
 
@@ -201,7 +212,10 @@ impl PhoneNode {
     fn settle(&mut self, now: Instant) {
         while let Some(output) = self.phone.poll_output() {
             match output {
-                PhoneOutput::SendSip(bytes) => self.send_sip(bytes),
+                PhoneOutput::SendSip(bytes) => {
+                    self.step_sent(now, &bytes);
+                    self.send_sip(bytes);
+                }
                 PhoneOutput::SendMedia { call, to, bytes, rtcp } => {
                     if let Some(from) = self.media.get(&call).copied() {
                         let from = SocketAddr::new(from.ip(), from.port() + u16::from(rtcp));
@@ -211,6 +225,11 @@ impl PhoneNode {
                 PhoneOutput::Event(event) => self.happened(now, event),
             }
         }
+    }
+
+    /// The transport it uses, or tries.
+    pub fn transport(&self) -> Transport {
+        self.setup.transport
     }
 
     fn send_sip(&mut self, bytes: Bytes) {
@@ -274,12 +293,15 @@ impl Node for PhoneNode {
     fn handle_packet(
         &mut self,
         now: Instant,
-        _wall: WallTime,
+        wall: WallTime,
         from: SocketAddr,
         to: SocketAddr,
         bytes: &[u8],
     ) {
-        if to.port() == self.local.port() {
+        if self.probe_heard(now, wall, to) {
+            self.step(now);
+        } else if to.port() == self.local.port() {
+            self.step_heard(now, wall);
             self.phone.handle_sip(now, Bytes::copy_from_slice(bytes));
         } else {
             let port = to.port() & !1;
@@ -291,16 +313,22 @@ impl Node for PhoneNode {
         self.settle(now);
     }
 
-    fn handle_stream(&mut self, now: Instant, _wall: WallTime, event: StreamEvent) {
+    fn handle_stream(&mut self, now: Instant, wall: WallTime, event: StreamEvent) {
+        if self.probe_stream(now, wall, &event) {
+            self.step(now);
+            return self.settle(now);
+        }
         match event {
             StreamEvent::Opened { local, .. } if local == self.local => {
                 self.connected = true;
+                self.stepped();
                 self.phone.handle_link_up(now, self.link());
             }
             StreamEvent::Received { local, bytes, .. } if local == self.local => {
                 self.framer.push(&bytes);
                 while let Ok(Some(frame)) = self.framer.next_frame() {
                     if let Frame::Message(message) = frame {
+                        self.step_heard(now, wall);
                         self.phone.handle_sip(now, message);
                     }
                 }
@@ -309,14 +337,22 @@ impl Node for PhoneNode {
                 if std::mem::take(&mut self.connected) {
                     self.phone.handle_link_down(now);
                 }
-                self.reconnect_at = Some(now + RECONNECT_AFTER);
+                match &mut self.stepping {
+                    Some(stepping) => stepping.machine.handle_failed(now),
+                    None => self.reconnect_at = Some(now + RECONNECT_AFTER),
+                }
             }
             _ => {}
         }
+        self.step(now);
         self.settle(now);
     }
 
-    fn handle_timeout(&mut self, now: Instant, _wall: WallTime) {
+    fn handle_timeout(&mut self, now: Instant, wall: WallTime) {
+        if let Some(stepping) = &mut self.stepping {
+            stepping.machine.handle_timeout(now, wall);
+            self.step(now);
+        }
         if self.reconnect_at.is_some_and(|at| at <= now) {
             self.open_link(now);
         }
@@ -335,7 +371,10 @@ impl Node for PhoneNode {
         if std::mem::take(&mut self.connected) {
             self.phone.handle_link_down(now);
         }
-        self.open_link(now);
+        match self.stepping {
+            Some(_) => self.join(now),
+            None => self.open_link(now),
+        }
         self.settle(now);
     }
 
@@ -345,7 +384,8 @@ impl Node for PhoneNode {
 
     fn poll_timeout(&mut self) -> Option<Instant> {
         let phone = self.phone.poll_timeout();
-        [phone, self.reconnect_at, self.next_frame].into_iter().flatten().min()
+        let stepping = self.stepping.as_ref().and_then(|s| s.machine.poll_timeout());
+        [phone, stepping, self.reconnect_at, self.next_frame].into_iter().flatten().min()
     }
 }
 

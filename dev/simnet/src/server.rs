@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Each new peer is given to the next shard in turn, so that two phones of one call live on
-//! different shards whenever there are several. TLS is a plain stream whose transport says TLS.
+//! different shards whenever there are several. TLS is a plain stream whose transport says TLS, and so is WSS.
 
 mod flows;
 mod media;
@@ -31,15 +31,16 @@ pub use media::{MediaPlane, NoMedia};
 pub struct Listening {
     /// The port.
     pub port: u16,
-    /// UDP, TCP or TLS.
+    /// UDP, TCP, TLS or WSS.
     pub transport: Transport,
 }
 
 /// SIP on its usual ports.
-pub const USUAL_PORTS: [Listening; 3] = [
+pub const USUAL_PORTS: [Listening; 4] = [
     Listening { port: 5060, transport: Transport::Udp },
     Listening { port: 5060, transport: Transport::Tcp },
     Listening { port: 5061, transport: Transport::Tls },
+    Listening { port: 443, transport: Transport::Wss },
 ];
 
 /// One core per shard, and what forwards media on all other ports.

@@ -17,6 +17,8 @@ pub enum Fate {
     LostOnLink,
     /// A translator had no mapping for it, or filtered it.
     StoppedByNat,
+    /// The network its sender is on lets nothing of the kind out.
+    StoppedByFirewall,
     /// Nobody has that address.
     NoSuchHost,
     /// The sender does not have the address it sent from: it has moved.

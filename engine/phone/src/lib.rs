@@ -55,6 +55,7 @@ mod incoming;
 mod messages;
 mod outgoing;
 mod phone;
+mod probe;
 mod progress;
 mod referred;
 mod registration;
@@ -64,6 +65,7 @@ mod screening;
 mod session_timer;
 mod subscriptions;
 mod transfer;
+mod transports;
 mod update;
 
 pub use account::{Account, Config, Link};
@@ -71,3 +73,5 @@ pub use event::{
     CallHandle, Cause, MessageHandle, PhoneError, PhoneEvent, PhoneOutput, SubscriptionHandle,
 };
 pub use phone::Phone;
+pub use probe::probe_request;
+pub use transports::{NetworkId, Remembered, Transports, TransportsOutput};

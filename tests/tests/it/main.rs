@@ -17,6 +17,7 @@ mod reload;
 mod scanners;
 mod shutdown;
 mod silence;
+mod stepping;
 mod tls_profile;
 mod torture;
 mod transfers;

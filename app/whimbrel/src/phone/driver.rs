@@ -1,15 +1,13 @@
 //! Runs the phone engine on tokio: its link, its media sockets, its clock, its sound.
 
-use super::link::{LinkEvent, LinkTask};
+use super::link::{LinkEvent, LinkTask, Linked};
 use super::pace::Pace;
-use super::servers::Servers;
 use super::sound::{FRAME, Sink, Source};
 use ::phone::{CallHandle, Link, Phone, PhoneEvent, PhoneOutput};
 use anyhow::{Result, anyhow};
 use audio::level::LevelMeter;
 use bytes::Bytes;
 use net::MediaSockets;
-use net::client::ClientTransport;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -57,7 +55,9 @@ pub enum Happened {
     /// The engine says.
     Event(PhoneEvent),
     /// The link stands.
-    LinkUp,
+    LinkUp(Link),
+    /// None of the account's transports works; tried again by itself.
+    Unreachable,
     /// The link is down; tried again by itself.
     LinkDown(String),
     /// Twenty milliseconds passed.
@@ -77,10 +77,10 @@ struct Packet {
 
 impl Driver {
     /// Goes on from a first connection; when it breaks, it is made again.
-    pub fn start(phone: Phone, servers: Servers, link: ClientTransport, sound: Sound) -> Self {
+    pub fn start(phone: Phone, link: Linked, sound: Sound) -> Self {
         Self {
             phone,
-            link: LinkTask::start(servers, link),
+            link: LinkTask::start(link),
             connected: None,
             sockets: BTreeMap::new(),
             media: mpsc::channel(MEDIA_QUEUE),
@@ -159,6 +159,7 @@ impl Driver {
     pub async fn next(&mut self) -> Result<Happened> {
         loop {
             self.flush();
+            self.link.set_busy(!self.sockets.is_empty());
             if let Some(event) = self.events.pop_front() {
                 self.note(&event);
                 return Ok(Happened::Event(event));
@@ -261,7 +262,7 @@ impl Driver {
             LinkEvent::Up { facts, send } => {
                 self.connected = Some((facts, send));
                 self.phone.handle_link_up(now, facts);
-                Some(Happened::LinkUp)
+                Some(Happened::LinkUp(facts))
             }
             LinkEvent::Message(bytes) => {
                 self.phone.handle_sip(now, bytes);
@@ -272,6 +273,7 @@ impl Driver {
                 self.phone.handle_link_down(now);
                 Some(Happened::LinkDown(why))
             }
+            LinkEvent::Exhausted => Some(Happened::Unreachable),
         }
     }
 

@@ -26,6 +26,8 @@ struct Headless<'a> {
     outcome: Outcome,
     call: Option<CallHandle>,
     attempts: u32,
+    /// Registering fails for want of a link, which says nothing of the account.
+    linked: bool,
     digits: Digits,
     transferring: Transferring,
     /// The call a transfer took us from, until the new one is answered.
@@ -46,9 +48,19 @@ pub async fn run(driver: Driver, args: &PhoneArgs, started: Instant) -> Result<b
     let outcome = Outcome::default();
     let transferring =
         Transferring::new(args.transfer.as_deref(), args.transfer_after, args.attended);
-    let (call, before, answer_at, attempts) = (None, None, None, 0);
-    let mut phone =
-        Headless { driver, args, outcome, call, attempts, digits, transferring, before, answer_at };
+    let (call, before, answer_at) = (None, None, None);
+    let mut phone = Headless {
+        driver,
+        args,
+        outcome,
+        call,
+        attempts: 0,
+        linked: true,
+        digits,
+        transferring,
+        before,
+        answer_at,
+    };
     loop {
         let happened = tokio::select! {
             happened = phone.driver.next() => happened?,
@@ -78,9 +90,17 @@ impl Headless<'_> {
                 return self.react(event);
             }
             Happened::LinkDown(why) => {
+                self.linked = false;
                 report::tell(self.args.json, &json!({"event": "link-down", "reason": why}));
             }
-            Happened::LinkUp => {}
+            Happened::LinkUp(link) => {
+                self.linked = true;
+                report::tell(self.args.json, &report::link_line(&link));
+            }
+            Happened::Unreachable => {
+                self.attempts += 1;
+                return self.is_lost();
+            }
             Happened::Tick => {
                 let now = Instant::now();
                 self.tick(now);
@@ -104,9 +124,8 @@ impl Headless<'_> {
                 _ => false,
             },
             PhoneEvent::RegistrationFailed { retry, .. } => {
-                self.attempts += 1;
-                let lost = !self.outcome.registered && self.attempts >= ATTEMPTS;
-                self.call.is_none() && (retry.is_none() || lost)
+                self.attempts += u32::from(self.linked);
+                self.call.is_none() && retry.is_none() || self.is_lost()
             }
             PhoneEvent::Incoming { call, replaces, joins, .. } => {
                 // What takes over or joins a call of ours the driver has answered already.
@@ -137,6 +156,11 @@ impl Headless<'_> {
             }
             _ => false,
         }
+    }
+
+    /// It never registered, and was patient enough.
+    fn is_lost(&self) -> bool {
+        self.call.is_none() && !self.outcome.registered && self.attempts >= ATTEMPTS
     }
 
     /// Begins what is due.
@@ -217,7 +241,7 @@ impl Headless<'_> {
                 }
                 Happened::LinkDown(_) => waits = false,
                 Happened::Tick if !waits => return Ok(()),
-                Happened::Tick | Happened::LinkUp => {}
+                Happened::Tick | Happened::LinkUp(_) | Happened::Unreachable => {}
             }
         }
     }

@@ -2,30 +2,34 @@
 //! not hold up the sound of a call.
 //!
 //! ```text
-//!   driver ◄── Up{send, ..} │ Message │ Down ── task ── ClientTransport
-//!      └────── send ────────────────────────────►┘   lost: again after 0.5 s, 1 s, .. 30 s
+//!   driver ◄── Up{send, ..} │ Message │ Down │ Exhausted ── task ── ClientTransport
+//!      └────── send ───────────────────────────────────►┘   └── Transports: by which, and when
 //! ```
+//!
+//! Which transport is tried when, and what is remembered of it, is [`Transports`]'s.
 
-use super::servers::Servers;
-use ::phone::Link;
+mod task;
+
+use super::memory::Memory;
+use super::network::Network;
+use super::probe::facts;
+use super::servers::is_telling;
+use super::ways::{Ways, explained};
+use ::phone::{Account, Link, Transports, TransportsOutput};
+use anyhow::{Result, anyhow};
 use bytes::Bytes;
 use net::NetError;
-use net::client::{ClientTransport, Endpoint};
-use std::time::Duration;
-use tokio::sync::mpsc;
+use net::client::ClientTransport;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-/// How long after a broken link the first attempt is made, and the longest wait.
-const RECONNECT_MIN: Duration = Duration::from_millis(500);
-const RECONNECT_MAX: Duration = Duration::from_secs(30);
-/// A link that stood this long is trusted again: its end does not lengthen the wait.
-const STABLE: Duration = Duration::from_secs(10);
 /// Messages that may wait for the link, or from it.
 const QUEUE: usize = 64;
-/// How long one message may take to go out.
-const SEND_MAX: Duration = Duration::from_secs(10);
 /// How long what is queued may take to go out at the end.
 const FLUSH: Duration = Duration::from_millis(1500);
+/// Rounds through all transports before a start is given up.
+const ROUNDS: u32 = 3;
 
 /// What the link's task says.
 pub enum LinkEvent {
@@ -35,19 +39,104 @@ pub enum LinkEvent {
     Message(Bytes),
     /// Not connected, and why; the task tries again by itself.
     Down(String),
+    /// None of the account's transports works at present.
+    Exhausted,
+}
+
+/// A first connection, and all that is needed for the next.
+pub struct Linked {
+    ways: Ways,
+    transports: Transports,
+    memory: Memory,
+    network: Network,
+    account: Account,
+    first: ClientTransport,
 }
 
 /// The task's handle.
 pub struct LinkTask {
     events: mpsc::Receiver<LinkEvent>,
+    busy: watch::Sender<bool>,
     task: JoinHandle<()>,
+}
+
+impl Linked {
+    /// Connects to the server by the first transport that can be.
+    ///
+    /// # Errors
+    /// None can be, with the cause that tells most and what to do.
+    pub async fn first(ways: Ways, memory: Memory, account: Account) -> Result<Self> {
+        let mut transports = Transports::new(&ways.order(), memory.load());
+        let network = Network::current();
+        transports.handle_network(Instant::now(), network.id());
+        let (mut rounds, mut slow) = (0, false);
+        let mut worst: Option<anyhow::Error> = None;
+        loop {
+            while let Some(output) = transports.poll_output() {
+                match output {
+                    TransportsOutput::Connect(transport) => {
+                        let servers = ways.by(transport);
+                        // While connecting there is always a limit.
+                        let until = transports.poll_timeout().unwrap_or_else(Instant::now);
+                        match tokio::time::timeout_at(until.into(), servers.connect()).await {
+                            Ok(Ok((_, first))) => {
+                                transports.handle_connected();
+                                let (ways, account) = (ways.clone(), account.clone());
+                                return Ok(Self {
+                                    ways,
+                                    transports,
+                                    memory,
+                                    network,
+                                    account,
+                                    first,
+                                });
+                            }
+                            Ok(Err(error)) => worst = Some(more_telling(worst, error)),
+                            Err(_) => {
+                                slow = true;
+                                let silent = anyhow!(
+                                    "the server does not answer by {transport}: check that it \
+                                     runs, and --server and --transport"
+                                );
+                                worst = worst.or(Some(silent));
+                            }
+                        }
+                        transports.handle_failed(Instant::now());
+                    }
+                    TransportsOutput::Exhausted => rounds += 1,
+                    // Nothing worked yet: there is nothing to remember or to do better.
+                    TransportsOutput::Probe(_) | TransportsOutput::Remember => {}
+                }
+            }
+            // What refuses does so again; what is slow may come with more patience.
+            if rounds >= ROUNDS || rounds > 0 && !slow {
+                let none = || anyhow!("no transport to reach the server by");
+                return Err(worst.map_or_else(none, told));
+            }
+            if let Some(at) = transports.poll_timeout() {
+                tokio::time::sleep_until(at.into()).await;
+            }
+            transports.handle_timeout(Instant::now(), crate::present::wall());
+        }
+    }
+
+    /// How the server is reached, as `TLS 192.0.2.1:5061`.
+    pub fn server(&self) -> String {
+        named(&facts(&self.first))
+    }
+}
+
+/// How the server is reached, as `TLS 192.0.2.1:5061`.
+pub fn named(link: &Link) -> String {
+    format!("{} {}", link.transport, link.server)
 }
 
 impl LinkTask {
     /// Runs on from a first connection.
-    pub fn start(servers: Servers, first: ClientTransport) -> Self {
+    pub fn start(linked: Linked) -> Self {
         let (tell, events) = mpsc::channel(QUEUE);
-        Self { events, task: tokio::spawn(run(servers, first, tell)) }
+        let (busy, is_busy) = watch::channel(false);
+        Self { events, busy, task: tokio::spawn(task::run(linked, tell, is_busy)) }
     }
 
     /// What happens next. Safe to cancel.
@@ -57,6 +146,11 @@ impl LinkTask {
             // The task ends only after we let go of it.
             None => std::future::pending().await,
         }
+    }
+
+    /// Whether there is a call: the link is then not changed for a better one.
+    pub fn set_busy(&self, busy: bool) {
+        self.busy.send_if_modified(|now| std::mem::replace(now, busy) != busy);
     }
 
     /// Lets what is queued go out, and closes. The sender must have been dropped.
@@ -69,148 +163,18 @@ impl LinkTask {
     }
 }
 
-/// Connects to the first of `endpoints` that answers.
-///
-/// # Errors
-/// The last one's.
-pub async fn connect_any(endpoints: &[Endpoint]) -> Result<(Endpoint, ClientTransport), NetError> {
-    let mut last = None;
-    for endpoint in endpoints {
-        match ClientTransport::connect(endpoint.clone()).await {
-            Ok(link) => return Ok((endpoint.clone(), link)),
-            Err(error) => last = Some(last.filter(is_telling).unwrap_or(error)),
-        }
-    }
-    Err(last.unwrap_or(NetError::Missing {
-        path: "--server".into(),
-        expected: "an address",
-        remedy: "give --server HOST[:PORT]",
-    }))
-}
-
-/// A certificate that is not trusted says more than another address that does not answer.
-fn is_telling(error: &NetError) -> bool {
-    matches!(error, NetError::Untrusted { .. } | NetError::WebSocketRefused { .. })
-}
-
-async fn run(servers: Servers, first: ClientTransport, tell: mpsc::Sender<LinkEvent>) {
-    let mut failures = 0;
-    let mut link = Some(first);
-    loop {
-        let why = match link.take() {
-            Some(link) => {
-                let since = tokio::time::Instant::now();
-                let Some(why) = serve(link, &tell).await else { return };
-                if since.elapsed() >= STABLE {
-                    failures = 0;
-                }
-                why
-            }
-            None => match servers.connect().await {
-                Ok((_, fresh)) => {
-                    link = Some(fresh);
-                    continue;
-                }
-                Err(error) => error.to_string(),
-            },
-        };
-        tracing::info!(why, "link down");
-        if tell.send(LinkEvent::Down(why)).await.is_err() {
-            return;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(wait(failures)) => {}
-            () = tell.closed() => return,
-        }
-        failures += 1;
+/// Of two failures the one that says more.
+fn more_telling(one: Option<anyhow::Error>, other: anyhow::Error) -> anyhow::Error {
+    let telling = |e: &anyhow::Error| e.downcast_ref::<NetError>().is_some_and(is_telling);
+    match one {
+        Some(one) if telling(&one) || !telling(&other) => one,
+        _ => other,
     }
 }
 
-/// Carries messages until the link breaks (why), or the driver is gone (nothing).
-async fn serve(mut link: ClientTransport, tell: &mpsc::Sender<LinkEvent>) -> Option<String> {
-    let facts =
-        Link { transport: link.transport(), local: link.local_addr(), server: link.peer_addr() };
-    let (send, mut to_send) = mpsc::channel(QUEUE);
-    tell.send(LinkEvent::Up { facts, send }).await.ok()?;
-    loop {
-        tokio::select! {
-            queued = to_send.recv() => match queued {
-                Some(bytes) => match tokio::time::timeout(SEND_MAX, link.send(bytes)).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => return Some(error.to_string()),
-                    Err(_) => return Some("the server takes nothing any more".into()),
-                },
-                None => {
-                    link.close().await;
-                    return (!tell.is_closed()).then(|| "the link did not keep up".into());
-                }
-            },
-            received = link.recv() => match received {
-                // After the driver let go, what is still queued goes out: no early return here.
-                Ok(Some(bytes)) => drop(tell.send(LinkEvent::Message(bytes)).await),
-                Ok(None) => return Some("the server closed the connection".into()),
-                Err(error) => return Some(error.to_string()),
-            },
-        }
-    }
-}
-
-fn wait(failures: u32) -> Duration {
-    (RECONNECT_MIN * 2_u32.pow(failures.min(6))).min(RECONNECT_MAX)
+fn told(error: anyhow::Error) -> anyhow::Error {
+    error.downcast::<NetError>().map_or_else(|other| other, explained)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use sansio::Transport;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-
-    const OPTIONS: &[u8] = b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 0\r\n\r\n";
-
-    async fn up(task: &mut LinkTask) -> mpsc::Sender<Bytes> {
-        loop {
-            if let LinkEvent::Up { send, .. } = task.next().await {
-                return send;
-            }
-        }
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn a_broken_link_is_made_again_and_the_last_words_go_out() {
-        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = Endpoint::new(Transport::Tcp, server.local_addr().unwrap());
-        let servers = Servers::Fixed(vec![endpoint]);
-        let (_, first) = servers.connect().await.unwrap();
-        let (mut accepted, _) = server.accept().await.unwrap();
-        let mut task = LinkTask::start(servers, first);
-        let _send = up(&mut task).await;
-        accepted.write_all(OPTIONS).await.unwrap();
-        assert!(matches!(task.next().await, LinkEvent::Message(m) if m == OPTIONS));
-        drop(accepted);
-        assert!(matches!(task.next().await, LinkEvent::Down(why) if why.contains("closed")));
-        let (mut accepted, _) = server.accept().await.unwrap();
-        let send = up(&mut task).await;
-        send.try_send(Bytes::from_static(OPTIONS)).unwrap();
-        drop(send);
-        task.finish().await;
-        let mut heard = Vec::new();
-        accepted.read_to_end(&mut heard).await.unwrap();
-        assert_eq!(heard, OPTIONS);
-    }
-
-    #[tokio::test(flavor = "current_thread")]
-    async fn a_refused_connection_names_the_address() {
-        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = server.local_addr().unwrap();
-        drop(server);
-        let error = connect_any(&[Endpoint::new(Transport::Tcp, addr)]).await.unwrap_err();
-        assert!(error.to_string().contains(&format!("cannot reach {addr}")), "{error}");
-    }
-
-    #[test]
-    fn waits_double_up_to_half_a_minute() {
-        assert_eq!((wait(0), wait(1)), (RECONNECT_MIN, RECONNECT_MIN * 2));
-        assert_eq!((wait(6), wait(1000)), (RECONNECT_MAX, RECONNECT_MAX));
-    }
-}
+mod tests;

@@ -1,7 +1,8 @@
 //! What a phone tells a script: one line per event, and a last one with the result.
 
+use super::transports::word;
 use crate::present::say;
-use ::phone::{Cause, PhoneEvent};
+use ::phone::{Cause, Link, PhoneEvent};
 use media::MediaStats;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -142,6 +143,15 @@ pub fn quality(stats: &MediaStats) -> Value {
 
 fn round(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
+}
+
+/// The link stands: by which transport, and to where.
+pub fn link_line(link: &Link) -> Value {
+    json!({
+        "event": "link-up",
+        "transport": word(link.transport),
+        "server": link.server.to_string(),
+    })
 }
 
 /// An event as one JSON object.

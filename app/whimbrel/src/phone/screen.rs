@@ -12,6 +12,7 @@ mod terminal;
 mod view;
 
 use super::driver::{Driver, Happened};
+use super::link::named;
 use super::signals::Signals;
 use ::phone::{CallHandle, PhoneEvent};
 use anyhow::Result;
@@ -86,7 +87,14 @@ impl Screen {
                 self.driver.talking = state.focus;
                 self.driver.sound().muted = state.muted;
             }
-            Happened::LinkUp => state.registration = Registration::Trying,
+            Happened::LinkUp(link) => {
+                state.server = named(&link);
+                state.registration = Registration::Trying;
+            }
+            Happened::Unreachable => {
+                let none = "the server cannot be reached from here".into();
+                state.registration = Registration::NotConnected(none);
+            }
             Happened::LinkDown(why) => state.registration = Registration::NotConnected(why),
             Happened::Tick => {
                 self.beats += 1;

@@ -1,10 +1,9 @@
 //! Reading what the command line says about account, server, transport and codecs, and finding the
 //! server's addresses.
 
-use crate::cli::{CodecArg, TransportArg};
+use crate::cli::CodecArg;
 use anyhow::{Context, Result, anyhow, bail};
 use audio::CodecKind;
-use sansio::Transport;
 use std::net::{IpAddr, SocketAddr};
 
 /// Who the phone is: `user@domain`.
@@ -106,25 +105,6 @@ impl Place {
         addresses.sort_by_key(SocketAddr::is_ipv6);
         addresses.dedup();
         Ok(addresses)
-    }
-}
-
-/// The transport asked for.
-pub fn transport(arg: TransportArg) -> Transport {
-    match arg {
-        TransportArg::Udp => Transport::Udp,
-        TransportArg::Tcp => Transport::Tcp,
-        TransportArg::Tls => Transport::Tls,
-        TransportArg::Wss => Transport::Wss,
-    }
-}
-
-/// Where a server listens unless told otherwise.
-pub fn default_port(transport: Transport) -> u16 {
-    match transport {
-        Transport::Udp | Transport::Tcp => 5060,
-        Transport::Tls => 5061,
-        Transport::Ws | Transport::Wss => 8443,
     }
 }
 

@@ -22,6 +22,10 @@ impl Net {
         if slot.address != packet.from.ip() {
             return self.undeliverable(&packet, Fate::NotItsAddress);
         }
+        let kind = (packet.kind == Kind::Datagram, packet.to.port());
+        if slot.blocked.contains(&kind) {
+            return self.undeliverable(&packet, Fate::StoppedByFirewall);
+        }
         self.cross(wire, Way::Out, Stop::Router(realm), packet);
     }
 

@@ -5,6 +5,7 @@ mod links;
 mod nats;
 mod server;
 mod sessions;
+mod stepping;
 mod stories;
 mod streams;
 mod transfers;

@@ -22,7 +22,8 @@ pub fn phone(user: &str, transport: Transport, habit: Habit) -> PhoneSetup {
         instance: format!("urn:uuid:00000000-0000-4000-8000-00000000{:04x}", user.len() * 257),
     };
     let server = format!("{SERVER}:{port}").parse().unwrap();
-    PhoneSetup { account, config: Config::default(), server, transport, habit }
+    let ways = Vec::new();
+    PhoneSetup { account, config: Config::default(), server, transport, ways, habit }
 }
 
 pub struct Scene {
