@@ -39,6 +39,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use store_sql::SqlStore;
 
+/// What a call needs is made on one thread and grows by pages: the system's allocator asks the kernel
+/// for each of them (docs/design/0075-allocator.md).
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {

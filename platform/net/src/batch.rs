@@ -1,6 +1,6 @@
 //! Many datagrams per system call: `recvmmsg` and `sendmmsg` behind a safe face.
 //!
-//! One of two files of this crate with `unsafe` (the other is `tos.rs`). A [`RecvBatch`] owns its
+//! One of three files of this crate with `unsafe` (the others are `tos.rs` and `shard/udp.rs`). A [`RecvBatch`] owns its
 //! buffers in boxes, so it may be moved freely between calls; what is sent is only borrowed for the
 //! call.
 

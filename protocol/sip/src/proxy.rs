@@ -15,8 +15,8 @@
 //! `FlowFailed`) and with the upstream CANCEL; drain [`ResponseContext::poll_action`] after each
 //! call; call [`ResponseContext::handle_timeout`] at [`ResponseContext::poll_timeout`]. It is
 //! retransmission safe: a final that comes again does nothing, except that every 2xx to INVITE goes
-//! upstream (§16.7 step 5). Its responses have our Via taken off and can be given to
-//! [`Layer::respond`](crate::transaction::Layer::respond) as they are.
+//! upstream (§16.7 step 5). The responses it gets have our Via taken off already, and what
+//! it sends up can be given to [`Layer::respond`](crate::transaction::Layer::respond) as it is.
 //!
 //! A *promised* branch is one that may still come, such as a phone woken by a push. It delays the
 //! final response until it is fulfilled, abandoned, or its deadline passes; it never delays a 2xx.

@@ -38,7 +38,7 @@ impl EdgeCore {
 
     /// The shard that tracks this request's dialog, if it is not this one.
     pub(crate) fn other_owner(&self, message: &Message) -> Option<u16> {
-        message.to_tag()?;
+        message.to_tag().filter(|_| self.place.shards > 1)?;
         let top = self.dialog_token(message);
         let token = top.map(|(token, _)| token);
         let token = token.or_else(|| self.strict_token(message).map(|(token, ..)| token))?;

@@ -9,7 +9,7 @@ use crate::register::PendingRegister;
 use foldhash::HashMap;
 use sip::Message;
 use sip::transaction::{ClientKey, ServerKey};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// How long the relay may take to write a description.
@@ -22,12 +22,15 @@ const JOURNAL_PATIENCE: Duration = Duration::from_secs(10);
 /// How long finding a next hop may take; the locator itself gives up before.
 pub(crate) const LOCATE_PATIENCE: Duration = Duration::from_secs(6);
 
+const PATIENCES: [Duration; 3] = [RELAY_PATIENCE, JOURNAL_PATIENCE, LOCATE_PATIENCE];
+
 /// The open questions of one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Asks {
     next: u64,
-    pending: HashMap<AskId, (Instant, Pending)>,
-    deadlines: BTreeSet<(Instant, AskId)>,
+    pending: HashMap<AskId, Pending>,
+    /// By patience: each of these is in the order of its deadlines. Most were answered since.
+    deadlines: [VecDeque<(Instant, AskId)>; PATIENCES.len()],
     pub(crate) leaving: VecDeque<(AskId, Question)>,
 }
 
@@ -57,19 +60,33 @@ impl Asks {
         self.pending.len()
     }
 
+    /// When the first question that is open has waited long enough.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(at, _)| *at)
+        self.deadlines.iter().filter_map(|line| line.front()).map(|(at, _)| *at).min()
+    }
+
+    fn add(&mut self, now: Instant, patience: usize, (question, pending): (Question, Pending)) {
+        self.next += 1;
+        let id = AskId(self.next);
+        self.pending.insert(id, pending);
+        self.deadlines[patience].push_back((now + PATIENCES[patience], id));
+        self.leaving.push_back((id, question));
     }
 
     fn take(&mut self, id: AskId) -> Option<Pending> {
-        let (deadline, pending) = self.pending.remove(&id)?;
-        self.deadlines.remove(&(deadline, id));
+        let pending = self.pending.remove(&id)?;
+        for line in &mut self.deadlines {
+            while line.front().is_some_and(|(_, id)| !self.pending.contains_key(id)) {
+                line.pop_front();
+            }
+        }
         Some(pending)
     }
 
     fn take_due(&mut self, now: Instant) -> Option<Pending> {
-        let (deadline, id) = *self.deadlines.first()?;
-        (deadline <= now).then(|| self.take(id)).flatten()
+        let mut fronts = self.deadlines.iter().filter_map(|line| line.front());
+        let (_, id) = *fronts.find(|(deadline, _)| *deadline <= now)?;
+        self.take(id)
     }
 }
 
@@ -77,15 +94,11 @@ impl EdgeCore {
     /// Asks, and remembers who waits.
     pub(crate) fn ask(&mut self, at: Present, question: Question, pending: Pending) {
         let patience = match question {
-            Question::Relay(_) => RELAY_PATIENCE,
-            Question::Register(_) | Question::OpenCall(_) => JOURNAL_PATIENCE,
-            Question::Locate(_) => LOCATE_PATIENCE,
+            Question::Relay(_) => 0,
+            Question::Register(_) | Question::OpenCall(_) => 1,
+            Question::Locate(_) => 2,
         };
-        self.asks.next += 1;
-        let (id, deadline) = (AskId(self.asks.next), at.now + patience);
-        self.asks.pending.insert(id, (deadline, pending));
-        self.asks.deadlines.insert((deadline, id));
-        self.asks.leaving.push_back((id, question));
+        self.asks.add(at.now, patience, (question, pending));
     }
 
     /// The answer to a question came. One that comes too late is dropped.

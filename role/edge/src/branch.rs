@@ -42,7 +42,7 @@ impl EdgeCore {
         target: Target,
     ) -> Option<BranchId> {
         let forward = self.forwards.get_mut(&key)?;
-        let id = BranchId(forward.branches.len() as u32 + 1);
+        let id = forward.branches.next_id();
         let located = target.locate.as_ref().map_or(Duration::ZERO, |_| LOCATE_PATIENCE);
         forward.context.add_promised(id, at.now + OFFER_PATIENCE + located).ok()?;
         let branch = Branch {
@@ -59,7 +59,7 @@ impl EdgeCore {
             hops: Hops::default(),
             finals: Vec::new(),
         };
-        forward.branches.insert(id, branch);
+        forward.branches.push(branch);
         self.schedule_context(key);
         Some(id)
     }
@@ -67,7 +67,7 @@ impl EdgeCore {
     /// Asks the relay for the branch's offer, or sends at once when there is none to write.
     pub(crate) fn offer_branch(&mut self, at: Present, key: ServerKey, id: BranchId) {
         let Some(forward) = self.forwards.get(&key) else { return };
-        let Some(branch) = forward.branches.get(&id) else { return };
+        let Some(branch) = forward.branches.get(id) else { return };
         if branch.wants_hops() {
             return self.locate_branch(at, key, id);
         }
@@ -111,7 +111,7 @@ impl EdgeCore {
 
     fn send_branch(&mut self, at: Present, key: ServerKey, id: BranchId, sdp: Option<Bytes>) {
         let Some(forward) = self.forwards.get(&key) else { return };
-        let Some(branch) = forward.branches.get(&id) else { return };
+        let Some(branch) = forward.branches.get(id) else { return };
         let reach = branch.target.reach;
         let Some(flow) = self.flow_of(&reach) else {
             let gone =
@@ -133,7 +133,7 @@ impl EdgeCore {
             Ok(client) => {
                 self.branches.insert(client, (key, id));
                 if let Some(branch) =
-                    self.forwards.get_mut(&key).and_then(|f| f.branches.get_mut(&id))
+                    self.forwards.get_mut(&key).and_then(|f| f.branches.get_mut(id))
                 {
                     branch.client = Some(client);
                     branch.words = words;
@@ -157,14 +157,14 @@ impl EdgeCore {
         refusal: &Refusal,
     ) {
         let Some(forward) = self.forwards.get_mut(&key) else { return };
-        if let Some(branch) = forward.branches.get_mut(&id) {
+        if let Some(branch) = forward.branches.get_mut(id) {
             branch.unsent = Some(refusal.clone());
         }
         if self.peer_is_silent(at, key, id, Failure::FlowFailed) {
             return;
         }
         let Some(forward) = self.forwards.get_mut(&key) else { return };
-        if forward.branches.values().all(|b| b.unsent.is_some()) {
+        if forward.branches.iter().all(|(_, b)| b.unsent.is_some()) {
             self.refuse_forward(at, key, refusal);
             return;
         }
@@ -185,7 +185,7 @@ impl EdgeCore {
         let forward = self.forwards.get(&key)?;
         let looped = sip::proxy::forward::loop_token(self.loop_salt, &forward.request);
         let via_branch = sip::proxy::forward::branch(&prefix, &unique, &looped);
-        let branch = forward.branches.get(&id)?;
+        let branch = forward.branches.get(id)?;
         let target = &branch.target;
         let transport = target.reach.transport;
         let own = self.place.advertise(transport, Some(target.reach.local)).to_string();
@@ -284,9 +284,7 @@ fn breadth(request: &Message, forward: &Forward, (id, alone): (BranchId, bool)) 
     shares.get(if alone { 0 } else { id.0 as usize - 1 }).copied()
 }
 
-/// A final of our own in the name of a branch, as the response context takes it: with a Via to
-/// take off.
+/// A final of our own in the name of a branch.
 pub(crate) fn local_failure(request: &Message, status: u16) -> Message {
-    let response = response_to(request, status, sip::reason_phrase(status)).to_tag("edge").build();
-    Edit::new(&response).prepend(HeaderName::VIA, "SIP/2.0/UDP whimbrel.invalid").finish()
+    response_to(request, status, sip::reason_phrase(status)).to_tag("edge").build()
 }

@@ -13,7 +13,8 @@ use crate::reap::is_invite_success;
 use bytes::Bytes;
 use sip::body::replace_description;
 use sip::transaction::ServerKey;
-use sip::{Edit, Message};
+use sip::{Edit, HeaderName, Message};
+use std::hash::BuildHasher;
 
 /// Responses of one branch that wait while an earlier one is at the relay; more are dropped, and
 /// come again if they matter.
@@ -85,7 +86,7 @@ impl EdgeCore {
         let is_final = is_invite_success(&response);
         let delayed = sdp_of(&forward.request).is_none();
         let (selected, winner) = (forward.selected.clone(), forward.outcome == Outcome::Accepted);
-        let reach = forward.branches.get(&id).map(|b| b.target.reach);
+        let reach = forward.branches.get(id).map(|b| b.target.reach);
         match sdp_of(&response).filter(|_| described) {
             // A second answer: its dialog is the caller's to end. The media stays where it is.
             Some(sdp) if is_final && winner && !delayed && selected.is_some() => {
@@ -126,7 +127,7 @@ impl EdgeCore {
     ) {
         let Some(forward) = self.forwards.get_mut(&key) else { return };
         let delayed = sdp_of(&forward.request).is_none();
-        let Some(branch) = forward.branches.get_mut(&id) else { return };
+        let Some(branch) = forward.branches.get_mut(id) else { return };
         branch.at_relay = Some(response);
         branch.answer = Some(sdp.clone());
         let (from, toward) = (branch.media, forward.caller_media);
@@ -284,13 +285,15 @@ impl EdgeCore {
         let routes = self.routes_behind(key, id, &response);
         let response = if dialog_making {
             self.track_dialog(key, id, &response);
-            let response = self.note_session(at, key, response);
-            self.rewrite_record_route(key, id, response)
+            self.note_session(at, key, response)
         } else {
             response
         };
-        let response = self.in_callers_words(key, id, response, &routes);
-        let response = Edit::new(&response).ensure_content_length().finish();
+        let mut edit = Edit::new(&response).remove_first(HeaderName::VIA);
+        if dialog_making {
+            edit = self.rewrite_record_route(edit, key, id, &response);
+        }
+        let response = self.in_callers_words(edit, (key, id), &response, &routes);
         if let Some(forward) = self.forwards.get_mut(&key) {
             forward.context.handle_response(at.now, &id, response.clone());
         }
@@ -339,7 +342,7 @@ impl EdgeCore {
     fn repeat_final(&mut self, at: Present, key: ServerKey, id: BranchId, came: &Message) -> bool {
         let Some(branch) = self.branch_mut(key, id) else { return false };
         let reach = branch.target.reach;
-        let known = branch.finals.iter().find(|(original, _)| original == came.bytes());
+        let known = branch.finals.iter().find(|(original, _)| *original == hash_of(came));
         match known.map(|(_, repeat)| repeat.clone()) {
             None => false,
             Some(Repeat::Reaped) => {
@@ -359,7 +362,8 @@ impl EdgeCore {
     fn remember_final(&mut self, key: ServerKey, id: BranchId, came: &Message, repeat: Repeat) {
         let Some(branch) = self.branch_mut(key, id) else { return };
         if branch.finals.len() < FINALS_MAX {
-            branch.finals.push((came.bytes().clone(), repeat));
+            branch.finals.reserve_exact(1);
+            branch.finals.push((hash_of(came), repeat));
         }
     }
 
@@ -373,6 +377,10 @@ impl EdgeCore {
     }
 
     pub(crate) fn branch_mut(&mut self, key: ServerKey, id: BranchId) -> Option<&mut Branch> {
-        self.forwards.get_mut(&key)?.branches.get_mut(&id)
+        self.forwards.get_mut(&key)?.branches.get_mut(id)
     }
+}
+
+fn hash_of(message: &Message) -> u64 {
+    foldhash::fast::FixedState::default().hash_one(&message.bytes()[..])
 }

@@ -33,7 +33,7 @@ use foldhash::{HashMap, HashMapExt};
 use sansio::{Entropy, FlowId, Redacted, Transport, WallTime};
 use sip::Message;
 use sip::transaction::{Arrival, ClientKey, Layer, Output, ServerKey, TransactionKey};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -147,14 +147,14 @@ pub struct EdgeCore {
     pub(crate) counters: Counters,
     /// Addresses of record proved on a stream flow; a datagram proves nothing about the next.
     pub(crate) proven: HashMap<FlowId, Vec<Proven>>,
-    pub(crate) forwards: HashMap<ServerKey, Forward>,
+    pub(crate) forwards: HashMap<ServerKey, Box<Forward>>,
     pub(crate) branches: HashMap<ClientKey, (ServerKey, BranchId)>,
-    pub(crate) passing: HashMap<ClientKey, Passing>,
+    pub(crate) passing: HashMap<ClientKey, Box<Passing>>,
     /// The other way round, for a CANCEL of a re-INVITE.
     pub(crate) passing_of: HashMap<ServerKey, ClientKey>,
     /// Requests in dialogs whose description is at the relay: whether they were cancelled.
     pub(crate) held: HashMap<ServerKey, bool>,
-    pub(crate) calls: BTreeMap<u64, Call>,
+    pub(crate) calls: HashMap<u64, Box<Call>>,
     /// Calls whose end was not told.
     pub(crate) calls_live: usize,
     pub(crate) draining: bool,
@@ -254,7 +254,7 @@ impl EdgeCore {
             passing: HashMap::new(),
             passing_of: HashMap::new(),
             held: HashMap::new(),
-            calls: BTreeMap::new(),
+            calls: HashMap::new(),
             calls_live: 0,
             draining: false,
             feedback: Feedback::default(),

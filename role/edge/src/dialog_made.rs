@@ -43,17 +43,18 @@ impl EdgeCore {
 
     /// Gives the caller a Route of its own, with its transport and the way to the callee (RFC 3261
     /// §16.7 step 8).
-    pub(crate) fn rewrite_record_route(
+    pub(crate) fn rewrite_record_route<'m>(
         &mut self,
+        mut edit: Edit<'m>,
         key: ServerKey,
         id: BranchId,
-        response: Message,
-    ) -> Message {
-        let Some(forward) = self.forwards.get(&key) else { return response };
-        let Some(branch) = forward.branches.get(&id) else { return response };
-        let values: Vec<String> = response.values(HeaderName::RECORD_ROUTE).map(text).collect();
+        response: &Message,
+    ) -> Edit<'m> {
+        let Some(forward) = self.forwards.get(&key) else { return edit };
+        let Some(branch) = forward.branches.get(id) else { return edit };
+        let values: Vec<&[u8]> = response.values(HeaderName::RECORD_ROUTE).collect();
         let below = if branch.words.hidden { 0 } else { branch_route_count(&forward.request) };
-        let Some(ours) = values.len().checked_sub(1 + below) else { return response };
+        let Some(ours) = values.len().checked_sub(1 + below) else { return edit };
         let reach: Reach = forward.caller_reach;
         let back = self.hides(branch.end(), forward.caller_end());
         let mut policy = DialogToken::veils(branch.words.hidden, back);
@@ -74,16 +75,16 @@ impl EdgeCore {
             flow_hint: FlowHint::to(branch.target.reach.flow),
         };
         let own = self.place.advertise(reach.transport, Some(reach.local)).to_string();
-        let route = self.route_uri(token, &response, reach.transport, &own);
-        let mut edit = Edit::new(&response).remove_all(HeaderName::RECORD_ROUTE);
+        let route = self.route_uri(token, response, reach.transport, &own);
+        edit = edit.remove_all(HeaderName::RECORD_ROUTE);
         for (at, value) in values.iter().enumerate().skip(if back { ours } else { 0 }) {
-            let value = if at == ours { &route } else { value };
+            let value = if at == ours { route.as_bytes() } else { *value };
             edit = edit.append(HeaderName::RECORD_ROUTE, value);
         }
         for value in &inner {
             edit = edit.append(HeaderName::RECORD_ROUTE, value);
         }
-        edit.finish()
+        edit
     }
 }
 
@@ -93,7 +94,7 @@ fn new_dialog(
     relay_session: u64,
     response: &Message,
 ) -> Option<DialogTrack> {
-    let branch = forward.branches.get(&id)?;
+    let branch = forward.branches.get(id)?;
     Some(DialogTrack {
         call: forward.call?,
         call_id: text(forward.request.call_id().unwrap_or_default()),

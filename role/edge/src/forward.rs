@@ -12,10 +12,11 @@ use sansio::{FlowId, SeededEntropy, Transport};
 use sip::Message;
 use sip::proxy::ResponseContext;
 use sip::transaction::{Arrival, ClientKey, Layer, SendVia, ServerKey};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::branch::BranchId;
+use crate::branches::Branches;
 
 /// One initial request being forwarded.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ pub(crate) struct Forward {
     /// Which responses go back, and when (RFC 3261 §16.7).
     pub context: ResponseContext<BranchId>,
     /// Where it went.
-    pub branches: BTreeMap<BranchId, Branch>,
+    pub branches: Branches,
     /// The call, if it is an INVITE.
     pub call: Option<u64>,
     /// The caller's media profile, from its offer or its transport.
@@ -93,9 +94,9 @@ pub(crate) struct Branch {
     pub answer: Option<Bytes>,
     /// For a located target: the hop in use and those left.
     pub hops: Hops,
-    /// Every 2xx that was dealt with, as it came and as it went: a retransmitted one is not worked
-    /// out again.
-    pub finals: Vec<(Bytes, Repeat)>,
+    /// Every 2xx that was dealt with, by a hash of its bytes, and how: a retransmitted one is not
+    /// worked out again. Who makes two with one hash has made a retransmission.
+    pub finals: Vec<(u64, Repeat)>,
 }
 
 /// What to do with a 2xx that comes again.
@@ -169,7 +170,7 @@ impl EdgeCore {
             let mine = |d: &&crate::DialogTrack| d.branch == id.0 && d.phase != DialogPhase::Early;
             self.calls.get(&call).is_some_and(|c| c.dialogs.iter().find(mine).is_some())
         };
-        forward.branches.keys().filter(|id| !won(id)).copied().collect()
+        forward.branches.iter().map(|(id, _)| id).filter(|id| !won(id)).collect()
     }
 
     /// How response contexts are bounded.

@@ -47,7 +47,7 @@ impl EdgeCore {
         id: BranchId,
         response: &Message,
     ) {
-        let branch = self.forwards.get(&key).and_then(|f| f.branches.get(&id));
+        let branch = self.forwards.get(&key).and_then(|f| f.branches.get(id));
         let Some(number) = branch.and_then(|b| b.peering.peer) else { return };
         if !self.peers.get(number).is_some_and(|peer| peer.overload_control) {
             return;

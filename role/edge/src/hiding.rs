@@ -187,26 +187,21 @@ impl EdgeCore {
     /// A response of a branch in the caller's words, and without what the caller is not to see.
     pub(crate) fn in_callers_words(
         &self,
-        key: ServerKey,
-        id: BranchId,
-        response: Message,
+        mut edit: Edit<'_>,
+        (key, id): (ServerKey, BranchId),
+        response: &Message,
         routes: &[String],
     ) -> Message {
-        let Some(forward) = self.forwards.get(&key) else { return response };
-        let Some(branch) = forward.branches.get(&id) else { return response };
+        let Some(forward) = self.forwards.get(&key) else { return finished(edit, false) };
+        let Some(branch) = forward.branches.get(id) else { return finished(edit, false) };
         let hides = self.hides(branch.end(), forward.caller_end());
-        if !branch.words.changed && !hides {
-            return response;
-        }
-        let reach = forward.caller_reach;
-        let own = self.place.advertise(reach.transport, Some(reach.local));
-        let mut edit = Edit::new(&response);
         if branch.words.changed {
-            let top = response.values(HeaderName::VIA).next();
-            edit = in_words_of(edit, &response, &forward.request, top);
+            edit = in_words_of(edit, response, &forward.request);
         }
         if hides {
-            edit = self.hide_answerer(edit, &response, routes, (own, reach.transport));
+            let reach = forward.caller_reach;
+            let own = self.place.advertise(reach.transport, Some(reach.local));
+            edit = self.hide_answerer(edit, response, routes, (own, reach.transport));
         }
         finished(edit, hides)
     }
@@ -215,7 +210,7 @@ impl EdgeCore {
     /// behind the veil of its Contact.
     pub(crate) fn routes_behind(&self, key: ServerKey, id: BranchId, it: &Message) -> Vec<String> {
         let Some(forward) = self.forwards.get(&key) else { return Vec::new() };
-        let Some(branch) = forward.branches.get(&id) else { return Vec::new() };
+        let Some(branch) = forward.branches.get(id) else { return Vec::new() };
         if !self.hides(branch.end(), forward.caller_end()) {
             return Vec::new();
         }
@@ -239,7 +234,7 @@ impl EdgeCore {
         let seen = seen.is_some_and(|call| call.dialogs.iter().any(|d| d.seen.is_some()));
         let call_id = passing.request.call_id() != response.call_id();
         if way.hides || seen || call_id {
-            edit = in_words_of(edit, response, &passing.request, None);
+            edit = in_words_of(edit, response, &passing.request);
         }
         if way.hides_back {
             let reach = way.back;
@@ -253,7 +248,7 @@ impl EdgeCore {
     fn hide_answerer<'m>(
         &self,
         edit: Edit<'m>,
-        response: &'m Message,
+        response: &Message,
         routes: &[String],
         (own, transport): (&str, Transport),
     ) -> Edit<'m> {
@@ -315,7 +310,7 @@ impl EdgeCore {
 
     /// Takes off a message whatever tells about the side it comes from. Via and routes are the
     /// caller's of this function.
-    pub(crate) fn hide<'m>(&self, mut edit: Edit<'m>, message: &'m Message) -> Edit<'m> {
+    pub(crate) fn hide<'m>(&self, mut edit: Edit<'m>, message: &Message) -> Edit<'m> {
         for (name, value) in message.header_lines() {
             // Of requests the identities were dealt with where they are asserted.
             let connected = !message.is_request() && AMONG_TRUSTED.contains(&name);
@@ -399,20 +394,15 @@ fn finished(edit: Edit<'_>, hides: bool) -> Message {
 }
 
 /// A response in the words of the request it answers: its Vias, From, To, Call-ID and CSeq as they
-/// came, and the tag the other side gave itself. `top` is our own Via, which comes off later, or
-/// nothing.
+/// came, and the tag the other side gave itself.
 pub(crate) fn in_words_of<'m>(
     mut edit: Edit<'m>,
     response: &Message,
     request: &Message,
-    top: Option<&[u8]>,
 ) -> Edit<'m> {
     edit = edit.remove_all(HeaderName::VIA);
     for via in request.headers(HeaderName::VIA).collect::<Vec<_>>().into_iter().rev() {
         edit = edit.prepend(HeaderName::VIA, via);
-    }
-    if let Some(top) = top {
-        edit = edit.prepend(HeaderName::VIA, top);
     }
     for name in [HeaderName::FROM, HeaderName::CALL_ID, HeaderName::CSEQ] {
         edit = edit.set(name, request.header(name).unwrap_or_default());

@@ -90,7 +90,7 @@ impl EdgeCore {
     /// Takes the first hop that can be opened, and goes on to the offer.
     fn go_by_next_hop(&mut self, at: Present, key: ServerKey, id: BranchId) {
         let forward = self.forwards.get_mut(&key);
-        let Some(branch) = forward.and_then(|f| f.branches.get_mut(&id)) else { return };
+        let Some(branch) = forward.and_then(|f| f.branches.get_mut(id)) else { return };
         while let Some(Candidate { hop, datagram }) = branch.hops.left.pop_front() {
             if let Some(reach) = self.dialler.open(&hop) {
                 branch.target.reach = reach;
@@ -116,7 +116,7 @@ impl EdgeCore {
             return false;
         }
         let forward = self.forwards.get_mut(&key);
-        let Some(branch) = forward.and_then(|f| f.branches.get_mut(&id)) else { return false };
+        let Some(branch) = forward.and_then(|f| f.branches.get_mut(id)) else { return false };
         let Some(hop) = branch.hops.current.clone() else { return false };
         if hop.transport != Transport::Udp || branch.hops.datagram {
             return false;
@@ -133,7 +133,7 @@ impl EdgeCore {
     pub(crate) fn watch_hop(&mut self, at: Present, key: ServerKey, id: BranchId) {
         let Some(forward) = self.forwards.get_mut(&key) else { return };
         let repeats = may_be_sent_twice(&forward.request);
-        let Some(branch) = forward.branches.get_mut(&id) else { return };
+        let Some(branch) = forward.branches.get_mut(id) else { return };
         if branch.hops.left.is_empty() || !repeats {
             return;
         }
@@ -189,9 +189,9 @@ impl EdgeCore {
 
     /// A forward is gone: nobody waits for its hops.
     pub(crate) fn forget_hops(&mut self, key: ServerKey, forward: &Forward) {
-        for (id, branch) in &forward.branches {
+        for (id, branch) in forward.branches.iter() {
             if let Some(due) = branch.hops.deadline {
-                self.hop_deadlines.remove(&(due, key, *id));
+                self.hop_deadlines.remove(&(due, key, id));
             }
         }
     }
@@ -202,7 +202,7 @@ impl EdgeCore {
         if forward.cancelled || forward.outcome != Outcome::Open {
             return;
         }
-        let Some(branch) = forward.branches.get_mut(&id) else { return };
+        let Some(branch) = forward.branches.get_mut(id) else { return };
         let left = std::mem::take(&mut branch.hops.left);
         if left.is_empty() {
             return;

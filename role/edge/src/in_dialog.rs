@@ -108,12 +108,11 @@ impl EdgeCore {
     }
 
     fn hold_or_send(&mut self, at: Present, held: Held) {
-        let sdp = negotiable(&held.request);
-        let dialog = self.dialog(&held.route).cloned();
-        if let (Some(sdp), Some(dialog)) = (sdp, dialog)
-            && dialog.relay_session != 0
+        let (from, is_offer) = (held.route.from, !held.is_answer);
+        if let Some(dialog) = self.dialog(&held.route).filter(|d| d.relay_session != 0)
+            && let Some(sdp) = negotiable(&held.request)
         {
-            let question = Self::relay_question(&dialog, held.route.from, sdp, !held.is_answer);
+            let question = Self::relay_question(dialog, from, sdp, is_offer);
             if let Some(key) = held.key {
                 self.held.insert(key, false);
             }
@@ -218,7 +217,7 @@ impl EdgeCore {
         }
         let is_invite = passing.request.method() == Some(Method::INVITE);
         self.passing_of.insert(passing.server, client);
-        self.passing.insert(client, passing);
+        self.passing.insert(client, Box::new(passing));
         if is_invite {
             self.restart_timer_c(client, Some(at.now + self.config.ring_timeout()));
         }

@@ -4,6 +4,7 @@ use crate::asker::Asker;
 use crate::asks::Pending;
 use crate::authenticate::Face;
 use crate::branch::BranchId;
+use crate::branches::Branches;
 use crate::call::{Call, sdp_of};
 use crate::core::{EdgeCore, Present, RETRY_AFTER};
 use crate::diagnose::ALLOW;
@@ -20,7 +21,6 @@ use sansio::Transport;
 use sip::proxy::ResponseContext;
 use sip::transaction::{Arrival, ServerKey};
 use sip::{Aor, Edit, HeaderName, Message, Method, SipUri};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// Longest text of a header that goes into a record.
@@ -339,7 +339,7 @@ impl EdgeCore {
             caller_peer: self.peer_of(arrival),
             spare: Vec::new(),
             context: ResponseContext::new(self.context_config(), request.clone()),
-            branches: BTreeMap::new(),
+            branches: Branches::default(),
             call: None,
             caller_media: profile_of_offer(&request, arrival.transport),
             added_session_id: None,
@@ -363,7 +363,7 @@ impl EdgeCore {
             }
             Err(refusal) => Some(refusal),
         };
-        self.forwards.insert(key, forward);
+        self.forwards.insert(key, Box::new(forward));
         if let Some(refusal) = refused {
             self.refuse_forward(at, key, &refusal);
         } else if is_invite {
@@ -431,7 +431,7 @@ impl EdgeCore {
         self.calls_live += 1;
         self.calls.insert(
             call,
-            Call {
+            Box::new(Call {
                 invite: Some(key),
                 relay_session,
                 session_id: session_id.clone(),
@@ -442,7 +442,7 @@ impl EdgeCore {
                 session_due: None,
                 heard: None,
                 span: tracing::info_span!("call", call, session_id = %session_id),
-            },
+            }),
         );
         let text =
             |name| crate::sanitize::shown(request.header(name).unwrap_or_default(), SHOWN_MAX);

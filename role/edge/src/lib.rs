@@ -31,6 +31,7 @@ mod asks;
 mod authenticate;
 mod branch;
 mod branch_response;
+mod branches;
 mod call;
 mod conduct;
 mod config;

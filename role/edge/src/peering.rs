@@ -140,7 +140,7 @@ impl EdgeCore {
     /// A response of a peer without what its profile does not let pass: media before the answer.
     pub(crate) fn as_peer_may(&self, key: ServerKey, id: BranchId, response: Message) -> Message {
         let forward = self.forwards.get(&key);
-        let branch = forward.and_then(|f| f.branches.get(&id));
+        let branch = forward.and_then(|f| f.branches.get(id));
         let peer = branch.and_then(|b| b.peering.peer).and_then(|n| self.peers.get(n));
         let strips = peer.is_some_and(|p| p.profile.early_media == EarlyMedia::Strip);
         let early = response.status().is_some_and(|s| (101..200).contains(&s));
@@ -210,7 +210,7 @@ impl EdgeCore {
     ) -> bool {
         let Some(status) = response.status().filter(|s| *s >= 300) else { return false };
         let Some(forward) = self.forwards.get(&key) else { return false };
-        let Some(branch) = forward.branches.get(&id) else { return false };
+        let Some(branch) = forward.branches.get(id) else { return false };
         let Some(number) = branch.peering.peer else { return false };
         let Some(peer) = self.peers.get(number) else { return false };
         let decision = peer.policy.decide(response);
@@ -238,7 +238,7 @@ impl EdgeCore {
         why: Failure,
     ) -> bool {
         let forward = self.forwards.get(&key);
-        let branch = forward.and_then(|f| f.branches.get(&id));
+        let branch = forward.and_then(|f| f.branches.get(id));
         let Some(number) = branch.and_then(|b| b.peering.peer) else { return false };
         self.resting.insert(number, at.now + REST);
         let status = if why == Failure::TimedOut { 408 } else { 503 };
@@ -268,8 +268,8 @@ impl EdgeCore {
     ) -> bool {
         let Some(forward) = self.forwards.get_mut(&key) else { return false };
         // Another server of the same peer has it already (RFC 3263 §4.3): its word is waited for.
-        let peer = forward.branches.get(&id).and_then(|b| b.peering.peer);
-        let goes_on = forward.branches.range(id..).skip(1).any(|(_, b)| b.peering.peer == peer);
+        let peer = forward.branches.get(id).and_then(|b| b.peering.peer);
+        let goes_on = forward.branches.after(id).iter().any(|b| b.peering.peer == peer);
         let decided = forward.cancelled || forward.outcome != Outcome::Open;
         if goes_on || decided || forward.spare.is_empty() {
             return false;
@@ -292,7 +292,7 @@ impl EdgeCore {
     ) -> bool {
         let cnonce = self.entropy.token(16);
         let Some(forward) = self.forwards.get(&key) else { return false };
-        let Some(branch) = forward.branches.get(&id) else { return false };
+        let Some(branch) = forward.branches.get(id) else { return false };
         let peer = branch.peering.peer.and_then(|n| self.peers.get(n));
         let Some((user, password)) = peer.and_then(|p| p.credentials.clone()) else { return false };
         // Once: a second challenge means that the password is wrong.

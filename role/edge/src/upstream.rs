@@ -21,7 +21,7 @@ impl EdgeCore {
                     let client = self
                         .forwards
                         .get(&key)
-                        .and_then(|f| f.branches.get(&branch))
+                        .and_then(|f| f.branches.get(branch))
                         .and_then(|b| b.client);
                     if let Some(client) = client {
                         self.layer.cancel(at.now, &client, reason.as_deref());

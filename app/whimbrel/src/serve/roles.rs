@@ -137,7 +137,7 @@ impl CoreParts {
             locations: Box::new(LocationSnapshot(Arc::clone(&self.router.table))),
             router: Box::new(self.router.clone()),
         };
-        let entropy = Box::new(net::OsEntropy);
+        let entropy = Box::new(net::PooledEntropy::default());
         let core = EdgeCore::new(place, self.edge.clone(), &self.keys, snapshots, entropy)?;
         let flows = Flows::new(context, self.roles.gate.clone());
         let mut core = core.dialling(Box::new(flows));

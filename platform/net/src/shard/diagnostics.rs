@@ -13,7 +13,6 @@ use std::time::Instant;
 
 use ice::behaviour::{Handled, Limits, Port, Query, Reply, Server};
 use sansio::Transport;
-use tokio::io::Interest;
 use tokio::sync::Notify;
 
 use super::engine::{Engine, Origin};
@@ -115,13 +114,12 @@ pub(crate) async fn receive_marked_loop<C: ShardCore>(
     let Some(Some(port)) = engine.ports.get(listener) else { return };
     let mut buffer = vec![0; DATAGRAM_MAX].into_boxed_slice();
     loop {
-        if let Err(error) = port.socket().readable().await {
+        if let Err(error) = port.readable().await {
             tracing::error!(%local, %error, "UDP listener ended");
             return;
         }
         for _ in 0..BATCH_MAX {
-            let received = || tos::recv(port.socket(), &mut buffer);
-            match port.socket().try_io(Interest::READABLE, received) {
+            match port.try_receive(|socket| tos::recv(socket, &mut buffer)) {
                 Ok(None) => {}
                 Ok(Some(marked)) => {
                     handle_marked(&engine, (listener, local), marked, &buffer[..marked.len]);

@@ -38,6 +38,9 @@ const DATAGRAM_MAX: usize = 65_535;
 const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 /// How often idle UDP flows are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Timers are looked at no more often: a busy shard has some in every millisecond, and to be woken
+/// costs more than what most of them want done.
+const TIMERS_EVERY: Duration = Duration::from_millis(10);
 /// The rest after the system refused to accept (descriptors exhausted).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The kernel finds connections whose peer vanished in about twenty minutes: rarely enough not to
@@ -353,15 +356,18 @@ async fn mail_loop<C: ShardCore + 'static>(
 }
 
 async fn timer_loop<C: ShardCore>(engine: Rc<Engine<C>>) {
+    let mut earliest = Instant::now();
     loop {
         let Some(at) = engine.deadline.get() else {
             engine.timer.notified().await;
             continue;
         };
         tokio::select! {
-            () = tokio::time::sleep_until(at.into()) => {
+            () = tokio::time::sleep_until(at.max(earliest).into()) => {
+                let now = Instant::now();
+                earliest = now + TIMERS_EVERY;
                 // The deadline may have moved while this slept: then it sleeps on.
-                if engine.deadline.get().is_some_and(|at| at <= Instant::now()) {
+                if engine.deadline.get().is_some_and(|at| at <= now) {
                     engine.timeout();
                     engine.flush();
                     tokio::task::yield_now().await;

@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use sansio::Transport;
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
 use super::engine::{Engine, Origin};
@@ -23,27 +24,42 @@ const QUEUE_MAX: usize = 4096;
 /// What the kernel counts for one waiting SIP datagram, its bookkeeping included.
 const QUEUED_DATAGRAM_BYTES: usize = 1_280;
 
+/// The rest when there is no descriptor left to wait for room with.
+const ROOM_PAUSE: Duration = Duration::from_millis(5);
+
 /// One UDP socket with its unsent datagrams.
+///
+/// It is watched for what arrives alone: the kernel tells that there is room (`EPOLLOUT`) after
+/// each datagram that has left, and a shard would be woken twice for each message.
 #[derive(Debug)]
 pub(crate) struct UdpPort {
-    socket: UdpSocket,
+    socket: AsyncFd<UdpSocket>,
     queue: RefCell<VecDeque<(SocketAddr, Bytes)>>,
     blocked: Notify,
 }
 
 impl UdpPort {
-    pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
-        let socket = UdpSocket::from_std(socket)?;
+    pub(crate) fn new(socket: UdpSocket) -> io::Result<Self> {
+        let socket = watched(socket, Interest::READABLE)?;
         Ok(Self { socket, queue: RefCell::default(), blocked: Notify::new() })
     }
 
-    pub(crate) fn socket(&self) -> &UdpSocket {
-        &self.socket
+    /// Waits until something arrives.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await.map(|mut ready| ready.retain_ready())
+    }
+
+    /// Receives with `receive`, which reports `WouldBlock` when it has taken everything.
+    pub(crate) fn try_receive<R>(
+        &self,
+        receive: impl FnOnce(&UdpSocket) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.socket.try_io(Interest::READABLE, receive)
     }
 
     /// How many datagrams wait in the kernel, about.
     pub(crate) fn waiting(&self) -> usize {
-        queued_bytes(&self.socket) / QUEUED_DATAGRAM_BYTES
+        queued_bytes(self.socket.get_ref()) / QUEUED_DATAGRAM_BYTES
     }
 
     pub(crate) fn push(&self, to: SocketAddr, datagram: Bytes, counters: &Counters) {
@@ -59,8 +75,7 @@ impl UdpPort {
     pub(crate) fn flush(&self, counters: &Counters) {
         let mut queue = self.queue.borrow_mut();
         while !queue.is_empty() {
-            let sent = self.socket.try_io(Interest::WRITABLE, || send_front(&self.socket, &queue));
-            match sent {
+            match send_front(self.socket.get_ref(), &queue) {
                 Ok(n) => {
                     counters.sent.add(n as u64);
                     queue.drain(..n);
@@ -83,12 +98,25 @@ impl UdpPort {
     pub(crate) async fn unblock(&self, counters: &Counters) {
         loop {
             self.blocked.notified().await;
-            if self.socket.writable().await.is_err() {
-                return;
+            if self.room().await.is_err() {
+                tokio::time::sleep(ROOM_PAUSE).await;
             }
             self.flush(counters);
         }
     }
+
+    /// Waits until the kernel has room for more, with a descriptor of its own.
+    async fn room(&self) -> io::Result<()> {
+        let copy = self.socket.get_ref().try_clone()?;
+        watched(copy, Interest::WRITABLE)?.writable().await.map(drop)
+    }
+}
+
+fn watched(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
+    // SAFETY: a socket of the standard library keeps its one descriptor open as long as it lives, and
+    // only shared references to it are given out.
+    let watched = unsafe { AsyncFd::register_with_interest(socket, interest) };
+    watched.map_err(|refused| refused.into_parts().1)
 }
 
 fn send_front(socket: &UdpSocket, queue: &VecDeque<(SocketAddr, Bytes)>) -> io::Result<usize> {
@@ -109,7 +137,7 @@ pub(crate) async fn receive_loop<C: ShardCore>(
 ) {
     let Some(Some(port)) = engine.ports.get(listener) else { return };
     loop {
-        if let Err(error) = port.socket.readable().await {
+        if let Err(error) = port.readable().await {
             tracing::error!(%local, %error, "UDP listener ended");
             return;
         }
@@ -130,8 +158,8 @@ fn receive_batch<C: ShardCore>(
     batch: &mut RecvBatch,
 ) -> bool {
     let mut count = 0;
-    let read = port.socket.try_io(Interest::READABLE, || {
-        count = batch.recv(&port.socket)?;
+    let read = port.try_receive(|socket| {
+        count = batch.recv(socket)?;
         // A batch that is not full has emptied the socket. Telling the runtime so saves asking the
         // kernel again; what arrives from here on makes the socket readable anew.
         if batch.is_full() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::forward::strip_via;
 use super::{Action, Config, Refusal, best};
 use crate::{Message, Method};
 
@@ -109,14 +108,15 @@ impl<Id: Clone + PartialEq> ResponseContext<Id> {
         self.settle();
     }
 
-    /// A response came by a branch, our Via on top.
+    /// A response came by a branch. It is as it goes upstream, our own Via off already
+    /// ([`strip_via`](super::forward::strip_via)).
     pub fn handle_response(&mut self, now: Instant, id: &Id, response: Message) {
         let Some(code) = response.status() else { return };
         match code {
             0..=100 => {}
             101..=199 => self.handle_provisional(now, id, response),
             200..=299 => self.handle_success(id, response),
-            _ => self.handle_failure(id, strip_via(&response)),
+            _ => self.handle_failure(id, response),
         }
     }
 
@@ -231,7 +231,7 @@ impl<Id: Clone + PartialEq> ResponseContext<Id> {
         }
         // RFC 4320 §4.1: a non-INVITE has no provisional but 100.
         if self.is_invite && self.phase != Phase::Answered {
-            self.forward(Some(id.clone()), strip_via(&response));
+            self.forward(Some(id.clone()), response);
         }
     }
 
@@ -244,7 +244,6 @@ impl<Id: Clone + PartialEq> ResponseContext<Id> {
         if !first_of_branch && !is_invite {
             return;
         }
-        let response = strip_via(&response);
         branch.state = BranchState::Final(Box::new(response.clone()));
         let was = std::mem::replace(&mut self.phase, Phase::Answered);
         if is_invite || was != Phase::Answered {

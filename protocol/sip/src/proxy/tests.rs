@@ -43,9 +43,7 @@ impl Fork {
     }
 
     fn response(&self, branch: u32, code: u16) -> ResponseBuilder {
-        let via = format!("SIP/2.0/TLS edge.example.com;branch=z9hG4bKbranch{branch}");
-        let sent = crate::Edit::new(&self.request).prepend(HeaderName::VIA, via).finish();
-        response_to(&sent, code, "").to_tag(&format!("t{branch}"))
+        response_to(&self.request, code, "").to_tag(&format!("t{branch}"))
     }
 
     /// Branch `branch` answers `code`; what the context does about it.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use sansio::{Entropy, FlowId};
 
 use super::machine::{ClientEvent, Fault, Send, ServerEvent, Step, Timing};
@@ -149,6 +150,9 @@ impl Layer {
         if let Some(entry) = self.table.entry_mut(slot) {
             if step.clear {
                 (entry.pace, entry.end) = (None, None);
+                if !entry.machine.may_send_again() {
+                    entry.kept = Bytes::new();
+                }
             }
             for timer in step.pace.into_iter().chain(step.end) {
                 entry.arm(now, timer);

@@ -1,7 +1,7 @@
 //! Where transactions live: slots with generations, found by wire key, by flow, or as the first of
 //! possibly merged requests.
 
-use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,13 +21,14 @@ pub(super) struct Table {
     slots: Vec<Slot>,
     free: Vec<u32>,
     index: HashMap<Arc<[u8]>, u32>,
-    by_flow: BTreeSet<(FlowId, u32)>,
+    /// The client transaction each flow sent last; those before it follow by [`Entry::before`].
+    by_flow: HashMap<FlowId, u32>,
     merged: HashMap<u64, u32>,
     clients: usize,
 }
 
 impl Table {
-    pub(super) fn insert(&mut self, entry: Entry) -> u32 {
+    pub(super) fn insert(&mut self, mut entry: Entry) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: 0, entry: None });
             (self.slots.len() - 1) as u32
@@ -35,7 +36,10 @@ impl Table {
         self.index.insert(entry.wire_key.clone(), slot);
         if entry.machine.is_client() {
             self.clients += 1;
-            self.by_flow.insert((entry.flow, slot));
+            entry.before = Link::to(self.by_flow.insert(entry.flow, slot));
+            if let Some(before) = entry.before.slot().and_then(|before| self.entry_mut(before)) {
+                before.after = Link::to(Some(slot));
+            }
         }
         if let Some(merge) = entry.merge {
             let first = *self.merged.entry(merge).or_insert(slot);
@@ -55,12 +59,32 @@ impl Table {
         self.index.remove(&entry.wire_key);
         if entry.machine.is_client() {
             self.clients -= 1;
-            self.by_flow.remove(&(entry.flow, slot));
+            self.leave_flow(&entry);
         }
         if let Some(merge) = entry.merge
             && self.merged.get(&merge) == Some(&slot)
         {
             self.merged.remove(&merge);
+        }
+    }
+
+    /// Closes the gap a client transaction leaves among those of its flow.
+    fn leave_flow(&mut self, entry: &Entry) {
+        if let Some(before) = entry.before.slot().and_then(|before| self.entry_mut(before)) {
+            before.after = entry.after;
+        }
+        match (entry.after.slot(), entry.before.slot()) {
+            (Some(after), _) => {
+                if let Some(after) = self.entry_mut(after) {
+                    after.before = entry.before;
+                }
+            }
+            (None, Some(before)) => {
+                self.by_flow.insert(entry.flow, before);
+            }
+            (None, None) => {
+                self.by_flow.remove(&entry.flow);
+            }
         }
     }
 
@@ -97,9 +121,13 @@ impl Table {
         (place.generation == (handle >> 32) as u32 && place.entry.is_some()).then_some(slot)
     }
 
-    /// The client transactions that were sent by `flow`.
+    /// The client transactions that were sent by `flow`, the first one first.
     pub(super) fn on_flow(&self, flow: FlowId) -> Vec<u32> {
-        self.by_flow.range((flow, 0)..=(flow, u32::MAX)).map(|(_, slot)| *slot).collect()
+        let last = self.by_flow.get(&flow).copied();
+        let before = |slot: &u32| self.entry(*slot)?.before.slot();
+        let mut slots: Vec<u32> = std::iter::successors(last, before).collect();
+        slots.reverse();
+        slots
     }
 
     /// The first living server transaction with this merge hash.
@@ -134,6 +162,9 @@ pub(super) struct Entry {
     pub(super) cancel: Cancel,
     pub(super) pace: Option<(Timer, Instant)>,
     pub(super) end: Option<(Timer, Instant)>,
+    /// The neighbours among the client transactions of its flow.
+    before: Link,
+    after: Link,
 }
 
 impl Entry {
@@ -155,6 +186,8 @@ impl Entry {
             cancel: Cancel::Unasked,
             pace: None,
             end: None,
+            before: Link::default(),
+            after: Link::default(),
         }
     }
 
@@ -185,6 +218,20 @@ impl Entry {
     }
 }
 
+/// A slot, or none, in four bytes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Link(Option<NonZeroU32>);
+
+impl Link {
+    fn to(slot: Option<u32>) -> Self {
+        Self(slot.and_then(|slot| NonZeroU32::new(slot.wrapping_add(1))))
+    }
+
+    fn slot(self) -> Option<u32> {
+        self.0.map(|number| number.get() - 1)
+    }
+}
+
 /// One of the four machines of RFC 3261 §17.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Machine {
@@ -197,6 +244,17 @@ pub(super) enum Machine {
 impl Machine {
     pub(super) fn is_client(&self) -> bool {
         matches!(self, Self::ClientInvite(_) | Self::Client(_))
+    }
+
+    /// Whether what was sent may have to be sent again, or looked at. What a client transaction sent
+    /// is done with once its final has come, and it waits on for a long time.
+    pub(super) fn may_send_again(&self) -> bool {
+        use super::{client, client_invite};
+        match self {
+            Self::ClientInvite(m) => m.state != client_invite::State::Accepted,
+            Self::Client(m) => m.state != client::State::Completed,
+            Self::ServerInvite(_) | Self::Server(_) => true,
+        }
     }
 }
 
@@ -213,4 +271,37 @@ pub(super) enum Cancel {
 struct Slot {
     generation: u32,
     entry: Option<Entry>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transaction::machine::Timing;
+
+    fn client(flow: u64, name: u32) -> Entry {
+        let ms = Duration::from_millis;
+        let timing = Timing { t1: ms(1), t2: ms(1), t4: ms(1), silence: ms(1), reliable: false };
+        let flow = FlowId { node: 0, shard: 0, id: flow };
+        let machine = Machine::Client(Client::start(&timing).0);
+        Entry::new(&name.to_be_bytes(), machine, (flow, Transport::Udp), Bytes::new())
+    }
+
+    /// In any order of ends, what is left of a flow is what was begun on it, oldest first.
+    #[test]
+    fn the_transactions_of_a_flow_are_known_whichever_ends_first() {
+        for remove in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2], [2, 0, 3, 1]] {
+            let mut table = Table::default();
+            let mut slots: Vec<u32> = (0..4).map(|n| table.insert(client(7, n))).collect();
+            let other = table.insert(client(8, 9));
+            let flow = |id| FlowId { node: 0, shard: 0, id };
+            let order = slots.clone();
+            for at in remove {
+                assert_eq!(table.on_flow(flow(7)), slots);
+                table.remove(order[at]);
+                slots.retain(|slot| *slot != order[at]);
+            }
+            assert!(table.on_flow(flow(7)).is_empty());
+            assert_eq!((table.on_flow(flow(8)), table.by_flow.len()), (vec![other], 1));
+        }
+    }
 }

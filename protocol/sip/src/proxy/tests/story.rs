@@ -171,6 +171,7 @@ impl World {
             Output::Cancel { .. } => self.with_context(|c, _| c.handle_cancel(None)),
             Output::Response { key, message } => {
                 let branch = self.branches[&key];
+                let message = strip_via(&message);
                 self.with_context(|c, now| c.handle_response(now, &branch, message));
             }
             Output::StrayResponse { message, .. } if message.status() == Some(200) => {
