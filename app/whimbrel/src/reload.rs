@@ -104,6 +104,10 @@ impl Reloader {
         if !shards.iter().all(room) {
             bail!("a signalling shard is too busy to be told; try again in a moment");
         }
+        if wanted.edge.knows_by_certificate() {
+            // Of the authorities of the running server: `[transport]` waits for a restart.
+            tls.peer_certificates().ask(&current.transport.ca).context("[transport] ca")?;
+        }
         // From here on nothing can fail.
         let needs_restart = waiting(&current, &wanted);
         wanted.edge.keep_fixed(&current.edge);
@@ -126,6 +130,9 @@ impl Reloader {
             if edge.peers != current.edge.peers {
                 // Number and place are the same in the shards and here: nobody changes number.
                 domains.replace_peers(&edge.peers);
+                if !edge.knows_by_certificate() {
+                    tls.peer_certificates().stop();
+                }
             }
         }
         current.edge = edge;

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, ServerConfig};
 use sansio::WallTime;
 
 mod issue;
@@ -23,9 +24,10 @@ mod publish;
 mod tests;
 
 use crate::error::NetError;
+use crate::proof::PeerCertificates;
 use crate::route::source_address;
 use crate::tickets::Sessions;
-use crate::tls::{CertificateSlot, server_config};
+use crate::tls::{CertificateSlot, server_as_client, server_config};
 use issue::Authority;
 use load::{CHECK_FILES, Loaded};
 pub use publish::{published_ca, published_ca_path};
@@ -82,6 +84,7 @@ struct Inner {
     state: Mutex<State>,
     slot: Arc<CertificateSlot>,
     sessions: Arc<Sessions>,
+    peers: Arc<PeerCertificates>,
     sip: Arc<ServerConfig>,
     https: Arc<ServerConfig>,
 }
@@ -101,16 +104,35 @@ impl ServerTls {
         let (loaded, certified) = obtain(&config, now)?;
         let slot = CertificateSlot::new(certified);
         let sessions = Sessions::new()?;
-        let config_of =
-            |alpn: &[&[u8]]| server_config(Arc::clone(&slot), Arc::clone(&sessions), alpn);
-        let (sip, https) = (config_of(&[])?, config_of(&[b"http/1.1"])?);
+        let peers = Arc::new(PeerCertificates::default());
+        let config_of = |alpn: &[&[u8]], clients| {
+            server_config(Arc::clone(&slot), Arc::clone(&sessions), alpn, clients)
+        };
+        let sip = config_of(&[], Arc::clone(&peers) as _)?;
+        // Browsers would ask their users for a certificate.
+        let https = config_of(&[b"http/1.1"], WebPkiClientVerifier::no_client_auth())?;
         let state = Mutex::new(State { config, loaded });
-        Ok(Self { inner: Arc::new(Inner { state, slot, sessions, sip, https }) })
+        Ok(Self { inner: Arc::new(Inner { state, slot, sessions, peers, sip, https }) })
     }
 
     /// For SIP over TLS.
     pub fn sip_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.inner.sip)
+    }
+
+    /// Whether clients of [`Self::sip_config`] are asked for a certificate, and what it proves. At
+    /// first nobody is.
+    pub fn peer_certificates(&self) -> Arc<PeerCertificates> {
+        Arc::clone(&self.inner.peers)
+    }
+
+    /// For connections to other servers: trusts `ca_files` (PEM) and the system's authorities, and
+    /// shows this server's certificate, whichever is in use, to who asks for one.
+    ///
+    /// # Errors
+    /// A file that is missing or holds no certificate.
+    pub fn client_config(&self, ca_files: &[PathBuf]) -> Result<Arc<ClientConfig>, NetError> {
+        server_as_client(ca_files, Arc::clone(&self.inner.slot))
     }
 
     /// For HTTPS and WSS.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::gate::Gate;
+use crate::proof::PeerCertificates;
 use sansio::{NodeId, ShardId, Transport};
 
 /// How to start [`crate::Shards`].
@@ -20,6 +21,8 @@ pub struct ShardsConfig {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// For connections to next hops over TLS ([`crate::client_config`]); without it there are none.
     pub client_tls: Option<Arc<rustls::ClientConfig>>,
+    /// What client certificates prove ([`crate::ServerTls::peer_certificates`]).
+    pub peer_certificates: Arc<PeerCertificates>,
     /// The limits.
     pub limits: Limits,
     /// Who is listened to; without it, everybody.
@@ -37,6 +40,7 @@ impl ShardsConfig {
             listeners: Vec::new(),
             tls: None,
             client_tls: None,
+            peer_certificates: Arc::default(),
             limits: Limits::default(),
             gate: None,
             overload_target: Duration::ZERO,

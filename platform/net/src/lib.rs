@@ -65,6 +65,7 @@ pub mod http;
 mod locator;
 mod media_sockets;
 mod overload;
+mod proof;
 mod route;
 mod server_stream;
 mod shard;
@@ -86,6 +87,7 @@ pub use error::NetError;
 pub use gate::{Ban, Gate, GatePolicy, SCANNERS, Shed, Sign, Verdict};
 pub use locator::{Located, Locator, LocatorConfig};
 pub use media_sockets::MediaSockets;
+pub use proof::{PeerCertificates, ProvedFlows};
 pub use route::source_address;
 pub use shard::{
     DialledFlows, Load, NoteRefused, ShardContext, ShardHandle, Shards, UdpFlows, WebSocketDoor,

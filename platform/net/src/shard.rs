@@ -38,6 +38,7 @@ use crate::config::{Limits, Listener, ShardsConfig};
 use crate::core::ShardCore;
 use crate::error::NetError;
 use crate::gate::{Gate, Verdict};
+use crate::proof::{Proof, ProvedFlows};
 use crate::stats::{Counters, ShardStats};
 use admission::Admission;
 use dialled::DialTable;
@@ -201,6 +202,7 @@ struct Shared<N> {
     limits: Arc<Limits>,
     admission: Arc<Admission>,
     gate: Gate,
+    proof: Proof,
     mail: Arc<[mpsc::Sender<Mail>]>,
     mail_ends: RefCell<Vec<mpsc::Receiver<Mail>>>,
     handles: Vec<ShardHandle<N>>,
@@ -219,6 +221,7 @@ impl<N: Send + 'static> Shared<N> {
             limits: Arc::new(config.limits.clone()),
             admission: Arc::new(Admission::new(&config.limits)),
             gate: config.gate.clone().unwrap_or_else(|| Gate::open(Instant::now())),
+            proof: Proof::new(Arc::clone(&config.peer_certificates)),
             mail: mail.into(),
             mail_ends: RefCell::new(mail_ends),
             handles: (0..).zip(notes).map(handle).collect(),
@@ -262,6 +265,7 @@ impl<N: Send + 'static> Shared<N> {
                 overload_target: config.overload_target,
                 tls: config.tls.clone(),
                 client_tls: config.client_tls.clone(),
+                proof: self.proof.clone(),
                 mail: Arc::clone(&self.mail),
                 mail_end,
                 note_end,
@@ -337,6 +341,8 @@ pub struct ShardContext<N> {
     pub udp: UdpFlows,
     /// Names flows to next hops, which their first message connects.
     pub dialled: DialledFlows,
+    /// What was proved on TLS flows, of any shard.
+    pub proved: ProvedFlows,
     /// The way for completions to reach this core from any thread.
     pub handle: ShardHandle<N>,
     /// How much new work this shard turns away.

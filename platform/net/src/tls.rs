@@ -4,13 +4,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once, PoisonError, RwLock};
 
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig};
+use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
 
 use crate::error::NetError;
 use crate::tickets::Sessions;
@@ -38,21 +40,42 @@ pub fn install_crypto() {
 /// # Errors
 /// A file that is missing or holds no certificate.
 pub fn client_config(ca_files: &[PathBuf], system: bool) -> Result<Arc<ClientConfig>, NetError> {
+    let roots = roots(ca_files, system, "give --ca a PEM file with the server's authority")?;
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13, &TLS12])?;
+    // Resumption (tickets, in memory) is rustls's default for clients.
+    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// The same for a server that connects to others: it shows the certificate in `slot` to who asks.
+pub(crate) fn server_as_client(
+    ca_files: &[PathBuf],
+    slot: Arc<CertificateSlot>,
+) -> Result<Arc<ClientConfig>, NetError> {
+    let roots = roots(ca_files, true, "name PEM files in transport.ca")?;
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13, &TLS12])?;
+    Ok(Arc::new(builder.with_root_certificates(roots).with_client_cert_resolver(slot)))
+}
+
+/// The authorities in files (PEM) and, if asked for, the system's.
+pub(crate) fn roots(
+    ca_files: &[PathBuf],
+    system: bool,
+    remedy: &'static str,
+) -> Result<RootCertStore, NetError> {
     let mut roots = RootCertStore::empty();
     for path in ca_files {
-        let found = read_certificates(path, "give --ca a PEM file with the server's authority")?;
+        let found = read_certificates(path, remedy)?;
         let (added, _) = roots.add_parsable_certificates(found);
         if added == 0 {
-            return Err(garbled(path, "authority certificate", "give --ca a readable PEM file"));
+            return Err(garbled(path, "authority certificate", remedy));
         }
     }
     if system {
         add_system_roots(&mut roots);
     }
-    let builder = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13, &TLS12])?;
-    // Resumption (tickets, in memory) is rustls's default for clients.
-    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+    Ok(roots)
 }
 
 /// A server configuration whose certificate is whatever `slot` holds at each handshake.
@@ -60,6 +83,7 @@ pub(crate) fn server_config(
     slot: Arc<CertificateSlot>,
     sessions: Arc<Sessions>,
     alpn: &[&[u8]],
+    clients: Arc<dyn ClientCertVerifier>,
 ) -> Result<Arc<ServerConfig>, NetError> {
     let mut provider = CryptoProvider::clone(&provider());
     // Stable: the others stay as they were. SHA-256 and AES-128 have instructions almost everywhere;
@@ -67,7 +91,7 @@ pub(crate) fn server_config(
     provider.cipher_suites.sort_by_key(|s| s.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&TLS13, &TLS12])?
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients)
         .with_cert_resolver(slot);
     config.ignore_client_order = true;
     config.ticketer = Arc::clone(&sessions) as _;
@@ -94,6 +118,16 @@ impl CertificateSlot {
 impl ResolvesServerCert for CertificateSlot {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+impl ResolvesClientCert for CertificateSlot {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 

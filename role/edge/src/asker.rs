@@ -55,6 +55,7 @@ impl EdgeCore {
         if verdict != Verdict::Allow {
             return false;
         }
+        self.note_offer(&arrival, request);
         self.counters.requests += 1;
         self.arrived_at = inbound.local;
         self.arrived_by = Some(arrival);

@@ -191,6 +191,11 @@ impl EdgeCore {
         let own = self.place.advertise(transport, Some(target.reach.local)).to_string();
         let via = ViaBuilder::new(transport, &own).branch(&via_branch).rport();
         let peer = branch.peering.peer.and_then(|number| self.peers.get(number));
+        // Whom we know by its certificate may use our connection, and we its (RFC 5923).
+        let via = match peer.is_some_and(|peer| peer.by_certificate) {
+            true => via.flag("alias"),
+            false => via,
+        };
         let via = match peer.is_some_and(|peer| peer.overload_control) {
             true => via.flag("oc").param("oc-algo", "\"loss\"").build(),
             false => via.build(),

@@ -4,7 +4,7 @@ use crate::admission::{Admission, AdmissionError};
 use crate::conduct::ConductConfig;
 use crate::limits::Guesses;
 use crate::network::Network;
-use crate::peer::{PeerConfig, PeerError, Peers};
+use crate::peer::{PeerConfig, PeerError, PeerIdentity, Peers};
 use crate::profile::Profile;
 use crate::zones::{MethodRuleError, MethodRules};
 use sansio::Transport;
@@ -192,6 +192,12 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// Whether any peer is known by its certificate: then clients must be asked for theirs.
+    pub fn knows_by_certificate(&self) -> bool {
+        let mut peers = self.peers.iter().filter(|peer| !peer.retired);
+        peers.any(|peer| peer.identity == PeerIdentity::Certificate)
+    }
+
     /// Checks every field.
     ///
     /// # Errors

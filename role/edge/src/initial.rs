@@ -43,6 +43,9 @@ impl EdgeCore {
             self.reply(at, key, &request, (status, reason), &refusal.headers);
             return;
         }
+        if self.refuses_unproved(at, key, arrival, &request) {
+            return;
+        }
         let method = request.method().unwrap_or(Method::OPTIONS);
         let zone = self.zone_of(arrival);
         let mut rewritten = None;

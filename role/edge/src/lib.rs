@@ -62,6 +62,7 @@ mod peer_numbers;
 mod peering;
 mod ports;
 mod profile;
+mod proof;
 mod reap;
 mod register;
 mod sanitize;
@@ -86,7 +87,9 @@ pub use end_reason::EndedBy;
 pub use limits::{Attempts, Guesses};
 pub use network::{Network, NotANetwork};
 pub use nonce::{Fresh, NonceCheck, Nonces};
-pub use peer::{PEERS_MAX, PeerConfig, PeerError, PeerMedia, PeerTransport, PrefixRule};
+pub use peer::{
+    PEERS_MAX, PeerConfig, PeerError, PeerIdentity, PeerMedia, PeerTransport, PrefixRule,
+};
 pub use ports::{
     Answer, AskId, CallFacts, CallOpening, ContactLine, Dialler, Directory, EdgeEvent, EndCause,
     Locations, MediaProfile, Plan, Question, Reach, Refusal, RegisterAsk, RelayAsk,

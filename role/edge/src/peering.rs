@@ -49,6 +49,9 @@ impl EdgeCore {
         if self.peers.is_empty() {
             return None;
         }
+        if self.peers.have_certificates() {
+            return self.peer_by_proof(arrival);
+        }
         self.peers.by_source(arrival.peer.ip())
     }
 

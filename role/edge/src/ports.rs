@@ -138,6 +138,19 @@ pub trait Dialler {
     /// The way to a hop: the flow that is open to it, or a new one. `None` when nothing of ours can
     /// reach it (no listener of its address family, too many connections to it).
     fn open(&self, hop: &NextHop) -> Option<Reach>;
+
+    /// The names proved by certificate on a TLS flow that stands (RFC 5922).
+    fn proved(&self, flow: FlowId) -> Option<Arc<[String]>> {
+        let _ = flow;
+        None
+    }
+
+    /// Uses an accepted flow for requests to `hop`, until it closes (RFC 5923). The caller has made
+    /// sure that whoever opened it is that hop. True if it was taken.
+    fn alias(&self, hop: &NextHop, flow: FlowId) -> bool {
+        let _ = (hop, flow);
+        false
+    }
 }
 
 /// The media profile of one leg.

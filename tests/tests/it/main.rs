@@ -11,6 +11,7 @@ mod first_run;
 mod foreign_phone;
 mod legacy;
 mod matrix;
+mod mutual_tls;
 mod own_phones;
 mod refusals;
 mod reload;

@@ -188,7 +188,11 @@ pub fn start_shards(
     let mut settings = ShardsConfig::new();
     settings.shards = shard_count(config);
     settings.tls = Some(tls.sip_config());
-    settings.client_tls = Some(net::client_config(&config.transport.ca, true)?);
+    settings.client_tls = Some(tls.client_config(&config.transport.ca)?);
+    settings.peer_certificates = tls.peer_certificates();
+    if parts.edge.knows_by_certificate() {
+        settings.peer_certificates.ask(&config.transport.ca).context("[transport] ca")?;
+    }
     config.transport.limit(&mut settings.limits);
     settings.gate = Some(parts.roles.gate.clone());
     settings.overload_target = config.edge.admission.overload_target();

@@ -1,8 +1,8 @@
 //! Flows to next hops, for the edge.
 
 use edge::{Dialler, Reach};
-use net::{DialledFlows, Listener, UdpFlows};
-use sansio::Transport;
+use net::{DialledFlows, Listener, ProvedFlows, UdpFlows};
+use sansio::{FlowId, Transport};
 use sip::locate::NextHop;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub struct Flows {
     udp: UdpFlows,
     dialled: DialledFlows,
+    proved: ProvedFlows,
     listeners: Arc<[Listener]>,
     gate: net::Gate,
 }
@@ -19,7 +20,8 @@ impl Flows {
     /// Flows of the shard that has these.
     pub fn new<N>(context: &net::ShardContext<N>, gate: net::Gate) -> Self {
         let (udp, dialled) = (context.udp.clone(), context.dialled.clone());
-        Self { udp, dialled, listeners: Arc::clone(&context.listeners), gate }
+        let (proved, listeners) = (context.proved.clone(), Arc::clone(&context.listeners));
+        Self { udp, dialled, proved, listeners, gate }
     }
 
     /// Our address for a hop: a listener of its family, if possible of its transport. A server
@@ -43,5 +45,13 @@ impl Dialler for Flows {
         // Whom we send requests to is no stranger when it answers.
         self.gate.prove(std::time::Instant::now(), peer);
         Some(Reach { transport, flow: Some(flow), local, peer })
+    }
+
+    fn proved(&self, flow: FlowId) -> Option<Arc<[String]>> {
+        self.proved.names(flow)
+    }
+
+    fn alias(&self, hop: &NextHop, flow: FlowId) -> bool {
+        self.dialled.alias(hop, flow)
     }
 }

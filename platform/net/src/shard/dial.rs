@@ -60,6 +60,10 @@ async fn dial<C: ShardCore>(engine: Rc<Engine<C>>, dialling: Dialling, flow: Flo
         }
     };
     engine.dialled.borrow_mut().connected(flow.id);
+    if hop.transport.is_secure() {
+        let name = hop.server_name.to_ascii_lowercase();
+        engine.proof.flows.insert(flow, [name].into());
+    }
     tracing::debug!(%hop, %flow, %peer, "connected to the next hop");
     let origin = Origin { transport: hop.transport, local, peer };
     match connection {

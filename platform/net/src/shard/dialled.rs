@@ -9,18 +9,17 @@
 //! reaches the same server by it for as long as it is remembered.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 
-use sansio::{FlowId, NodeId, ShardId, Transport};
+use sansio::{FlowId, NodeId, ShardId};
 use sip::locate::NextHop;
 use tokio::sync::Notify;
 
+use crate::proof::{Aliases, HopKey};
+
 /// Ids of dialled flows have this bit and are odd, as those of all connections.
 const DIALLED: u64 = 1 << 62;
-
-/// What makes two hops one: transport, address, and for TLS the name that was proved.
-type Key = (Transport, SocketAddr, String);
 
 /// The dialled flows of one shard, and accepted ones that stand for a hop (RFC 5923).
 #[derive(Debug)]
@@ -28,9 +27,11 @@ pub(crate) struct DialTable {
     owner: (NodeId, ShardId),
     limits: DialLimits,
     tls: bool,
-    by_key: HashMap<Key, u64>,
+    by_key: HashMap<HopKey, u64>,
     by_id: HashMap<u64, Dialled>,
-    aliases: HashMap<u64, Vec<Key>>,
+    /// Accepted flows of all shards, and the hops that those of this one stand for.
+    aliases: Aliases,
+    aliased: HashMap<u64, Vec<HopKey>>,
     per_peer: HashMap<IpAddr, usize>,
     wanted: VecDeque<u64>,
     connecting: usize,
@@ -64,14 +65,20 @@ enum State {
 }
 
 impl DialTable {
-    pub(crate) fn new(owner: (NodeId, ShardId), limits: DialLimits, tls: bool) -> Self {
+    pub(crate) fn new(
+        owner: (NodeId, ShardId),
+        limits: DialLimits,
+        tls: bool,
+        aliases: Aliases,
+    ) -> Self {
         Self {
             owner,
             limits,
             tls,
             by_key: HashMap::new(),
             by_id: HashMap::new(),
-            aliases: HashMap::new(),
+            aliases,
+            aliased: HashMap::new(),
             per_peer: HashMap::new(),
             wanted: VecDeque::new(),
             connecting: 0,
@@ -81,14 +88,20 @@ impl DialTable {
         }
     }
 
-    /// The flow to a hop: an open one to any of its addresses, or a new one. `None` for UDP, for
-    /// TLS without a client configuration, and when a limit is reached.
+    /// The flow to a hop: an open one to any of its addresses, one that they opened and that stands
+    /// for it, or a new one. `None` for UDP, for TLS without a client configuration, and when a limit
+    /// is reached.
     pub(crate) fn open(&mut self, hop: &NextHop) -> Option<FlowId> {
         let secure = hop.transport.is_secure();
         if !hop.transport.is_reliable() || hop.addrs.is_empty() || (secure && !self.tls) {
             return None;
         }
         let known = keys(hop).find_map(|key| self.by_key.get(&key).copied());
+        if !known.is_some_and(|id| self.is_up(id))
+            && let Some(flow) = keys(hop).find_map(|key| self.aliases.get(&key))
+        {
+            return Some(flow);
+        }
         let id = match known {
             Some(id) => id,
             None => self.make(hop)?,
@@ -96,17 +109,22 @@ impl DialTable {
         Some(self.flow(id))
     }
 
-    /// From now on an accepted flow stands for `hop`, until it closes (RFC 5923). A connection of
-    /// our own to the hop keeps its place. True if it was taken.
+    /// From now on an accepted flow stands for `hop` on all shards, until it closes (RFC 5923). A
+    /// connection of our own that stands keeps its place. True if it was taken.
     pub(crate) fn alias(&mut self, hop: &NextHop, flow: FlowId) -> bool {
         if (flow.node, flow.shard) != self.owner || flow.id & DIALLED != 0 {
             return false;
         }
-        let taken = self.aliases.entry(flow.id).or_default();
         let mut any = false;
         for key in keys(hop) {
-            if taken.len() < self.limits.per_peer && !self.by_key.contains_key(&key) {
-                self.by_key.insert(key.clone(), flow.id);
+            let own = self.by_key.get(&key).is_some_and(|id| self.is_up(*id));
+            let taken = self.aliased.entry(flow.id).or_default();
+            if taken.contains(&key) {
+                any = true;
+            } else if !own
+                && taken.len() < self.limits.per_peer
+                && self.aliases.insert(key.clone(), flow)
+            {
                 taken.push(key);
                 any = true;
             }
@@ -148,11 +166,15 @@ impl DialTable {
     pub(crate) fn ended(&mut self, id: u64) {
         if id & DIALLED != 0 {
             self.set(id, State::Resting);
-        } else if let Some(keys) = self.aliases.remove(&id) {
-            for key in keys {
-                self.by_key.remove(&key);
-            }
+        } else if let Some(keys) = self.aliased.remove(&id) {
+            let flow = self.flow(id);
+            keys.iter().for_each(|key| self.aliases.remove(key, flow));
         }
+    }
+
+    /// Whether a dialled flow is connected, or will be in a moment.
+    fn is_up(&self, id: u64) -> bool {
+        self.by_id.get(&id).is_some_and(|dialled| dialled.state != State::Resting)
     }
 
     fn set(&mut self, id: u64, state: State) {
@@ -211,15 +233,16 @@ impl DialTable {
     }
 }
 
-fn keys(hop: &NextHop) -> impl Iterator<Item = Key> + '_ {
+fn keys(hop: &NextHop) -> impl Iterator<Item = HopKey> + '_ {
     // In clear nothing is proved: the name makes no difference.
     let name = if hop.transport.is_secure() { hop.server_name.as_str() } else { "" };
-    hop.addrs.iter().map(move |addr| (hop.transport, *addr, name.to_owned()))
+    hop.addrs.iter().map(move |addr| (hop.transport, *addr, name.to_ascii_lowercase()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sansio::Transport;
 
     const LIMITS: DialLimits = DialLimits { flows: 4, per_peer: 2, connecting: 1 };
 
@@ -229,7 +252,7 @@ mod tests {
     }
 
     fn table() -> DialTable {
-        DialTable::new((1, 2), LIMITS, true)
+        DialTable::new((1, 2), LIMITS, true, Aliases::default())
     }
 
     #[test]
@@ -290,9 +313,16 @@ mod tests {
         assert!(!t.alias(&peer, FlowId { shard: 0, ..accepted }), "of another shard");
         assert!(t.alias(&peer, accepted));
         assert_eq!(t.open(&peer), Some(accepted));
+        let mut other = DialTable::new((1, 3), LIMITS, true, t.aliases.clone());
+        assert_eq!(other.open(&peer), Some(accepted), "for every shard");
         t.ended(7);
         let own = t.open(&peer).unwrap();
         assert_ne!(own, accepted);
+        assert_ne!(other.open(&peer), Some(accepted));
+        assert!(t.alias(&peer, accepted), "ours does not stand yet");
+        t.ended(7);
+        t.want(own.id);
         assert!(!t.alias(&peer, accepted), "our own connection keeps its place");
+        assert_eq!(t.open(&peer), Some(own));
     }
 }

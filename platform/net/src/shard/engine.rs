@@ -24,6 +24,7 @@ use super::udp_table::UdpTable;
 use crate::branch::response_owner;
 use crate::config::Limits;
 use crate::core::{CloseReason, FlowTarget, Received, ShardCore, Transmit};
+use crate::proof::Proof;
 use crate::stats::Counters;
 
 /// How many closed flows are reported in one go: a core that answers each report with a message to
@@ -40,6 +41,7 @@ pub(crate) struct Engine<C: ShardCore> {
     pub(crate) doorkeeper: Doorkeeper,
     pub(crate) udp: Rc<RefCell<UdpTable>>,
     pub(crate) dialled: Rc<RefCell<DialTable>>,
+    pub(crate) proof: Proof,
     /// By listener; `None` for stream listeners.
     pub(crate) ports: Vec<Option<UdpPort>>,
     pub(crate) diagnostics: Diagnostics,
@@ -68,6 +70,7 @@ pub(crate) struct Parts<N> {
     pub(crate) doorkeeper: Doorkeeper,
     pub(crate) udp: Rc<RefCell<UdpTable>>,
     pub(crate) dialled: Rc<RefCell<DialTable>>,
+    pub(crate) proof: Proof,
     pub(crate) ports: Vec<Option<UdpPort>>,
     pub(crate) diagnostics: Diagnostics,
     pub(crate) mail: Arc<[mpsc::Sender<Mail>]>,
@@ -87,6 +90,7 @@ impl<C: ShardCore> Engine<C> {
             doorkeeper: parts.doorkeeper,
             udp: parts.udp,
             dialled: parts.dialled,
+            proof: parts.proof,
             ports: parts.ports,
             diagnostics: parts.diagnostics,
             scratch: RefCell::new(vec![0; 16 * 1024].into_boxed_slice()),
@@ -196,6 +200,7 @@ impl<C: ShardCore> Engine<C> {
             self.counters.expelled.add(1);
         }
         self.dialled.borrow_mut().ended(flow.id);
+        self.proof.flows.remove(flow);
         if self.streams.borrow_mut().remove(&flow.id).is_some() {
             tracing::debug!(%flow, ?why, "connection closed");
             self.drive(|core, now, _| core.handle_flow_closed(now, flow, why));

@@ -30,6 +30,7 @@ use crate::config::{Limits, Listener};
 use crate::core::ShardCore;
 use crate::error::NetError;
 use crate::gate::{Gate, Sign};
+use crate::proof::Proof;
 use crate::tos;
 
 /// The largest UDP datagram.
@@ -87,6 +88,7 @@ pub(crate) struct Seed<N> {
     pub(crate) overload_target: Duration,
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     pub(crate) client_tls: Option<Arc<rustls::ClientConfig>>,
+    pub(crate) proof: Proof,
     pub(crate) mail: Arc<[mpsc::Sender<Mail>]>,
     pub(crate) mail_end: mpsc::Receiver<Mail>,
     pub(crate) note_end: mpsc::Receiver<N>,
@@ -212,6 +214,7 @@ fn build<C: ShardCore>(
         listeners: Arc::clone(&seed.listeners),
         udp: UdpFlows { table: Rc::clone(&udp) },
         dialled: DialledFlows { table: Rc::clone(&dialled) },
+        proved: seed.proof.flows.clone(),
         handle: seed.handle.clone(),
         load: load.clone(),
     });
@@ -225,6 +228,7 @@ fn build<C: ShardCore>(
         doorkeeper: Doorkeeper::new(seed.gate, seed.overload_target, load),
         udp,
         dialled,
+        proof: seed.proof,
         ports,
         diagnostics,
         mail: seed.mail,
@@ -245,7 +249,8 @@ fn udp_table<N>(seed: &Seed<N>) -> UdpTable {
 fn dial_table<N>(seed: &Seed<N>) -> DialTable {
     let Limits { dialled: flows, dialled_per_peer: per_peer, connecting, .. } = *seed.limits;
     let limits = DialLimits { flows, per_peer, connecting };
-    DialTable::new((seed.node, seed.handle.shard), limits, seed.client_tls.is_some())
+    let aliases = seed.proof.aliases.clone();
+    DialTable::new((seed.node, seed.handle.shard), limits, seed.client_tls.is_some(), aliases)
 }
 
 /// What we connect from: the first address of each family that a listener is bound to.
@@ -303,6 +308,11 @@ async fn connection<C: ShardCore + 'static>(
     match tokio::time::timeout(engine.limits.handshake, acceptor.accept(tcp)).await {
         Ok(Ok(tls)) => {
             let origin = Origin { transport: Transport::Tls, local, peer };
+            if let Some(names) = proved_names(&engine, &tls, peer) {
+                let served = stream::serve_proved(engine, Box::new(tls), origin, permit, names);
+                spawn_local(served);
+                return;
+            }
             // A task of its own: this one has the size of a handshake, which idle flows need not.
             spawn_local(stream::serve(engine, Box::new(tls), origin, permit));
         }
@@ -314,6 +324,27 @@ async fn connection<C: ShardCore + 'static>(
         Err(_) => {
             engine.counters.handshakes_failed.add(1);
             engine.doorkeeper.blame(peer.ip(), Sign::Handshake);
+        }
+    }
+}
+
+/// The names a client proved by its certificate; one that proves nobody is told of and changes
+/// nothing.
+fn proved_names<C: ShardCore, S>(
+    engine: &Engine<C>,
+    tls: &tokio_rustls::server::TlsStream<S>,
+    peer: SocketAddr,
+) -> Option<Arc<[String]>> {
+    let chain = tls.get_ref().1.peer_certificates()?;
+    match engine.proof.certificates.names(chain) {
+        Ok(names) if names.is_empty() => None,
+        Ok(names) => {
+            tracing::info!(%peer, ?names, "a client proved its names by certificate");
+            Some(names.into())
+        }
+        Err(error) => {
+            tracing::warn!(%peer, %error, "a client certificate proves nobody");
+            None
         }
     }
 }

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,23 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (flow, outbox) = engine.open_stream();
+    run(engine, stream, origin, (flow, outbox), None).await;
+    drop(permit);
+}
+
+/// The same for a client that proved these names by its certificate.
+pub(crate) async fn serve_proved<C, S>(
+    engine: Rc<Engine<C>>,
+    stream: S,
+    origin: Origin,
+    permit: Permit,
+    names: Arc<[String]>,
+) where
+    C: ShardCore,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (flow, outbox) = engine.open_stream();
+    engine.proof.flows.insert(flow, names);
     run(engine, stream, origin, (flow, outbox), None).await;
     drop(permit);
 }

@@ -5,6 +5,7 @@ mod dialling;
 mod discovery;
 mod flows;
 mod limits;
+mod proof;
 mod tls;
 mod transports;
 mod world;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use net::{
-    CloseReason, DialledFlows, Limits, Received, ServerTls, ShardContext, ShardCore, Shards,
-    ShardsConfig, TlsConfig, Transmit, UdpFlows,
+    CloseReason, DialledFlows, Limits, ProvedFlows, Received, ServerTls, ShardContext, ShardCore,
+    Shards, ShardsConfig, TlsConfig, Transmit, UdpFlows,
 };
 use sansio::{Entropy, FlowId, ShardId, Transport, WallTime};
 use sip::locate::NextHop;
@@ -39,6 +39,7 @@ pub enum Note {
     UdpFlow(SocketAddr, SocketAddr),
     Dial(NextHop),
     Alias(NextHop, FlowId),
+    Proved(FlowId),
     /// Holds the shard's thread.
     Hold(Duration),
     /// Nothing is under way any more.
@@ -52,6 +53,7 @@ pub struct Echo {
     shard: ShardId,
     udp: UdpFlows,
     dialled: DialledFlows,
+    proved: ProvedFlows,
     seen: SyncSender<Seen>,
     out: VecDeque<Transmit>,
     notes: VecDeque<(ShardId, Note)>,
@@ -85,6 +87,10 @@ impl ShardCore for Echo {
                 drop(self.seen.send(Seen::Flow(self.udp.flow(local, peer))));
             }
             Note::Dial(hop) => drop(self.seen.send(Seen::Flow(self.dialled.flow(&hop)))),
+            Note::Proved(flow) => {
+                let names = self.proved.names(flow).unwrap_or_default();
+                drop(self.seen.send(Seen::Note(self.shard, names.join(" "))));
+            }
             Note::Alias(hop, flow) => assert!(self.dialled.alias(&hop, flow)),
             Note::Hold(time) => std::thread::sleep(time),
             Note::Done => self.busy = false,
@@ -158,6 +164,7 @@ impl World {
             shard: context.shard,
             udp: context.udp,
             dialled: context.dialled,
+            proved: context.proved,
             seen: sender.lock().unwrap().clone(),
             out: VecDeque::new(),
             notes: VecDeque::new(),

@@ -67,6 +67,10 @@ pub struct World {
     pub behind_peers: BTreeMap<String, Vec<u16>>,
     /// Granted numbers and whose they are.
     pub numbers: BTreeMap<String, String>,
+    /// What phones and peers proved by certificate.
+    pub proved: BTreeMap<u8, &'static str>,
+    /// Connections that stand for next hops.
+    pub aliases: Vec<(NextHop, FlowId)>,
 }
 
 #[derive(Clone)]
@@ -166,6 +170,17 @@ impl Dialler for Port {
         let SocketAddr::V4(v4) = hop.addr() else { return None };
         let (n, transport) = (v4.ip().octets()[3], hop.transport);
         Some(Reach { transport, flow: Some(flow(n, 1)), local: local(), peer: hop.addr() })
+    }
+
+    fn proved(&self, flow: FlowId) -> Option<Arc<[String]>> {
+        let n = u8::try_from(flow.id).ok()?;
+        let name = self.0.lock().unwrap().proved.get(&n).copied()?;
+        Some([name.to_string()].into())
+    }
+
+    fn alias(&self, hop: &NextHop, flow: FlowId) -> bool {
+        self.0.lock().unwrap().aliases.push((hop.clone(), flow));
+        true
     }
 }
 

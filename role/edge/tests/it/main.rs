@@ -20,6 +20,7 @@ mod offers;
 mod open;
 mod peering;
 mod policy;
+mod proof;
 mod registers;
 mod sessions;
 mod storm;
