@@ -41,7 +41,10 @@ try {
     PATIENCE,
   );
   const history = await console_.$$eval(id('record'), (rows) => rows.map((row) => row.dataset.cause));
-  tell('history', { history });
+  await console_.click(id('record-details'));
+  await console_.waitForSelector(id('record-ended-by'), PATIENCE);
+  const endedBy = await console_.$eval(id('record-ended-by'), (cell) => cell.textContent.trim());
+  tell('history', { history, endedBy });
 } finally {
   await browser.close();
 }

@@ -42,6 +42,12 @@ impl Addresses {
         Self { interfaces, advertised: first }
     }
 
+    /// The names that stand in our Via and Record-Route: whoever reaches us by them over TLS must
+    /// find them in our certificate.
+    pub fn sip_names(&self) -> Vec<String> {
+        self.interfaces.iter().filter_map(|i| i.sip_name.clone()).collect()
+    }
+
     /// SIP listeners for `net`: interface, transport, address.
     pub fn sip(&self, config: &Config) -> Vec<(String, Transport, SocketAddr)> {
         let mut all = Vec::new();

@@ -44,12 +44,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const WARN_EVERY: u64 = 60;
 
 /// Where the server's certificate comes from and whom it names.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct TlsConfig {
     /// `DATA/tls`: created (0700) if missing.
     pub dir: PathBuf,
     /// Tenant domains; `localhost` is always added.
     pub names: Vec<String>,
+    /// Other names of this server, whatever tenants there are: those in its Via and Record-Route.
+    pub always: Vec<String>,
     /// Addresses listened on; a wildcard stands for loopback and this machine's own addresses.
     pub addrs: Vec<IpAddr>,
     /// The operator's certificate chain and key (PEM), instead of the own authority's.
@@ -285,6 +287,7 @@ fn names(config: &TlsConfig) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = config
         .names
         .iter()
+        .chain(&config.always)
         .map(|name| name.trim_matches(['[', ']']).to_ascii_lowercase())
         .filter(|name| !name.is_empty())
         .collect();

@@ -45,6 +45,8 @@ fn audio_chromium_calls_baresip_and_is_called_and_the_console_shows_both() {
         assert!(stats["energyReceived"].as_f64() > Some(0.001), "{step:#}");
         assert_eq!(stats["dtls"], "connected", "{step:#}");
     }
+    let history = steps.iter().find(|s| s["step"] == "history").expect("the script ends with it");
+    assert_eq!(history["endedBy"], "the callee", "the page hung up who had called it: {history:#}");
     for heard in [heard_first, heard_second] {
         let level = audio::level::dbov(&sound::mono(&heard));
         assert!(level > -45.0, "{}: {level} dBov", heard.display());

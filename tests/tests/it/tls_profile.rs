@@ -56,6 +56,30 @@ fn r1_3_sslyze_finds_no_weak_protocol_and_no_weak_suite() {
     }
 }
 
+/// A peer that follows our Record-Route over TLS looks for the name that stands in it.
+#[test]
+fn the_certificate_names_the_host_that_stands_in_via_and_record_route() {
+    let story = Story::on_loopback("sip-name");
+    story.add_users(&["alice"]);
+    let interface =
+        "[[interface]]\nname = \"a\"\nbind = \"127.0.0.1\"\nsip_name = \"sip.edge.example\"\n";
+    let _server = Server::start_with(&story, interface);
+    let verify = |name: &str| {
+        let ca = story.data().join("tls/ca.pem");
+        let (ca, port) = (ca.display(), story.place.sips());
+        let line = format!(
+            "sleep 0.4 | openssl s_client -connect 127.0.0.1:{port} -CAfile {ca} \
+             -verify_return_error -verify_hostname {name}"
+        );
+        let mut command: Command = story.place.command("sh");
+        command.args(["-c", &line]);
+        let ended = Process::run(&story.scratch, "openssl-name", command, PATIENCE);
+        (ended.out + &ended.err).contains("Verification: OK")
+    };
+    assert!(verify("sip.edge.example"));
+    assert!(!verify("sip.other.example"), "openssl does check");
+}
+
 fn judge(port: &Value, scan: &Value) {
     let accepted = |protocol: &str| -> Vec<String> {
         let suites = &scan[format!("{protocol}_cipher_suites")]["result"]["accepted_cipher_suites"];

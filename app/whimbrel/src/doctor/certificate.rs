@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
 use sansio::WallTime;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const NAME: &str = "certificate";
 const DAY_S: u64 = 24 * 3600;
@@ -36,7 +36,8 @@ fn operators(report: &mut Report, patient: &Patient<'_>, cert: &Path, key: &Path
         }
     };
     // Public authorities do not name addresses: the domains are what phones ask for.
-    let missing = unnamed(cert, patient.tenants.iter().cloned());
+    let wanted = patient.tenants.iter().cloned().chain(patient.addresses.sip_names());
+    let missing = unnamed(cert, wanted);
     if !missing.is_empty() {
         let detail = format!("{} does not name {}", cert.display(), missing.join(", "));
         return report.warn(NAME, detail, "get one that does: phones refuse it for those domains");
@@ -75,7 +76,8 @@ fn own(report: &mut Report, patient: &Patient<'_>) {
         Ok(ends) => {
             let localhost = "localhost".to_owned();
             let addresses = patient.addresses.ours().into_iter().map(|ip| ip.to_string());
-            let wanted = patient.tenants.iter().cloned().chain([localhost]).chain(addresses);
+            let wanted = patient.tenants.iter().cloned().chain([localhost]);
+            let wanted = wanted.chain(patient.addresses.sip_names()).chain(addresses);
             let missing = unnamed(&cert, wanted);
             let days = days_left(ends);
             if !missing.is_empty() {
@@ -98,8 +100,7 @@ fn own(report: &mut Report, patient: &Patient<'_>) {
 /// Loads a pair as the server would; when it ends. Makes nothing, because both files are given.
 fn open(cert: &Path, key: &Path) -> Result<WallTime, NetError> {
     let files = CertificateFiles { cert: cert.to_owned(), key: key.to_owned() };
-    let config =
-        TlsConfig { dir: PathBuf::new(), names: Vec::new(), addrs: Vec::new(), files: Some(files) };
+    let config = TlsConfig { files: Some(files), ..TlsConfig::default() };
     ServerTls::open(config, present::wall()).map(|tls| tls.not_after())
 }
 

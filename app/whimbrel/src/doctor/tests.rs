@@ -39,7 +39,7 @@ impl Folder {
             dir: self.data().join("tls"),
             names: vec![domain.into()],
             addrs: vec![LOCAL],
-            files: None,
+            ..net::TlsConfig::default()
         };
         net::ServerTls::open(config, crate::present::wall()).unwrap();
     }
@@ -155,6 +155,13 @@ async fn an_operators_certificate_must_match_its_key_and_name_the_tenants() {
     assert!(bad == Status::Fail && detail.contains("does not match"), "{detail}");
     let report = examine(&folder.data(), &folder.args(&text("server.key"))).await;
     assert_eq!(status(&report, "certificate").0, Status::Ok, "{report:?}");
+
+    let interface =
+        "[[interface]]\nname = \"a\"\nbind = \"127.0.0.1\"\nsip_name = \"sip.other.example\"\n";
+    let named = text("server.key") + interface;
+    let report = examine(&folder.data(), &folder.args(&named)).await;
+    let (unnamed, detail) = status(&report, "certificate");
+    assert!(unnamed == Status::Warn && detail.contains("sip.other.example"), "{detail}");
 
     let store = SqlStore::open(&folder.data()).await.unwrap();
     store.add_tenant("whimbrel.invalid", WallTime::from_secs(2)).await.unwrap();

@@ -31,8 +31,8 @@ pub fn open_tls(
     let files = files.map(|(cert, key)| net::CertificateFiles { cert, key });
     let mut addrs: Vec<IpAddr> = addresses.interfaces.iter().map(|i| i.bind).collect();
     addrs.extend(addresses.ours());
-    let names = domains.tenants();
-    let tls = TlsConfig { dir: data.join("tls"), names, addrs, files };
+    let (names, always) = (domains.tenants(), addresses.sip_names());
+    let tls = TlsConfig { dir: data.join("tls"), names, always, addrs, files };
     Ok(ServerTls::open(tls, present::wall())?)
 }
 

@@ -22,7 +22,7 @@ impl Folder {
             dir: self.0.join("tls"),
             names: names.iter().map(|n| (*n).to_owned()).collect(),
             addrs: vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()],
-            files: None,
+            ..TlsConfig::default()
         }
     }
 
@@ -86,6 +86,18 @@ fn a_certificate_is_renewed_before_its_end_and_when_the_names_change() {
     let tls = ServerTls::open(folder.config(&["a.example"]), day(1000)).unwrap();
     assert_eq!(tls.not_after(), day(1090));
     assert_eq!(ca(&folder), authority);
+}
+
+#[test]
+fn a_name_that_stands_in_our_messages_is_named_whatever_tenants_come_and_go() {
+    let folder = Folder::new();
+    let always = vec!["SIP.edge.example".into()];
+    let config = TlsConfig { always, ..folder.config(&["a.example"]) };
+    let tls = ServerTls::open(config, day(0)).unwrap();
+    let named = |name: &str| tls.state().loaded.names.contains(name);
+    assert!(named("sip.edge.example") && named("a.example"));
+    tls.set_names(vec!["b.example".into()], day(1)).unwrap();
+    assert!(named("sip.edge.example") && named("b.example") && !named("a.example"));
 }
 
 #[test]

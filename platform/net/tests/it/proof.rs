@@ -14,7 +14,7 @@ use crate::world::{Folder, Note, Seen, World, any, config, options, wall};
 fn tls_of(folder: &Folder, name: &str) -> ServerTls {
     let dir = folder.path().join(name);
     let (names, addrs) = (vec![name.to_owned()], Vec::new());
-    ServerTls::open(TlsConfig { dir, names, addrs, files: None }, wall()).unwrap()
+    ServerTls::open(TlsConfig { dir, names, addrs, ..TlsConfig::default() }, wall()).unwrap()
 }
 
 /// A server of so many shards that asks clients for certificates of this authority.

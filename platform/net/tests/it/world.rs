@@ -254,7 +254,7 @@ pub fn server_tls(folder: &Folder) -> ServerTls {
         dir: folder.path().join("tls"),
         names: vec!["example.com".to_owned()],
         addrs: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        files: None,
+        ..TlsConfig::default()
     };
     ServerTls::open(config, wall()).unwrap()
 }

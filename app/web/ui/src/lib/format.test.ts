@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Record } from './api-types';
-import { bare, cause, duration, grade, party, percent, quality, until } from './format';
+import { bare, cause, duration, endedBy, grade, party, percent, q850, quality, until } from './format';
 
 test('durations', () => {
   expect([-5, 0, 7000, 187_999, 3_753_000].map(duration)).toEqual(['0:00', '0:00', '0:07', '3:07', '1:02:33']);
@@ -27,6 +27,17 @@ test('causes', () => {
     'Failed',
     'Not reachable',
     'No answer',
+  ]);
+});
+
+test('who ended a call, and by which Q.850 cause', () => {
+  expect([q850(16), q850(17), q850(99), q850(null)]).toEqual(['16 (normal clearing)', '17 (user busy)', '99', null]);
+  expect([endedBy('caller'), endedBy('callee'), endedBy('server'), endedBy('ghost'), endedBy(null)]).toEqual([
+    'the caller',
+    'the callee',
+    'the server',
+    'ghost',
+    null,
   ]);
 });
 

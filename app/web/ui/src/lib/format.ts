@@ -89,6 +89,49 @@ export function cause(word: string | null, status: number | null = null): string
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
+/** Q.850 causes that people at a console meet, as the recommendation calls them. */
+const Q850: { [cause: number]: string } = {
+  1: 'unallocated number',
+  2: 'no route to network',
+  3: 'no route to destination',
+  16: 'normal clearing',
+  17: 'user busy',
+  18: 'no user responding',
+  19: 'no answer from user',
+  20: 'subscriber absent',
+  21: 'call rejected',
+  22: 'number changed',
+  27: 'destination out of order',
+  28: 'invalid number format',
+  31: 'normal, unspecified',
+  34: 'no circuit available',
+  38: 'network out of order',
+  41: 'temporary failure',
+  42: 'switching equipment congestion',
+  47: 'resource unavailable',
+  57: 'bearer capability not authorised',
+  65: 'bearer capability not implemented',
+  79: 'service not implemented',
+  88: 'incompatible destination',
+  102: 'recovery on timer expiry',
+  111: 'protocol error',
+  127: 'interworking',
+};
+
+/** A Q.850 cause with its name where it is a known one; `null` where none was named or meant. */
+export function q850(cause: number | null): string | null {
+  if (cause === null) return null;
+  const name = Q850[cause];
+  return name ? `${cause} (${name})` : `${cause}`;
+}
+
+/** Whose doing a call's end was; `null` while it goes on, and where nobody knows. */
+export function endedBy(who: string | null): string | null {
+  if (who === null) return null;
+  const known: { [who: string]: string } = { caller: 'the caller', callee: 'the callee', server: 'the server' };
+  return known[who] ?? who;
+}
+
 export type Grade = 'good' | 'fair' | 'poor';
 
 /** How a path with these losses feels; the limits are those at which Opus and G.711 begin to suffer. */
