@@ -6,7 +6,9 @@
 //!     ├─ Server    whimbrel serve, its CLI, kill -9 and restart
 //!     ├─ Phone     whimbrel phone, headless, its JSON events
 //!     ├─ Baresip   a foreign phone            ├─ sipp::Run   many calls
-//!     ├─ Probe     raw SIP over UDP           └─ browser::Run  Chromium
+//!     ├─ Probe     raw SIP over UDP           ├─ browser::Run  Chromium
+//!     ├─ Handset   a very small phone         ├─ Crowd, Flood  very many calls; the hostile
+//!     ├─ Cap       part of a processor
 //!     ├─ flow      SIPp scenarios from small pieces; Bridge carries them over any transport
 //!     └─ sound     speech, the offline codec, PESQ, tones
 //! ```
@@ -22,7 +24,11 @@
 pub mod baresip;
 pub mod bridge;
 pub mod browser;
+pub mod cap;
+pub mod crowd;
+pub mod flood;
 pub mod flow;
+pub mod handset;
 pub mod phone;
 pub mod place;
 pub mod probe;
@@ -34,6 +40,8 @@ pub mod sound;
 pub mod story;
 
 pub use baresip::Baresip;
+pub use flood::Flood;
+pub use handset::Handset;
 pub use phone::Phone;
 pub use place::Place;
 pub use probe::Probe;

@@ -92,6 +92,22 @@ impl<'a> Server<'a> {
         records(self.story)
     }
 
+    /// A counter or gauge of the running server, without labels.
+    pub fn metric(&self, name: &str) -> u64 {
+        metric(self.story, name)
+    }
+
+    /// Seconds of processor time it has taken so far.
+    pub fn cpu_s(&self) -> f64 {
+        let path = format!("/proc/{}/stat", self.process.id());
+        let stat = std::fs::read_to_string(&path).expect("a running process");
+        // The name before the last bracket may hold anything; then fields 3 and on, of which 14
+        // and 15 are ticks of 10 ms.
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let ticks: f64 = fields.skip(11).take(2).filter_map(|n| n.parse::<f64>().ok()).sum();
+        ticks / 100.0
+    }
+
     /// Waits until a look at the server satisfies.
     pub fn wait_for<T>(
         &mut self,
@@ -117,6 +133,17 @@ impl<'a> Server<'a> {
 /// `records list --json`, the latest 1,000, with or without a running server.
 pub fn records(story: &Story) -> Vec<Value> {
     rows(story.cli_json(&["records", "list", "--json", "--limit", "1000"]))
+}
+
+/// A counter or gauge of the running server, without labels.
+pub fn metric(story: &Story, name: &str) -> u64 {
+    let mut command = story.place.command("curl");
+    let url = format!("http://127.0.0.1:{}/metrics", story.place.metrics());
+    command.args(["--silent", "--fail", &url]);
+    let text = Process::run(&story.scratch, "metrics", command, READY).expect_code(0).out;
+    let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
+    let value = line.and_then(|line| line.split(' ').nth(1)?.parse::<f64>().ok());
+    value.unwrap_or_else(|| panic!("no {name} in {text}")) as u64
 }
 
 /// The rows of a list.

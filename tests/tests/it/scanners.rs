@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tests::process::Process;
+use tests::server::metric;
 use tests::{DOMAIN, Probe, Server, Story};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -65,17 +66,6 @@ fn crack(story: &Story, wrong: usize) -> String {
 /// Whether svwar believes in alice: "extension 'alice' exists", or "probably exists".
 fn enumerates(found: &str) -> bool {
     found.contains("extension 'alice'")
-}
-
-/// A counter of the running server.
-fn metric(story: &Story, name: &str) -> u64 {
-    let mut command = story.place.command("curl");
-    let url = format!("http://127.0.0.1:{}/metrics", story.place.metrics());
-    command.args(["--silent", "--fail", &url]);
-    let text = Process::run(&story.scratch, "metrics", command, PATIENCE).expect_code(0).out;
-    let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
-    let value = line.and_then(|line| line.split(' ').nth(1)?.parse::<f64>().ok());
-    value.unwrap_or_else(|| panic!("no {name} in {text}")) as u64
 }
 
 fn owner_registers(story: &Story) {

@@ -1,0 +1,412 @@
+//! A very small phone: SIP over one UDP socket, as RFC 3261 has it and no more. It says and hears
+//! nothing. Hundreds of them fit into one story, and each byte they send can be changed.
+//!
+//! ```text
+//!   let mut bob = Handset::at(&story, "bob", addr);  bob.register();
+//!   thread: bob.serve_until(&stop, answer)           what comes in, and what is said to it
+//!   let outcome = alice.invite(&story.address("bob"), "");      challenge, ACKs, repetitions
+//!   alice.hang_up(&mut outcome.talk)
+//! ```
+
+use crate::story::{DOMAIN, Story};
+use sip::digest::{self, Challenge};
+use sip::{HeaderName, Message};
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// RFC 3261 §17.1.1.2.
+const T1: Duration = Duration::from_millis(500);
+/// How often a server's phone looks whether it is to stop.
+const LOOK: Duration = Duration::from_millis(100);
+/// A description of one PCMA stream. Nobody listens there.
+pub const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+    m=audio 40000 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\n";
+
+/// A phone.
+#[derive(Debug)]
+pub struct Handset {
+    socket: UdpSocket,
+    local: SocketAddr,
+    user: String,
+    password: String,
+    number: u32,
+    patience: Duration,
+    change: fn(String) -> String,
+    /// The last request that was sent.
+    sent: String,
+}
+
+/// A dialog, as its caller sees it.
+#[derive(Debug, Clone)]
+pub struct Talk {
+    call: String,
+    from: String,
+    to: String,
+    target: String,
+    routes: String,
+    cseq: u32,
+}
+
+/// How an INVITE ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Everything but 100 and challenges that came before.
+    pub provisional: Vec<Message>,
+    /// The final response; none in time.
+    pub last: Option<Message>,
+    /// The dialog, if it was answered.
+    pub talk: Option<Talk>,
+}
+
+impl Talk {
+    /// The dialog that a 200 makes (RFC 3261 §12.1.2).
+    pub(crate) fn of(ok: &Message) -> Option<Self> {
+        let text = |name: HeaderName<'_>| ok.header_str(name).map(String::from);
+        let contact = text(HeaderName::CONTACT)?;
+        let target = contact.split_once('<')?.1.split_once('>')?.0.to_string();
+        let mut routes: Vec<&[u8]> = ok.values(HeaderName::RECORD_ROUTE).collect();
+        routes.reverse();
+        let line = |route: &&[u8]| format!("Route: {}\r\n", String::from_utf8_lossy(route));
+        Some(Self {
+            call: text(HeaderName::CALL_ID)?,
+            from: text(HeaderName::FROM)?,
+            to: text(HeaderName::TO)?,
+            target,
+            routes: routes.iter().map(line).collect(),
+            cseq: text(HeaderName::CSEQ)?.split(' ').next()?.parse().ok()?,
+        })
+    }
+
+    /// Its BYE comes right after the INVITE: the number is the next one.
+    pub(crate) fn next(mut self) -> Self {
+        self.cseq += 1;
+        self
+    }
+
+    /// A request of it.
+    pub(crate) fn request(&self, method: &str, via: &str, lines: &str) -> String {
+        let Self { call, from, to, target, routes, cseq } = self;
+        format!(
+            "{method} {target} SIP/2.0\r\n{via}Max-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\n\
+             Call-ID: {call}\r\nCSeq: {cseq} {method}\r\n{routes}{lines}Content-Length: 0\r\n\r\n"
+        )
+    }
+}
+
+impl Outcome {
+    /// The final status, 0 for silence.
+    pub fn status(&self) -> u16 {
+        self.last.as_ref().and_then(Message::status).unwrap_or(0)
+    }
+}
+
+impl Handset {
+    /// A phone of `user` at an address of its own.
+    pub fn at(story: &Story, user: &str, local: SocketAddr) -> Self {
+        let server = SocketAddr::new(story.place.server_ip(), story.place.sip());
+        Self::between(story, user, local, server)
+    }
+
+    /// The same towards any server.
+    pub fn between(story: &Story, user: &str, local: SocketAddr, server: SocketAddr) -> Self {
+        let socket = UdpSocket::bind(local).unwrap_or_else(|e| panic!("{user} at {local}: {e}"));
+        socket.connect(server).expect("a way to the server");
+        let local = socket.local_addr().expect("bound");
+        Self {
+            socket,
+            local,
+            user: user.into(),
+            password: story.password(user),
+            number: 0,
+            patience: Duration::from_secs(8),
+            change: |text| text,
+            sent: String::new(),
+        }
+    }
+
+    /// Waits so long for a final response.
+    pub fn patient(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Changes every request that begins something before it is sent.
+    pub fn changed(mut self, change: fn(String) -> String) -> Self {
+        self.change = change;
+        self
+    }
+
+    /// Where it is.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Its socket: others go on with what it registered.
+    pub fn into_socket(self) -> UdpSocket {
+        self.socket
+    }
+
+    /// The last request it sent, as it was sent.
+    pub fn sent(&self) -> &str {
+        &self.sent
+    }
+
+    /// REGISTER, with the challenge: the final status, 0 for silence.
+    pub fn register(&mut self) -> u16 {
+        let own = format!("{}@{DOMAIN}", self.user);
+        let lines = format!("Contact: <sip:{}@{}>\r\nExpires: 300\r\n", self.user, self.local);
+        let (last, _) = self.ask("REGISTER", &format!("sip:{DOMAIN}"), &own, &lines, "");
+        last.and_then(|m| m.status()).unwrap_or(0)
+    }
+
+    /// A request outside of a dialog, with the challenge.
+    pub fn message(&mut self, method: &str, callee: &str, lines: &str) -> Option<Message> {
+        self.ask(method, &format!("sip:{callee}"), callee, lines, "").0
+    }
+
+    /// INVITE, with the challenge and the ACK.
+    pub fn invite(&mut self, callee: &str, lines: &str) -> Outcome {
+        let contact = format!("Contact: <sip:{}@{}>\r\n{lines}", self.user, self.local);
+        let (last, provisional) =
+            self.ask("INVITE", &format!("sip:{callee}"), callee, &contact, SDP);
+        let mut talk = last.as_ref().filter(|m| m.status() == Some(200)).and_then(Talk::of);
+        if let Some(talk) = &mut talk {
+            self.acknowledge(talk);
+        }
+        Outcome { provisional, last, talk }
+    }
+
+    /// BYE: the final status, 0 for silence.
+    pub fn hang_up(&mut self, talk: &mut Talk) -> u16 {
+        self.inside(talk, "BYE", "").and_then(|m| m.status()).unwrap_or(0)
+    }
+
+    /// A request in a dialog.
+    pub fn inside(&mut self, talk: &mut Talk, method: &str, lines: &str) -> Option<Message> {
+        talk.cseq += 1;
+        let text = self.in_dialog(talk, method, lines);
+        self.transact(&text).0
+    }
+
+    /// Answers what comes in with what `say` makes of it, until it is to stop. Requests that come
+    /// again get the same answers.
+    pub fn serve_until(
+        &mut self,
+        stop: &AtomicBool,
+        mut say: impl FnMut(&Message) -> Vec<Message>,
+    ) {
+        self.socket.set_read_timeout(Some(LOOK)).expect("a timeout");
+        let mut open: Vec<Pending> = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            let got = self.receive();
+            self.repeat(&mut open);
+            let Some(request) = got.filter(Message::is_request) else { continue };
+            let key = key(&request);
+            if request.method().is_some_and(|m| m.as_str() == "ACK") {
+                open.retain(|p| p.key.0 != key.0);
+                continue;
+            }
+            if let Some(known) = open.iter().find(|p| p.key == key) {
+                self.send(&known.answer);
+                continue;
+            }
+            for answer in say(&request) {
+                self.send(answer.bytes());
+                let is_invite = request.method().is_some_and(|m| m.as_str() == "INVITE");
+                if is_invite && answer.status().is_some_and(|s| s >= 200) {
+                    let answer = answer.bytes().to_vec();
+                    open.push(Pending { key: key.clone(), answer, at: Instant::now(), left: 8 });
+                }
+            }
+        }
+    }
+
+    fn repeat(&self, open: &mut Vec<Pending>) {
+        open.retain(|p| p.left > 0);
+        for pending in open.iter_mut().filter(|p| p.at.elapsed() > T1) {
+            (pending.at, pending.left) = (Instant::now(), pending.left - 1);
+            self.send(&pending.answer);
+        }
+    }
+
+    /// A request, once more with credentials where it is challenged; the final response and the
+    /// provisional ones.
+    fn ask(
+        &mut self,
+        method: &str,
+        uri: &str,
+        to: &str,
+        lines: &str,
+        body: &str,
+    ) -> (Option<Message>, Vec<Message>) {
+        self.number += 1;
+        let call = format!("{}-{}-{}", self.user, self.local.port(), self.number);
+        let first = self.request(method, uri, to, (&call, 1), lines, body);
+        let (challenged, provisional) = self.transact(&first);
+        let headers = ["WWW-Authenticate", "Proxy-Authenticate"];
+        let value = challenged.as_ref().and_then(|challenged| {
+            headers.iter().find_map(|name| challenged.header(*name)).map(<[u8]>::to_vec)
+        });
+        let Some(value) = value else { return (challenged, provisional) };
+        let proxy = challenged.is_some_and(|m| m.status() == Some(407));
+        let lines = format!("{}{lines}", self.credentials(&value, proxy, method, uri));
+        let again = self.request(method, uri, to, (&call, 2), &lines, body);
+        self.transact(&again)
+    }
+
+    fn credentials(&self, value: &[u8], proxy: bool, method: &str, uri: &str) -> String {
+        let credentials = credentials(value, (&self.user, &self.password), method, uri);
+        let credentials = credentials.expect("a challenge we know");
+        format!("{}Authorization: {credentials}\r\n", if proxy { "Proxy-" } else { "" })
+    }
+
+    fn request(
+        &mut self,
+        method: &str,
+        uri: &str,
+        to: &str,
+        (call, cseq): (&str, u32),
+        lines: &str,
+        body: &str,
+    ) -> String {
+        let (user, via) = (&self.user, self.via(&format!("{call}-{cseq}")));
+        let text = format!(
+            "{method} {uri} SIP/2.0\r\n{via}Max-Forwards: 70\r\nFrom: <sip:{user}@{DOMAIN}>;tag={call}\
+             \r\nTo: <sip:{to}>\r\nCall-ID: {call}\r\nCSeq: {cseq} {method}\r\n{lines}{}",
+            end(body)
+        );
+        (self.change)(text)
+    }
+
+    fn in_dialog(&mut self, talk: &Talk, method: &str, lines: &str) -> String {
+        self.number += 1;
+        let branch = format!("{}-{}-{}", talk.call, talk.cseq, self.number);
+        talk.request(method, &self.via(&branch), lines)
+    }
+
+    fn via(&self, branch: &str) -> String {
+        format!("Via: SIP/2.0/UDP {};branch=z9hG4bK{branch};rport\r\n", self.local)
+    }
+
+    /// ACK of a 2xx.
+    fn acknowledge(&mut self, talk: &Talk) {
+        let ack = self.in_dialog(talk, "ACK", "");
+        self.send(ack.as_bytes());
+    }
+
+    /// Sends a request until its final response comes; acknowledges failures of INVITE.
+    fn transact(&mut self, text: &str) -> (Option<Message>, Vec<Message>) {
+        self.sent = text.to_string();
+        let own = read(text.as_bytes()).as_ref().map(key);
+        let (end, mut again) = (Instant::now() + self.patience, T1);
+        let (mut provisional, mut repeat) = (Vec::new(), Instant::now());
+        let is_invite = text.starts_with("INVITE");
+        while Instant::now() < end {
+            if repeat <= Instant::now() && !(is_invite && !provisional.is_empty()) {
+                self.send(text.as_bytes());
+                repeat = Instant::now() + again;
+                again = (again * 2).min(8 * T1);
+            }
+            let left = repeat.max(Instant::now() + Duration::from_millis(1)).min(end);
+            let left = left.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            self.socket.set_read_timeout(Some(left)).expect("a timeout");
+            let Some(message) = self.receive() else { continue };
+            if message.is_request() || Some(key(&message)) != own {
+                continue;
+            }
+            match message.status() {
+                Some(100..200) => provisional.push(message),
+                status => {
+                    if is_invite && status.is_some_and(|s| s >= 300) {
+                        self.send(failure_ack(text, &message).as_bytes());
+                    }
+                    provisional.retain(|m| m.status() != Some(100));
+                    return (Some(message), provisional);
+                }
+            }
+        }
+        (None, provisional)
+    }
+
+    fn receive(&self) -> Option<Message> {
+        let mut buffer = [0; 8_192];
+        let n = self.socket.recv(&mut buffer).ok()?;
+        read(&buffer[..n])
+    }
+
+    fn send(&self, bytes: &[u8]) {
+        // A full buffer of the kernel is a lost datagram; both are repeated.
+        let _ = self.socket.send(bytes);
+    }
+}
+
+/// A final response to an INVITE whose ACK has not come yet.
+struct Pending {
+    key: (Vec<u8>, Vec<u8>),
+    answer: Vec<u8>,
+    at: Instant,
+    left: u32,
+}
+
+/// What most phones say: they ring and answer calls, and agree to everything else.
+pub fn answer(request: &Message) -> Vec<Message> {
+    let say = |status| sip::response_to(request, status, "").to_tag("handset").record_route();
+    let contact = "<sip:handset@127.0.0.1:9>";
+    match request.method().map(|m| m.as_str().to_string()).as_deref() {
+        Some("INVITE") => {
+            let ok = say(200).header("Contact", contact).body("application/sdp", SDP);
+            vec![say(180).header("Contact", contact).build(), ok.build()]
+        }
+        _ => vec![say(200).build()],
+    }
+}
+
+/// A message, also one that is broken: stories send and provoke those.
+fn read(bytes: &[u8]) -> Option<Message> {
+    let bytes = bytes::Bytes::copy_from_slice(bytes);
+    Message::parse(bytes.clone()).ok().or_else(|| Message::parse_lenient(bytes))
+}
+
+/// What answers the best challenge of a header's value.
+pub(crate) fn credentials(
+    value: &[u8],
+    (user, password): (&str, &str),
+    method: &str,
+    uri: &str,
+) -> Option<String> {
+    let challenge = Challenge::choose(digest::challenges(value))?;
+    let realm = challenge.realm().into_owned();
+    let ha1 = digest::ha1(challenge.algorithm()?, user.as_bytes(), &realm, password.as_bytes());
+    let (method, uri) = (method.as_bytes(), uri.as_bytes());
+    let answer =
+        digest::Answer { username: user, ha1: &ha1, method, uri, cnonce: "0a4f113b", nc: 1 };
+    digest::answer(&challenge, &answer)
+}
+
+/// Call-ID and CSeq: what tells the transactions of one small phone apart.
+fn key(message: &Message) -> (Vec<u8>, Vec<u8>) {
+    let of = |name: HeaderName<'_>| message.header(name).unwrap_or_default().to_vec();
+    (of(HeaderName::CALL_ID), of(HeaderName::CSEQ))
+}
+
+/// ACK of a failure: in the transaction of its INVITE (RFC 3261 §17.1.1.3).
+pub(crate) fn failure_ack(invite: &str, failure: &Message) -> String {
+    let to = failure.header(HeaderName::TO).unwrap_or_default();
+    let keep = |line: &&str| {
+        ["Via:", "From:", "Call-ID:", "Max-Forwards:", "Route:"].iter().any(|n| line.starts_with(n))
+    };
+    let kept: String = invite.lines().filter(keep).map(|line| format!("{line}\r\n")).collect();
+    let uri = invite.split(' ').nth(1).unwrap_or_default();
+    let cseq = invite.lines().find(|line| line.starts_with("CSeq:")).unwrap_or_default();
+    format!(
+        "ACK {uri} SIP/2.0\r\n{kept}To: {}\r\n{}\r\nContent-Length: 0\r\n\r\n",
+        String::from_utf8_lossy(to),
+        cseq.replace("INVITE", "ACK"),
+    )
+}
+
+fn end(body: &str) -> String {
+    let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+    format!("{kind}Content-Length: {}\r\n\r\n{body}", body.len())
+}
