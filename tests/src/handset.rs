@@ -30,9 +30,9 @@ pub struct Handset {
     local: SocketAddr,
     user: String,
     password: String,
+    name: String,
     number: u32,
     patience: Duration,
-    change: fn(String) -> String,
     /// The last request that was sent.
     sent: String,
 }
@@ -46,6 +46,16 @@ pub struct Talk {
     target: String,
     routes: String,
     cseq: u32,
+}
+
+/// Stops phones that serve when it goes, also in a panic: their threads would be waited for.
+#[derive(Debug)]
+pub struct StopAtEnd<'a>(pub &'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// How an INVITE ended.
@@ -118,9 +128,9 @@ impl Handset {
             local,
             user: user.into(),
             password: story.password(user),
+            name: String::new(),
             number: 0,
             patience: Duration::from_secs(8),
-            change: |text| text,
             sent: String::new(),
         }
     }
@@ -131,9 +141,9 @@ impl Handset {
         self
     }
 
-    /// Changes every request that begins something before it is sent.
-    pub fn changed(mut self, change: fn(String) -> String) -> Self {
-        self.change = change;
+    /// A part of its Call-IDs: phones of one user on one port must not have the same.
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = name.into();
         self
     }
 
@@ -156,20 +166,37 @@ impl Handset {
     pub fn register(&mut self) -> u16 {
         let own = format!("{}@{DOMAIN}", self.user);
         let lines = format!("Contact: <sip:{}@{}>\r\nExpires: 300\r\n", self.user, self.local);
-        let (last, _) = self.ask("REGISTER", &format!("sip:{DOMAIN}"), &own, &lines, "");
+        let uri = format!("sip:{DOMAIN}");
+        let (last, _) = self.ask_with("REGISTER", (&uri, &own), (&lines, ""), |text| text);
         last.and_then(|m| m.status()).unwrap_or(0)
     }
 
     /// A request outside of a dialog, with the challenge.
     pub fn message(&mut self, method: &str, callee: &str, lines: &str) -> Option<Message> {
-        self.ask(method, &format!("sip:{callee}"), callee, lines, "").0
+        let uri = format!("sip:{callee}");
+        self.ask_with(method, (&uri, callee), (lines, ""), |text| text).0
     }
 
     /// INVITE, with the challenge and the ACK.
     pub fn invite(&mut self, callee: &str, lines: &str) -> Outcome {
         let contact = format!("Contact: <sip:{}@{}>\r\n{lines}", self.user, self.local);
-        let (last, provisional) =
-            self.ask("INVITE", &format!("sip:{callee}"), callee, &contact, SDP);
+        self.invite_with(callee, &contact, |text| text)
+    }
+
+    /// The same, each INVITE changed before it is sent.
+    pub fn invite_changed(&mut self, callee: &str, change: impl Fn(String) -> String) -> Outcome {
+        let contact = format!("Contact: <sip:{}@{}>\r\n", self.user, self.local);
+        self.invite_with(callee, &contact, change)
+    }
+
+    fn invite_with(
+        &mut self,
+        callee: &str,
+        contact: &str,
+        change: impl Fn(String) -> String,
+    ) -> Outcome {
+        let uri = format!("sip:{callee}");
+        let (last, provisional) = self.ask_with("INVITE", (&uri, callee), (contact, SDP), change);
         let mut talk = last.as_ref().filter(|m| m.status() == Some(200)).and_then(Talk::of);
         if let Some(talk) = &mut talk {
             self.acknowledge(talk);
@@ -232,17 +259,17 @@ impl Handset {
 
     /// A request, once more with credentials where it is challenged; the final response and the
     /// provisional ones.
-    fn ask(
+    fn ask_with(
         &mut self,
         method: &str,
-        uri: &str,
-        to: &str,
-        lines: &str,
-        body: &str,
+        (uri, to): (&str, &str),
+        (lines, body): (&str, &str),
+        change: impl Fn(String) -> String,
     ) -> (Option<Message>, Vec<Message>) {
         self.number += 1;
-        let call = format!("{}-{}-{}", self.user, self.local.port(), self.number);
-        let first = self.request(method, uri, to, (&call, 1), lines, body);
+        let (user, port) = (&self.user, self.local.port());
+        let call = format!("{user}-{port}-{}-{}", self.name, self.number);
+        let first = change(self.request(method, (uri, to), (&call, 1), (lines, body)));
         let (challenged, provisional) = self.transact(&first);
         let headers = ["WWW-Authenticate", "Proxy-Authenticate"];
         let value = challenged.as_ref().and_then(|challenged| {
@@ -251,7 +278,7 @@ impl Handset {
         let Some(value) = value else { return (challenged, provisional) };
         let proxy = challenged.is_some_and(|m| m.status() == Some(407));
         let lines = format!("{}{lines}", self.credentials(&value, proxy, method, uri));
-        let again = self.request(method, uri, to, (&call, 2), &lines, body);
+        let again = change(self.request(method, (uri, to), (&call, 2), (&lines, body)));
         self.transact(&again)
     }
 
@@ -262,21 +289,18 @@ impl Handset {
     }
 
     fn request(
-        &mut self,
+        &self,
         method: &str,
-        uri: &str,
-        to: &str,
+        (uri, to): (&str, &str),
         (call, cseq): (&str, u32),
-        lines: &str,
-        body: &str,
+        (lines, body): (&str, &str),
     ) -> String {
         let (user, via) = (&self.user, self.via(&format!("{call}-{cseq}")));
-        let text = format!(
+        format!(
             "{method} {uri} SIP/2.0\r\n{via}Max-Forwards: 70\r\nFrom: <sip:{user}@{DOMAIN}>;tag={call}\
              \r\nTo: <sip:{to}>\r\nCall-ID: {call}\r\nCSeq: {cseq} {method}\r\n{lines}{}",
             end(body)
-        );
-        (self.change)(text)
+        )
     }
 
     fn in_dialog(&mut self, talk: &Talk, method: &str, lines: &str) -> String {
@@ -303,7 +327,7 @@ impl Handset {
         let (mut provisional, mut repeat) = (Vec::new(), Instant::now());
         let is_invite = text.starts_with("INVITE");
         while Instant::now() < end {
-            if repeat <= Instant::now() && !(is_invite && !provisional.is_empty()) {
+            if repeat <= Instant::now() && (provisional.is_empty() || !is_invite) {
                 self.send(text.as_bytes());
                 repeat = Instant::now() + again;
                 again = (again * 2).min(8 * T1);

@@ -26,6 +26,7 @@ pub mod bridge;
 pub mod browser;
 pub mod cap;
 pub mod crowd;
+pub mod dns;
 pub mod flood;
 pub mod flow;
 pub mod handset;

@@ -169,3 +169,9 @@ fn private(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).expect("0700");
 }
+
+/// Says what was measured, for `--nocapture` and for a story that fails.
+#[allow(clippy::print_stdout, reason = "tests may say what they found")]
+pub fn tell(what: &str) {
+    println!("{what}");
+}

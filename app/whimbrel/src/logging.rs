@@ -2,6 +2,7 @@
 
 use crate::config::Log;
 use anyhow::{Result, anyhow};
+use std::io::IsTerminal;
 use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -36,7 +37,9 @@ pub fn init(log: &Log) -> Result<LogHandle> {
         let set = move |filter| drop(handle.reload(filter));
         (builder.finish().try_init(), LogHandle(Arc::new(set)))
     } else {
-        let builder = builder.with_target(false).with_filter_reloading();
+        // Colours are for people at a terminal: in a file or a journal they are control characters.
+        let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let builder = builder.with_ansi(colours).with_target(false).with_filter_reloading();
         let handle = builder.reload_handle();
         let set = move |filter| drop(handle.reload(filter));
         (builder.finish().try_init(), LogHandle(Arc::new(set)))

@@ -4,12 +4,14 @@
 //! ```text
 //!   how long did work wait? ──► every 50 ms ──► share of new work that is taken
 //!                                 longer than the target: less, by as much as it was longer
-//!                                 nothing waits: a little more
+//!                                 nothing waits: a little more, and much more
+//!                                 right after too much was shed
 //!
 //!   responses, ACK, CANCEL, BYE, anything in a dialog, emergencies ──► always taken
 //!   new work of peers that authenticated, or that shows credentials ─► four times the share
 //!   other new work ──────────────────────────────────────────────────► the share
-//!   turned away ─► 503 with Retry-After, at most one for each request taken; the rest in silence
+//!   turned away ─► 503 with Retry-After, at most one for every four requests taken; the rest in
+//!                  silence
 //! ```
 //!
 //! Which new work is taken is decided by its Call-ID, so that a retransmission, or the second
@@ -33,7 +35,13 @@ const STEPS_OF_A_CHOICE: u64 = 320;
 /// Steps in a row that must be too long before anything is shed.
 const LATE_MIN: u32 = 3;
 /// Refusals saved up.
-const REFUSALS_MAX: u32 = 1_000;
+const REFUSALS_MAX: u32 = 100;
+/// Requests taken for each refusal: one costs a fifth of a call, with the ACK that comes back.
+const TAKEN_FOR_A_REFUSAL: u32 = 4;
+/// How fast the share grows back while nothing waits after a cut, until something does.
+const SEEK: f64 = 1.2;
+/// How fast it grows otherwise.
+const GROW: f64 = 1.05;
 /// The least and most seconds to ask for.
 const RETRY_AFTER_S: (u64, u64) = (4, 64);
 
@@ -69,7 +77,12 @@ pub(crate) struct Overload {
     late: u32,
     /// The wait at the last step, in seconds.
     waited: f64,
+    /// Requests taken for which nobody was refused yet.
     refusals: u32,
+    /// The share was cut until nothing waited: how much fits is not known yet.
+    is_seeking: bool,
+    /// Since it last sought, something waited too long.
+    was_late: bool,
     /// Nothing came in during the last step, and nothing is shed.
     is_quiet: bool,
 }
@@ -85,7 +98,9 @@ impl Overload {
             taken: 0,
             late: 0,
             waited: 0.0,
-            refusals: REFUSALS_MAX,
+            refusals: REFUSALS_MAX * TAKEN_FOR_A_REFUSAL,
+            is_seeking: false,
+            was_late: false,
             is_quiet: false,
         }
     }
@@ -117,6 +132,13 @@ impl Overload {
         let (ratio, falls) = (wait / self.target.as_secs_f64(), wait < self.waited);
         self.waited = wait;
         self.late = if ratio > 1.0 { self.late + 1 } else { 0 };
+        self.is_seeking = match ratio {
+            some if some > 0.25 => false,
+            little if little < 0.05 && self.was_late => true,
+            _ => self.is_seeking,
+        };
+        self.was_late |= ratio > 1.0;
+        self.was_late &= !self.is_seeking;
         self.share *= match ratio {
             // One hiccup of the machine is no overload.
             _ if (1..LATE_MIN).contains(&self.late) => 1.0,
@@ -125,7 +147,8 @@ impl Overload {
             over if over > 1.0 => (1.0 / over).clamp(0.6, 0.95),
             // A little waits: the shard is busy, and nobody suffers.
             some if some > 0.5 => 1.0,
-            _ => 1.05,
+            _ if self.is_seeking => SEEK,
+            _ => GROW,
         };
         self.share = self.share.clamp(SHARE_MIN, 1.0);
     }
@@ -145,13 +168,13 @@ impl Overload {
         let choice = self.hasher.word(self.steps / STEPS_OF_A_CHOICE);
         let lot = choice.bytes(message.call_id).finish();
         if (lot >> 11) as f64 / (1_u64 << 53) as f64 <= share {
-            self.refusals = (self.refusals + 1).min(REFUSALS_MAX);
+            self.refusals = (self.refusals + 1).min(REFUSALS_MAX * TAKEN_FOR_A_REFUSAL);
             return Fate::Take;
         }
-        if self.refusals == 0 {
+        if self.refusals < TAKEN_FOR_A_REFUSAL {
             return Fate::Discard;
         }
-        self.refusals -= 1;
+        self.refusals -= TAKEN_FOR_A_REFUSAL;
         // The more must wait, the longer and the wider they are spread.
         let (least, most) = RETRY_AFTER_S;
         let span = ((least as f64 / self.share) as u64).clamp(least, most);

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tests::flood::{MALICE, Malice};
-use tests::handset::answer;
+use tests::handset::{StopAtEnd, answer};
+use tests::story::tell;
 use tests::{Flood, Handset, Server, Story};
 
 /// As on any other network than loopback.
@@ -38,7 +39,7 @@ impl Tally {
         match status {
             200 => drop(self.got.fetch_add(1, Ordering::Relaxed)),
             // Shown when the story fails.
-            other => eprintln!("{what} ended with {other} after {took} ms"),
+            other => tell(&format!("{what} ended with {other} after {took} ms")),
         }
     }
 }
@@ -83,6 +84,7 @@ fn load_r2_7_good_phones_go_on_beside_30000_hostile_messages_a_second() {
     let flood = Flood::start(&story, RATE, &sources());
     let began = Instant::now();
     std::thread::scope(|scope| {
+        let (_end, _over) = (StopAtEnd(&stop), StopAtEnd(&over));
         let mut callers = Vec::new();
         for (n, mut phone) in phones.into_iter().enumerate() {
             let (tally, stop, over, story) = (&tally, &stop, &over, &story);
@@ -107,7 +109,6 @@ fn load_r2_7_good_phones_go_on_beside_30000_hostile_messages_a_second() {
         for caller in callers {
             caller.join().expect("no caller panics");
         }
-        over.store(true, Ordering::Relaxed);
     });
     let (lasted, (sent, rate)) = (began.elapsed().as_secs_f64(), flood.end());
     let cpu = (server.cpu_s() - cpu) / lasted;
@@ -117,12 +118,12 @@ fn load_r2_7_good_phones_go_on_beside_30000_hostile_messages_a_second() {
         .sum();
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (wanted, got) = (read(&tally.wanted), read(&tally.got));
-    println!(
+    tell(&format!(
         "{sent} hostile messages, {rate:.0} a second, {shed} shed before parsing, {:.2} of a core; \
          good: {got} of {wanted}, the slowest in {} ms",
         cpu,
         read(&tally.slowest_ms)
-    );
+    ));
     assert!(rate >= RATE_MIN, "only {rate:.0} a second were offered: this machine is too busy");
     assert!(wanted >= 100 * seconds(), "good phones did too little to tell: {wanted}");
     assert!(got as f64 >= 0.999 * wanted as f64, "{got} of {wanted} succeeded");
