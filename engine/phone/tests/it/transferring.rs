@@ -194,6 +194,20 @@ fn r1_7_who_wants_no_notify_gets_none() {
     }
 }
 
+/// RFC 7614 §4.1 wants a URI by which anybody reaches this one phone, which there is none without
+/// GRUU: whoever insists is told so, and neither transfer nor subscription begins.
+#[test]
+fn r1_7_a_refer_that_insists_on_an_explicit_subscription_is_420() {
+    let (mut world, tag) = talk_to_eve();
+    let call = world.incoming(0).unwrap();
+    let insists = refer(2, &tag, "<sip:carol@example.com>");
+    deliver(&mut world, insists.header(HeaderName::REQUIRE, "explicitsub"));
+    assert_eq!(last(&world, 420).header_str(HeaderName::UNSUPPORTED), Some("explicitsub"));
+    let asked = |e: &PhoneEvent| matches!(e, PhoneEvent::TransferRequested { .. });
+    assert_eq!((world.count(0, asked), notifies(&world).len()), (0, 0));
+    assert!(world.phones[0].is_talking(call), "the call goes on");
+}
+
 #[test]
 fn r1_7_a_peer_that_grants_no_subscription_is_hung_up_at_once() {
     let (mut world, _) = talk_to_eve();

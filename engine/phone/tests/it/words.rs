@@ -36,6 +36,10 @@ fn a_text_that_cannot_be_taken_is_told() {
     world.inject(0, &picture.build());
     world.run(seconds(1));
     assert!(last(&world, 415).header(HeaderName::ACCEPT).is_some());
+    let novel = request(Method::MESSAGE, 2, None).body("text/plain", "x".repeat(20_000));
+    world.inject(0, &sip::Edit::new(&novel.build()).set(HeaderName::CALL_ID, "novel").finish());
+    world.run(seconds(1));
+    last(&world, 513);
 }
 
 #[test]

@@ -156,16 +156,19 @@ pub fn sipfrag_status(body: &[u8]) -> Option<u16> {
 
 /// Whether a REFER wants no NOTIFYs (RFC 4488, RFC 7614).
 pub fn wants_no_subscription(refer: &Message) -> bool {
-    let refer_sub = refer.header_str(HeaderName::REFER_SUB);
-    let said_no = refer_sub.is_some_and(|value| value.trim().starts_with("false"));
-    said_no || refer.lists(HeaderName::REQUIRE, "nosub")
+    said_no(refer) || refer.lists(HeaderName::REQUIRE, "nosub")
 }
 
 /// Whether the response to a REFER of ours says that no NOTIFY will come.
 pub fn granted_no_subscription(request: &Message, response: &Message) -> bool {
-    let refer_sub = response.header_str(HeaderName::REFER_SUB);
-    let said_no = refer_sub.is_some_and(|value| value.trim().starts_with("false"));
-    said_no || request.lists(HeaderName::REQUIRE, "nosub")
+    said_no(response) || request.lists(HeaderName::REQUIRE, "nosub")
+}
+
+/// `Refer-Sub: false`, in any case (RFC 4488 §4: `refer-sub-value` is a token of the grammar, and
+/// those are read without regard to case, RFC 3261 §7.3.1).
+fn said_no(message: &Message) -> bool {
+    let value = message.header_str(HeaderName::REFER_SUB).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("false")
 }
 
 /// A header in the URI, unescaped.

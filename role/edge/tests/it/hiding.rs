@@ -241,12 +241,16 @@ fn r2_2_phones_see_each_other_unless_all_are_hidden() {
 
 #[test]
 fn r2_2_a_caller_that_asks_for_header_privacy_is_hidden_from_phones() {
-    let mut lab = Lab::new(1);
-    lab.user("user2", &[2]);
-    lab.invite_with(1, "user1", BOB, |auth| with_sdp(&format!("{auth}Privacy: header;id\r\n")));
-    let invite = lab.find(2, "INVITE");
-    assert!(!text(Some(invite.bytes())).replace("c=IN IP4 192.0.2.1", "").contains("192.0.2.1:"));
-    lab.send(2, crate::lab::respond(2, &invite, 200, true));
-    let ok = lab.find(1, "200");
-    assert_eq!(ok.headers(HeaderName::VIA).count(), 1);
+    for (wish, hidden) in [("header;id", true), ("user", true), ("id", false)] {
+        let mut lab = Lab::new(1);
+        lab.user("user2", &[2]);
+        let privacy = format!("Privacy: {wish}\r\n");
+        lab.invite_with(1, "user1", BOB, |auth| with_sdp(&format!("{auth}{privacy}")));
+        let invite = lab.find(2, "INVITE");
+        let shown = text(Some(invite.bytes())).replace("c=IN IP4 192.0.2.1", "");
+        assert_eq!(shown.contains("192.0.2.1:"), !hidden, "{wish}");
+        lab.send(2, crate::lab::respond(2, &invite, 200, true));
+        let ok = lab.find(1, "200");
+        assert_eq!(ok.headers(HeaderName::VIA).count(), 1);
+    }
 }

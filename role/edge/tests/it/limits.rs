@@ -214,6 +214,22 @@ fn a_closed_connection_tells_of_every_account_it_carried() {
 }
 
 #[test]
+fn a_text_reaches_all_phones_of_the_user_and_one_answer_goes_back() {
+    let mut lab = Lab::new(1);
+    lab.user("user2", &[2, 3]);
+    lab.send(1, request("MESSAGE", 1, "user1", BOB, EMPTY));
+    let challenge = lab.find(1, "407");
+    let auth = crate::lab::credentials(&challenge, "MESSAGE", BOB, "user1", "pw-user1");
+    lab.send(1, request("MESSAGE", 1, "user1", BOB, &format!("{auth}{EMPTY}")));
+    let (second, third) = (lab.find(2, "MESSAGE"), lab.find(3, "MESSAGE"));
+    lab.send(2, respond(2, &second, 200, false));
+    lab.find(1, "200");
+    lab.send(3, respond(3, &third, 200, false));
+    assert!(lab.is_empty(1), "the second answer ends here");
+    lab.assert_nothing_left();
+}
+
+#[test]
 fn a_non_invite_reaches_the_user_and_is_answered() {
     for method in ["MESSAGE", "OPTIONS", "SUBSCRIBE"] {
         let mut lab = Lab::new(1);

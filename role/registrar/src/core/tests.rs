@@ -56,6 +56,30 @@ fn a_binding_lives_as_long_as_it_was_told() {
 }
 
 #[test]
+fn a_refresh_moves_the_end_a_query_changes_nothing_and_zero_removes_one() {
+    let registrar = registrar();
+    let with = |uri: &'static str, expires| Contact { expires, ..Contact::new(uri) };
+    let both = vec![with("sip:a@h", Some(100)), with("sip:b@h", Some(100))];
+    registrar.handle_register(at(0), &request(1, 1, both)).unwrap();
+    let refresh = request(2, 1, vec![with("sip:a@h", Some(200))]);
+    registrar.handle_register(at(50), &refresh).unwrap();
+    let mut query = request(3, 1, Vec::new());
+    query.contacts = Contacts::Query;
+    let lines = |now| {
+        let plan = registrar.handle_register(at(now), &query).unwrap();
+        assert!(plan.changes.is_empty());
+        let mut lines = plan.contact_lines(at(now));
+        lines.sort();
+        lines
+    };
+    assert_eq!(lines(60), ["<sip:a@h>;expires=190", "<sip:b@h>;expires=40"]);
+    let removal = request(4, 1, vec![with("sip:b@h", Some(0))]);
+    let plan = registrar.handle_register(at(61), &removal).unwrap();
+    assert_eq!((plan.bindings.len(), plan.changes.len()), (1, 1));
+    assert_eq!(lines(62), ["<sip:a@h>;expires=188"]);
+}
+
+#[test]
 fn intervals_have_bounds_and_defaults() {
     let registrar = registrar();
     let mut brief = request(1, 1, vec![Contact::new("sip:a@h")]);

@@ -1,7 +1,5 @@
 //! Restarts, snapshots, full disks.
 
-use std::process::Command;
-
 use registrar::RefusalReason;
 
 use super::*;
@@ -127,18 +125,7 @@ fn child_with_a_full_disk() {
 #[test]
 fn a_full_disk_refuses_with_its_name_and_loses_nothing() {
     let dir = Dir::new("full");
-    let output = Command::new("sh")
-        // 512-byte blocks; writes beyond fail with EFBIG once the signal is ignored.
-        .args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\""])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "disk::child_with_a_full_disk", "--nocapture"])
-        .env(CHILD, &dir.0)
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text} {}", String::from_utf8_lossy(&output.stderr));
-    let acknowledged = text.split("acknowledged ").nth(1).unwrap();
-    let acknowledged: usize = acknowledged.split_whitespace().next().unwrap().parse().unwrap();
+    let acknowledged = on_a_full_disk("disk::child_with_a_full_disk", CHILD, &dir);
     assert!(acknowledged > 20);
     assert_eq!(open(&dir.0, config(1, u64::MAX)).loaded(), acknowledged);
 }

@@ -66,6 +66,23 @@ fn request(user: u64, cseq: u32, expires: u32) -> RegisterRequest<'static> {
     request
 }
 
+/// Runs a test of this binary in `dir` (told by the variable `child`) with files limited to 32 kB, as
+/// on a full disk: how many registrations it says were acknowledged.
+fn on_a_full_disk(test: &str, child: &str, dir: &Dir) -> usize {
+    let output = std::process::Command::new("sh")
+        // 512-byte blocks; writes beyond fail with EFBIG once the signal is ignored.
+        .args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(child, &dir.0)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text} {}", String::from_utf8_lossy(&output.stderr));
+    let acknowledged = text.split("acknowledged ").nth(1).unwrap();
+    acknowledged.split_whitespace().next().unwrap().parse().unwrap()
+}
+
 fn register(shard: &LocationShard, request: &RegisterRequest<'_>) -> Result<RegisterPlan, Refusal> {
     let (done, outcome) = sync_channel(1);
     shard.register(at(10), request, move |result| done.send(result).unwrap());

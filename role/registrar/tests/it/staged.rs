@@ -1,7 +1,5 @@
 //! Registrations that wait for one write: how a shard journals a batch of messages.
 
-use std::process::Command;
-
 use registrar::RefusalReason;
 
 use super::*;
@@ -87,17 +85,7 @@ fn child_that_stages_onto_a_full_disk() {
 #[test]
 fn a_batch_that_cannot_be_written_is_taken_back_as_a_whole() {
     let dir = Dir::new("staged-full");
-    let output = Command::new("sh")
-        .args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\""])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "staged::child_that_stages_onto_a_full_disk", "--nocapture"])
-        .env(CHILD, &dir.0)
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text} {}", String::from_utf8_lossy(&output.stderr));
-    let acknowledged = text.split("acknowledged ").nth(1).unwrap();
-    let acknowledged: usize = acknowledged.split_whitespace().next().unwrap().parse().unwrap();
+    let acknowledged = on_a_full_disk("staged::child_that_stages_onto_a_full_disk", CHILD, &dir);
     assert!(acknowledged > 20);
     assert_eq!(open(&dir.0, config(1, u64::MAX)).loaded(), acknowledged);
 }

@@ -82,7 +82,11 @@ fn r1_7_both_ways_to_want_no_notify_are_known() {
     let with = |name, value: &str| Edit::new(&invite()).append(name, value).finish();
     assert!(wants_no_subscription(&with(HeaderName::REFER_SUB, "false")));
     assert!(wants_no_subscription(&with(HeaderName::REQUIRE, "nosub")));
-    assert!(!wants_no_subscription(&with(HeaderName::REFER_SUB, "true")));
+    assert!(wants_no_subscription(&with(HeaderName::REFER_SUB, " FALSE;why=not")));
+    for other in ["true", "falsetto", ""] {
+        assert!(!wants_no_subscription(&with(HeaderName::REFER_SUB, other)), "{other}");
+    }
+    assert!(!wants_no_subscription(&with(HeaderName::REQUIRE, "explicitsub")));
     let refused = with(HeaderName::SUPPORTED, "norefersub");
     assert!(!granted_no_subscription(&refused, &crate::response_to(&refused, 202, "").build()));
     let said = crate::response_to(&refused, 200, "").header(HeaderName::REFER_SUB, "false").build();
