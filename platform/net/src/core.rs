@@ -19,6 +19,12 @@ pub trait ShardCore {
     /// One whole SIP message arrived. Framing is done; nothing else has been looked at.
     fn handle_received(&mut self, now: Instant, wall: WallTime, received: Received);
 
+    /// The same for a message that is a datagram, before it is copied. True if the core is done with
+    /// it; otherwise [`ShardCore::handle_received`] follows.
+    fn handle_datagram(&mut self, _now: Instant, _wall: WallTime, _datagram: Datagram<'_>) -> bool {
+        false
+    }
+
     /// A flow is gone, or something sent to it could not be (also when another shard owns it).
     /// UDP flows that fall idle are forgotten silently: see [`FlowTarget::Udp`].
     fn handle_flow_closed(&mut self, now: Instant, flow: FlowId, why: CloseReason);
@@ -70,6 +76,28 @@ pub struct Received {
     pub peer: SocketAddr,
     /// The message, complete, without framing.
     pub message: Bytes,
+}
+
+/// One whole SIP message as it lies in the buffer of its datagram.
+#[derive(Debug, Clone, Copy)]
+pub struct Datagram<'a> {
+    /// The flow to answer on.
+    pub flow: FlowId,
+    /// The listener's address as bound, as in [`Received::local`].
+    pub local: SocketAddr,
+    /// The sender's address as seen here.
+    pub peer: SocketAddr,
+    /// The message.
+    pub message: &'a [u8],
+}
+
+impl Datagram<'_> {
+    /// The same with a copy of its bytes.
+    pub fn received(&self) -> Received {
+        let Self { flow, local, peer, message } = *self;
+        let message = Bytes::copy_from_slice(message);
+        Received { flow, transport: Transport::Udp, local, peer, message }
+    }
 }
 
 /// One SIP message to send.

@@ -81,7 +81,7 @@ pub use authority::{
 };
 pub use branch::{branch_owner, branch_prefix};
 pub use config::{Limits, Listener, ShardsConfig};
-pub use core::{CloseReason, FlowTarget, Received, ShardCore, Transmit};
+pub use core::{CloseReason, Datagram, FlowTarget, Received, ShardCore, Transmit};
 pub use entropy::{OsEntropy, PooledEntropy};
 pub use error::NetError;
 pub use gate::{Ban, Gate, GatePolicy, SCANNERS, Shed, Sign, Verdict};

@@ -1,9 +1,11 @@
 //! Who has which HA1, in memory, for the path every request takes.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
+
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
 
 use crate::error::StoreError;
 use crate::ha1::Ha1Set;
@@ -17,7 +19,7 @@ const STRIPES: usize = 256;
 /// so 100,000 unchanged users cost it nothing.
 #[derive(Debug)]
 pub struct Credentials {
-    stripes: Vec<RwLock<HashMap<Key, Ha1Set>>>,
+    stripes: Vec<RwLock<HashTable<Account>>>,
     hasher: RandomState,
     version: AtomicU64,
     reloading: Mutex<()>,
@@ -28,7 +30,7 @@ impl Credentials {
     pub fn new() -> Self {
         Self {
             stripes: (0..STRIPES).map(|_| RwLock::default()).collect(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             version: AtomicU64::new(0),
             reloading: Mutex::new(()),
         }
@@ -36,8 +38,12 @@ impl Credentials {
 
     /// The HA1 values of `user` in `realm`, if there is such a user.
     pub fn lookup(&self, realm: &str, user: &str) -> Option<Ha1Set> {
-        let key = Key::new(realm, user);
-        self.stripe(&key).read().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
+        if realm.bytes().any(|b| b.is_ascii_uppercase()) {
+            return self.lookup(&realm.to_ascii_lowercase(), user);
+        }
+        let hash = self.hash(realm, user);
+        let accounts = self.stripe(hash).read().unwrap_or_else(PoisonError::into_inner);
+        accounts.find(hash, |account| account.is(realm, user)).map(|account| account.ha1)
     }
 
     /// Whether there is such a user.
@@ -73,28 +79,51 @@ impl Credentials {
             return done;
         }
         for (realm, user, _) in changes.removed.iter().filter(|(_, _, at)| *at > known) {
-            let key = Key::new(realm, user);
-            done.removed += u64::from(self.write(&key, None));
+            done.removed += u64::from(self.write((realm, user), None));
         }
         for entry in changes.changed.into_iter().filter(|entry| entry.version > known) {
-            self.write(&Key::new(&entry.realm, &entry.user), Some(entry.ha1));
+            self.write((&entry.realm, &entry.user), Some(entry.ha1));
             done.changed += 1;
         }
         self.version.store(changes.version, Ordering::Release);
         done
     }
 
-    fn write(&self, key: &Key, value: Option<Ha1Set>) -> bool {
-        let mut map = self.stripe(key).write().unwrap_or_else(PoisonError::into_inner);
-        match value {
-            Some(ha1) => map.insert(key.clone(), ha1).is_some(),
-            None => map.remove(key).is_some(),
+    /// Sets or removes; whether the user was known.
+    fn write(&self, (realm, user): (&str, &str), value: Option<Ha1Set>) -> bool {
+        let realm = realm.to_ascii_lowercase();
+        let hash = self.hash(&realm, user);
+        let mut accounts = self.stripe(hash).write().unwrap_or_else(PoisonError::into_inner);
+        let known = accounts.find_entry(hash, |account| account.is(&realm, user));
+        match (known, value) {
+            (Ok(mut known), Some(ha1)) => known.get_mut().ha1 = ha1,
+            (Ok(known), None) => drop(known.remove()),
+            (Err(_), Some(ha1)) => {
+                let account = Account { name: format!("{realm}\n{user}").into(), ha1 };
+                let rehash = |account: &Account| {
+                    let (realm, user) = account.name.split_once('\n').unwrap_or_default();
+                    self.hash(realm, user)
+                };
+                accounts.insert_unique(hash, account, rehash);
+                return false;
+            }
+            (Err(_), None) => return false,
         }
+        true
     }
 
-    fn stripe(&self, key: &Key) -> &RwLock<HashMap<Key, Ha1Set>> {
-        let hash = self.hasher.hash_one(key) as usize;
-        &self.stripes[hash % STRIPES]
+    /// Of a realm in lower case.
+    fn hash(&self, realm: &str, user: &str) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(realm.as_bytes());
+        hasher.write_u8(b'\n');
+        hasher.write(user.as_bytes());
+        hasher.finish()
+    }
+
+    fn stripe(&self, hash: u64) -> &RwLock<HashTable<Account>> {
+        // The lowest and the highest bits are the table's.
+        &self.stripes[(hash >> 32) as usize % STRIPES]
     }
 }
 
@@ -137,17 +166,19 @@ pub struct Reloaded {
     pub removed: u64,
 }
 
-/// `user@realm`, the realm in lower case: one allocation per entry and per lookup.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key(Box<str>);
+/// `realm\nuser`, the realm in lower case: one allocation for each, none for a lookup.
+#[derive(Debug)]
+struct Account {
+    name: Box<str>,
+    ha1: Ha1Set,
+}
 
-impl Key {
-    fn new(realm: &str, user: &str) -> Self {
-        let mut key = String::with_capacity(realm.len() + user.len() + 1);
-        key.push_str(realm);
-        key.make_ascii_lowercase();
-        key.push('\n');
-        key.push_str(user);
-        Self(key.into_boxed_str())
+impl Account {
+    fn is(&self, realm: &str, user: &str) -> bool {
+        let (name, at) = (self.name.as_bytes(), realm.len());
+        name.len() == at + 1 + user.len()
+            && name[..at] == *realm.as_bytes()
+            && name[at] == b'\n'
+            && name[at + 1..] == *user.as_bytes()
     }
 }

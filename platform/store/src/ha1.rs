@@ -67,6 +67,19 @@ impl Ha1Set {
         }
     }
 
+    /// The same into a buffer; how much of it was written.
+    pub fn hex_into(&self, algorithm: Algorithm, out: &mut [u8; 64]) -> usize {
+        let bytes: &[u8] = match algorithm {
+            Algorithm::Md5 | Algorithm::Md5Sess => &self.md5,
+            Algorithm::Sha256 | Algorithm::Sha256Sess => &self.sha256,
+            Algorithm::Sha512_256 | Algorithm::Sha512_256Sess => &self.sha512_256,
+        };
+        for (digits, byte) in out.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+            *digits = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+        }
+        2 * bytes.len()
+    }
+
     /// The MD5 value as digest arithmetic wants it: lower-case hexadecimal.
     pub fn md5_hex(&self) -> String {
         hex(&self.md5)
@@ -105,8 +118,9 @@ fn nibble(digit: u8) -> u8 {
     }
 }
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes
         .iter()
         .flat_map(|b| [b >> 4, b & 15])

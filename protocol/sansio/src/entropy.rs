@@ -16,10 +16,18 @@ pub trait Entropy {
     /// A random token of `len` characters from `[a-z0-9]`, five bits each: fit for tags, branches,
     /// Call-IDs and nonces (RFC 3261 §19.3 asks for at least 32 bits).
     fn token(&mut self, len: usize) -> String {
-        const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
         let mut bytes = vec![0; len];
-        self.fill(&mut bytes);
-        bytes.iter().map(|b| char::from(ALPHABET[usize::from(b & 31)])).collect()
+        self.token_into(&mut bytes);
+        bytes.into_iter().map(char::from).collect()
+    }
+
+    /// The same into a buffer: all of it becomes letters and digits.
+    fn token_into(&mut self, out: &mut [u8]) {
+        const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+        self.fill(out);
+        for byte in out {
+            *byte = ALPHABET[usize::from(*byte & 31)];
+        }
     }
 }
 

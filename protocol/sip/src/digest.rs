@@ -143,7 +143,7 @@ fn respond(inputs: &Inputs<'_>, ha1: &[u8]) -> HexHash {
 /// Whether the credentials were made with the password behind `ha1`, in time that does not tell
 /// how much of the response was right. False too for what we do not support: an unknown algorithm,
 /// `auth-int`, `qop` without `cnonce` or `nc`.
-pub fn verify(credentials: &Credentials<'_>, method: &[u8], ha1: &str) -> bool {
+pub fn verify(credentials: &Credentials<'_>, method: &[u8], ha1: impl AsRef<[u8]>) -> bool {
     let Some(algorithm) = credentials.algorithm() else { return false };
     let auth = match credentials.qop() {
         None => None,
@@ -156,7 +156,7 @@ pub fn verify(credentials: &Credentials<'_>, method: &[u8], ha1: &str) -> bool {
         Some(_) => return false,
     };
     let (uri, nonce) = (credentials.uri(), credentials.nonce());
-    let want = respond(&Inputs { algorithm, method, uri, nonce, auth }, ha1.as_bytes());
+    let want = respond(&Inputs { algorithm, method, uri, nonce, auth }, ha1.as_ref());
     let given = credentials.response();
     let mut lower = [0; 64];
     let Some(lower) = lower.get_mut(..given.len()) else { return false };

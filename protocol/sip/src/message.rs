@@ -19,7 +19,7 @@ use crate::text::{self, Items, split_list};
 
 use index::{Extra, GAP, Slots};
 pub(crate) use index::{Index, Slot};
-pub(crate) use lines::body_length;
+pub(crate) use lines::{body_length, line_end};
 pub(crate) use parse::assemble;
 pub use typed::CSeq;
 

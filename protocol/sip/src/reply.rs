@@ -1,10 +1,12 @@
 //! Responses written straight to bytes, for who keeps no transaction (RFC 3261 §8.2.7).
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
 use bytes::Bytes;
 
 use crate::builder::reason_phrase;
+use crate::digest::ChallengeBuilder;
 use crate::message::Message;
 use crate::name::HeaderName;
 use crate::text::{offset_in, split_list};
@@ -50,8 +52,7 @@ impl<'b> Reply<'b> {
         source: Option<SocketAddr>,
     ) -> Self {
         buffer.clear();
-        let mut reply = Self { out: buffer };
-        reply.status_line(status, if reason.is_empty() { reason_phrase(status) } else { reason });
+        let mut reply = Self::append(buffer, (status, reason));
         let (mut source, tag_missing) = (source, !to_tag.is_empty() && request.to_tag().is_none());
         for slot in request.slots() {
             if slot.id == 0 {
@@ -78,6 +79,44 @@ impl<'b> Reply<'b> {
         reply
     }
 
+    /// Begins a response behind what `out` holds, with its status line alone.
+    pub(crate) fn append(out: &'b mut Vec<u8>, (status, reason): (u16, &str)) -> Self {
+        let mut reply = Self { out };
+        reply.status_line(status, if reason.is_empty() { reason_phrase(status) } else { reason });
+        reply
+    }
+
+    /// Another response to the same request behind what `out` holds: the lines at `copied` are what
+    /// the first one took over.
+    pub fn again(out: &'b mut Vec<u8>, line: (u16, &str), copied: Range<usize>) -> Self {
+        let reply = Self::append(out, line);
+        reply.out.extend_from_within(copied);
+        reply
+    }
+
+    /// How much is written, what stood there before included.
+    #[expect(clippy::len_without_is_empty, reason = "a response is never empty")]
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Adds lines that are whole, each with its CRLF.
+    pub fn lines(&mut self, lines: &[u8]) {
+        self.out.extend_from_slice(lines);
+    }
+
+    /// Adds the line of a challenge.
+    pub fn challenge(&mut self, name: HeaderName<'_>, challenge: &ChallengeBuilder<'_>) {
+        self.out.extend_from_slice(name.as_str().as_bytes());
+        self.out.extend_from_slice(b": ");
+        challenge.write(self.out);
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    pub(crate) fn out(&mut self) -> &mut Vec<u8> {
+        self.out
+    }
+
     /// Adds a header line. Line breaks in the value become spaces.
     pub fn header<'n>(&mut self, name: impl Into<HeaderName<'n>>, value: impl AsRef<[u8]>) {
         self.out.extend_from_slice(name.into().as_str().as_bytes());
@@ -88,8 +127,13 @@ impl<'b> Reply<'b> {
 
     /// Ends the headers; the response has no body.
     pub fn finish(self) -> Bytes {
+        Bytes::copy_from_slice(self.end())
+    }
+
+    /// The same, where the buffer itself is wanted.
+    pub fn end(self) -> &'b mut Vec<u8> {
         self.out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
-        Bytes::copy_from_slice(self.out)
+        self.out
     }
 
     fn status_line(&mut self, status: u16, reason: &str) {
@@ -171,7 +215,7 @@ impl<'v> Stamp<'v> {
     }
 }
 
-fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
+pub(crate) fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
     match ip {
         IpAddr::V4(ip) => {
             for (i, octet) in ip.octets().into_iter().enumerate() {

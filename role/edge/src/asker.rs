@@ -138,11 +138,16 @@ impl EdgeCore {
     /// A To tag that is the same whenever the request comes again (RFC 3261 §8.2.7), and that
     /// nobody can foretell.
     fn stateless_tag(&self, request: &Message) -> [u8; 13] {
+        let (call_id, from_tag) = (request.call_id(), request.from_tag());
+        self.stateless_tag_of(call_id.unwrap_or_default(), from_tag.unwrap_or_default())
+    }
+
+    pub(crate) fn stateless_tag_of(&self, call_id: &[u8], from_tag: &[u8]) -> [u8; 13] {
         const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
         let mut hasher = DefaultHasher::new();
         hasher.write_u64(self.loop_salt);
-        hasher.write(request.call_id().unwrap_or_default());
-        hasher.write(request.from_tag().unwrap_or_default());
+        hasher.write(call_id);
+        hasher.write(from_tag);
         let hash = hasher.finish();
         std::array::from_fn(|i| ALPHABET[(hash >> (5 * i) & 31) as usize])
     }
@@ -151,14 +156,20 @@ impl EdgeCore {
     /// flow, the branch, the call and the digest's response. Salted: who replays a captured request
     /// chooses the branch, and must not be able to look for one that fits.
     pub(crate) fn fingerprint(&self, arrival: &Arrival, request: &Message, response: &[u8]) -> u32 {
+        let cseq = request.cseq().map_or(0, |c| c.number);
+        let branch = request.top_via().ok().and_then(|via| via.branch()).unwrap_or_default();
+        let call_id = request.call_id().unwrap_or_default();
+        self.fingerprint_of(arrival.flow, cseq, [call_id, branch, response])
+    }
+
+    /// The same of Call-ID, branch and response.
+    pub(crate) fn fingerprint_of(&self, flow: FlowId, cseq: u32, texts: [&[u8]; 3]) -> u32 {
         let mut hasher = DefaultHasher::new();
         hasher.write_u64(self.loop_salt);
-        hasher.write_u64(arrival.flow.id);
-        hasher.write_u32(u32::from(arrival.flow.shard) << 16 | u32::from(arrival.flow.node));
-        hasher.write_u32(request.cseq().map_or(0, |c| c.number));
-        hasher.write(request.call_id().unwrap_or_default());
-        hasher.write(request.top_via().ok().and_then(|via| via.branch()).unwrap_or_default());
-        hasher.write(response);
+        hasher.write_u64(flow.id);
+        hasher.write_u32(u32::from(flow.shard) << 16 | u32::from(flow.node));
+        hasher.write_u32(cseq);
+        texts.into_iter().for_each(|text| hasher.write(text));
         hasher.finish() as u32
     }
 }

@@ -6,7 +6,7 @@
 use crate::asker::Asker;
 use crate::config::{Config, ConfigError};
 use crate::core::{EdgeCore, Present};
-use crate::limits::{Attempts, Try};
+use crate::limits::{Account, Attempts, Try};
 use crate::nonce::{NonceCheck, Nonces};
 use crate::ports::EdgeEvent;
 use net::Sign;
@@ -14,13 +14,14 @@ use sansio::Redacted;
 use sip::digest::{Algorithm, ChallengeBuilder, Credentials};
 use sip::transaction::Arrival;
 use sip::{Aor, HeaderName, Message, Method};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// The edge's means of authentication.
 pub(crate) struct Authenticator {
-    nonces: Nonces,
+    pub(crate) nonces: Nonces,
     pub(crate) attempts: Attempts,
-    algorithms: Vec<Algorithm>,
+    pub(crate) algorithms: Vec<Algorithm>,
     md5_first: Vec<String>,
     md5_only: Vec<String>,
 }
@@ -70,7 +71,7 @@ impl Authenticator {
     }
 
     /// The algorithms to offer a user agent, in order.
-    fn offer(&self, user_agent: &str) -> Vec<Algorithm> {
+    pub(crate) fn offer(&self, user_agent: &str) -> Vec<Algorithm> {
         let agent = user_agent.to_ascii_lowercase();
         let mut offer = self.algorithms.clone();
         if is_listed(&self.md5_only, &agent) && offer.contains(&Algorithm::Md5) {
@@ -303,11 +304,21 @@ impl EdgeCore {
     ) -> Vec<Algorithm> {
         let agent = request.header(HeaderName::USER_AGENT).unwrap_or_default();
         let account = self.auth.attempts.account(realm, aor.user());
-        let learned = self.auth.attempts.learned(at.wall, (account, arrival.peer.ip()), agent);
-        match learned.filter(|algorithm| self.auth.algorithms.contains(algorithm)) {
+        match self.learned(at, (account, arrival.peer.ip()), agent) {
             Some(algorithm) => vec![algorithm],
             None => self.auth.offer(&String::from_utf8_lossy(agent)),
         }
+    }
+
+    /// The algorithm this user agent took here before, as long as policy allows it.
+    pub(crate) fn learned(
+        &self,
+        at: Present,
+        whence: (Account, IpAddr),
+        agent: &[u8],
+    ) -> Option<Algorithm> {
+        let learned = self.auth.attempts.learned(at.wall, whence, agent);
+        learned.filter(|algorithm| self.auth.algorithms.contains(algorithm))
     }
 }
 

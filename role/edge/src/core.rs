@@ -20,6 +20,7 @@ use crate::held_back::HeldBack;
 use crate::in_dialog::Passing;
 use crate::overload::Feedback;
 use crate::peer::Peers;
+use crate::plain::Answers;
 use crate::ports::{
     Answer, AskId, Dialler, Directory, EdgeEvent, Locations, Question, Reach, Router,
 };
@@ -179,6 +180,8 @@ pub struct EdgeCore {
     pub(crate) asks: Asks,
     /// Where responses without a transaction are written.
     pub(crate) scratch: Vec<u8>,
+    /// Responses to plain requests.
+    pub(crate) answers: Answers,
     dialled: Dialled,
     outbox: VecDeque<Outbound>,
     events: VecDeque<EdgeEvent>,
@@ -270,6 +273,7 @@ impl EdgeCore {
             hop_deadlines: BTreeSet::new(),
             asks: Asks::default(),
             scratch: Vec::with_capacity(2048),
+            answers: Answers::default(),
             dialled,
             outbox: VecDeque::new(),
             events: VecDeque::new(),
@@ -380,6 +384,7 @@ impl EdgeCore {
 
     /// A message to send.
     pub fn poll_transmit(&mut self) -> Option<Outbound> {
+        self.answers.seal(&mut self.outbox);
         self.outbox.pop_front()
     }
 

@@ -60,6 +60,7 @@ mod overload;
 mod peer;
 mod peer_numbers;
 mod peering;
+mod plain;
 mod ports;
 mod profile;
 mod proof;
@@ -90,6 +91,7 @@ pub use nonce::{Fresh, NonceCheck, Nonces};
 pub use peer::{
     PEERS_MAX, PeerConfig, PeerError, PeerIdentity, PeerMedia, PeerTransport, PrefixRule,
 };
+pub use plain::Taken;
 pub use ports::{
     Answer, AskId, CallFacts, CallOpening, ContactLine, Dialler, Directory, EdgeEvent, EndCause,
     Locations, MediaProfile, Plan, Question, Reach, Refusal, RegisterAsk, RelayAsk,

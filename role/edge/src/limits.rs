@@ -198,6 +198,19 @@ impl Attempts {
         self.charge(now, what)
     }
 
+    /// What [`Self::permit`] says of a source that is known and need not wait; `None` where it has
+    /// to be asked. Changes nothing.
+    pub(crate) fn permit_known(
+        &self,
+        at: WallTime,
+        account: Account,
+        source: IpAddr,
+    ) -> Option<Permit> {
+        let key = account.source_key(source);
+        let may = self.is_known(at, key) && self.0.wait(self.0.known, key, at.as_millis()) == 0;
+        may.then(|| Permit::known(key))
+    }
+
     /// It was the right password: the source and the device are known from now on, and which
     /// algorithm the user agent took. True if that was news, or has not been told for a while.
     pub(crate) fn right(

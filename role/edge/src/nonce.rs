@@ -16,6 +16,8 @@ use std::time::Duration;
 const TIME_LEN: usize = 8;
 const RANDOM_LEN: usize = 6;
 const MAC_LEN: usize = 16;
+/// In base64: thirty bytes need no padding.
+const NONCE_TEXT_LEN: usize = (TIME_LEN + RANDOM_LEN + MAC_LEN) / 3 * 4;
 /// Used nonces remembered; beyond it the oldest half is forgotten and must be challenged anew.
 const USED_MAX: usize = 262_144;
 
@@ -97,12 +99,25 @@ impl Nonces {
 
     /// A new nonce.
     pub fn issue(&self, wall: WallTime, entropy: &mut dyn Entropy) -> String {
+        self.issue_text(wall, entropy).into_iter().map(char::from).collect()
+    }
+
+    /// The same as base64url, without memory of its own.
+    pub(crate) fn issue_text(
+        &self,
+        wall: WallTime,
+        entropy: &mut dyn Entropy,
+    ) -> [u8; NONCE_TEXT_LEN] {
         let mut raw = [0; TIME_LEN + RANDOM_LEN + MAC_LEN];
         raw[..TIME_LEN].copy_from_slice(&wall.as_millis().to_be_bytes());
         entropy.fill(&mut raw[TIME_LEN..TIME_LEN + RANDOM_LEN]);
         let mac = hmac::sign(&self.key, &raw[..TIME_LEN + RANDOM_LEN]);
         raw[TIME_LEN + RANDOM_LEN..].copy_from_slice(&mac.as_ref()[..MAC_LEN]);
-        URL_SAFE_NO_PAD.encode(raw)
+        let mut text = [0; NONCE_TEXT_LEN];
+        // The buffer has the length of the text.
+        let written = URL_SAFE_NO_PAD.encode_slice(raw, &mut text);
+        debug_assert_eq!(written, Ok(NONCE_TEXT_LEN));
+        text
     }
 
     /// Whether `nonce` is ours and alive; changes nothing. `print` stands for the request that shows

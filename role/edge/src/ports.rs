@@ -33,6 +33,19 @@ pub trait Directory: Send {
         algorithm: sip::digest::Algorithm,
     ) -> Option<Redacted<String>>;
 
+    /// The same into a buffer: how many bytes of it.
+    fn ha1_into(
+        &self,
+        (realm, user): (&str, &str),
+        algorithm: sip::digest::Algorithm,
+        out: &mut [u8; 64],
+    ) -> Option<usize> {
+        let ha1 = self.ha1(realm, user, algorithm)?;
+        let ha1 = ha1.reveal().as_bytes();
+        out.get_mut(..ha1.len())?.copy_from_slice(ha1);
+        Some(ha1.len())
+    }
+
     /// Whether `realm` has this user.
     fn has_user(&self, realm: &str, user: &str) -> bool {
         self.ha1(realm, user, sip::digest::Algorithm::Md5).is_some()

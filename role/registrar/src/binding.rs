@@ -98,6 +98,7 @@ pub struct NewBinding<'a> {
 }
 
 const FLOW_AT: usize = 32;
+const CSEQ_AT: usize = 44;
 const FLAGS_AT: usize = 55;
 const ENDS_AT: usize = 56;
 const ADDRESSES_AT: usize = 68;
@@ -108,6 +109,25 @@ const LOCAL_IS_V6: u8 = 4;
 
 const TRANSPORTS: [Transport; 5] =
     [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss];
+
+/// All that may differ between a registration and its refresh.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Renewal {
+    pub(crate) revision: u64,
+    pub(crate) expires_at: WallTime,
+    pub(crate) registered_at: WallTime,
+    pub(crate) flow: FlowId,
+    pub(crate) cseq: u32,
+}
+
+/// The part of a packed binding before its texts' ends.
+pub(crate) type Numbers = [u8; ENDS_AT];
+
+fn numbers_of(bytes: &[u8]) -> Numbers {
+    let mut numbers = [0; ENDS_AT];
+    numbers.copy_from_slice(&bytes[..ENDS_AT]);
+    numbers
+}
 
 impl Binding {
     /// Packs it; none if the texts are longer than 65,535 bytes together.
@@ -182,7 +202,7 @@ impl Binding {
 
     /// CSeq of the REGISTER.
     pub fn cseq(&self) -> u32 {
-        u32::from_le_bytes(self.bytes(44))
+        u32::from_le_bytes(self.bytes(CSEQ_AT))
     }
 
     /// RFC 5626 reg-id; 0 for none.
@@ -250,6 +270,40 @@ impl Binding {
     /// Bytes on the heap: the packed ones and the counts of who shares them.
     pub fn footprint(&self) -> usize {
         self.packed.len() + 2 * size_of::<usize>()
+    }
+
+    /// Registered again with nothing new but when, by which flow and in which order: in place,
+    /// unless somebody shares it. The numbers as they were, for [`Self::put_back`].
+    pub(crate) fn renew(&mut self, to: &Renewal) -> Numbers {
+        let bytes = Arc::make_mut(&mut self.packed);
+        let before = numbers_of(bytes);
+        let times = [to.revision, to.expires_at.as_millis(), to.registered_at.as_millis()];
+        for (at, number) in (8..).step_by(8).zip(times) {
+            bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
+        }
+        bytes[FLOW_AT..FLOW_AT + 8].copy_from_slice(&to.flow.id.to_le_bytes());
+        bytes[FLOW_AT + 8..FLOW_AT + 10].copy_from_slice(&to.flow.node.to_le_bytes());
+        bytes[FLOW_AT + 10..CSEQ_AT].copy_from_slice(&to.flow.shard.to_le_bytes());
+        bytes[CSEQ_AT..CSEQ_AT + 4].copy_from_slice(&to.cseq.to_le_bytes());
+        bytes[FLAGS_AT] |= HAS_FLOW;
+        before
+    }
+
+    /// Takes a [`Self::renew`] back.
+    pub(crate) fn put_back(&mut self, before: &Numbers) {
+        Arc::make_mut(&mut self.packed)[..ENDS_AT].copy_from_slice(before);
+    }
+
+    /// Whether these are its texts, in the order of [`NewBinding::texts`].
+    pub(crate) fn has_texts(&self, texts: [&str; 6]) -> bool {
+        let all = &self.packed[self.texts_at()..];
+        let mut start = 0;
+        texts.iter().enumerate().all(|(at, text)| {
+            let end = self.end(at);
+            let same = all[start..end] == *text.as_bytes();
+            start = end;
+            same
+        })
     }
 
     /// Its flow is gone.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sansio::WallTime;
 
-use crate::binding::{Binding, BindingKey, NewBinding};
+use crate::binding::{Binding, BindingKey, NewBinding, Numbers, Renewal};
 use crate::plan::{Change, Changes, RegisterPlan};
 use crate::refusal::{Refusal, RefusalReason};
 use crate::request::{Contact, Contacts, RegisterRequest};
@@ -29,6 +29,14 @@ impl Default for Limits {
     fn default() -> Self {
         Self { min_expires: 60, max_expires: 3600, default_expires: 600, max_contacts: 10 }
     }
+}
+
+/// A binding that was prolonged, and as it was before.
+#[derive(Debug)]
+pub(crate) struct Renewed {
+    pub(crate) key: BindingKey,
+    pub(crate) revision: u64,
+    pub(crate) before: Numbers,
 }
 
 /// The registrar of one shard, on the table all shards share. Does no I/O.
@@ -89,6 +97,48 @@ impl Registrar {
                 }
             }
             step.finish(self.limits.max_contacts)
+        })
+    }
+
+    /// The same for a phone that registers again from where it is with nothing new: its one binding
+    /// is prolonged in place, and `seen` sees it, locked. `None` where anything is otherwise:
+    /// [`Self::handle_register`] decides then.
+    pub(crate) fn renew(
+        &self,
+        wall: WallTime,
+        request: &RegisterRequest<'_>,
+        seen: impl FnOnce(&Binding),
+    ) -> Option<Renewed> {
+        let Contacts::List(contacts) = &request.contacts else { return None };
+        let [contact] = contacts.as_slice() else { return None };
+        let secs = self.interval(request, contact).ok().filter(|secs| *secs > 0)?;
+        if !request.path.is_empty() {
+            return None;
+        }
+        let instance = contact.instance.as_deref().unwrap_or("");
+        let (call_id, agent) = (&*request.call_id, &*request.user_agent);
+        let texts = [&request.aor, &*contact.uri, instance, call_id, agent, ""];
+        let origin = request.origin;
+        self.table.renew(BindingKey::aor_half(&request.aor), |binding, number| {
+            let same = binding.cseq() <= request.cseq
+                && binding.is_live(wall)
+                && (binding.q(), binding.reg_id()) == (contact.q, contact.reg_id)
+                && binding.transport() == origin.transport
+                && (binding.source(), binding.local()) == (origin.source, origin.local)
+                && binding.has_texts(texts);
+            if !same {
+                return None;
+            }
+            let revision = number();
+            let before = binding.renew(&Renewal {
+                revision,
+                expires_at: wall + Duration::from_secs(u64::from(secs)),
+                registered_at: wall,
+                flow: origin.flow,
+                cseq: request.cseq,
+            });
+            seen(binding);
+            Some(Renewed { key: binding.key(), revision, before })
         })
     }
 

@@ -46,6 +46,11 @@ impl RegisterPlan {
         self.bindings.iter().map(line).collect()
     }
 
+    /// The same values as whole header lines, appended to `out`.
+    pub fn push_contact_lines(&self, wall: WallTime, out: &mut String) {
+        self.bindings.iter().for_each(|binding| push_contact_line(binding, wall, out));
+    }
+
     /// The same values in one text, separated by commas (RFC 3261 §7.3.1), appended to `out`.
     pub fn push_contacts(&self, wall: WallTime, out: &mut String) {
         for (at, binding) in self.bindings.iter().enumerate() {
@@ -83,6 +88,13 @@ impl RegisterPlan {
     pub fn events(&self, wall: WallTime) -> Vec<Event> {
         self.changes.iter().filter_map(|change| event_of(change, wall)).collect()
     }
+}
+
+/// The Contact line of a binding in a 200.
+pub(crate) fn push_contact_line(binding: &Binding, wall: WallTime, out: &mut String) {
+    out.push_str("Contact: ");
+    push_contact(binding, wall, out);
+    out.push_str("\r\n");
 }
 
 fn push_contact(binding: &Binding, wall: WallTime, out: &mut String) {

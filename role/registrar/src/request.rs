@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use sansio::{FlowId, Transport};
-use sip::{HeaderName, Message};
-use smallvec::SmallVec;
+use sip::{HeaderName, Message, Plain};
+use smallvec::{SmallVec, smallvec};
 
 use crate::refusal::{Refusal, RefusalReason};
 
@@ -103,6 +103,20 @@ impl<'a> RegisterRequest<'a> {
             user_agent: Cow::Borrowed(""),
             origin,
         }
+    }
+
+    /// What [`Self::read`] reads of a plain REGISTER, whose To is the address of record.
+    pub fn of_plain(plain: &Plain<'a>, origin: Origin) -> Self {
+        let mut request = Self::new(plain.aor(), plain.call_id(), plain.cseq(), origin);
+        request.expires = plain.expires();
+        if let Some(contact) = plain.contact() {
+            let instance = contact.instance.map(Cow::Borrowed);
+            let (uri, expires, reg_id) = (contact.uri.into(), contact.expires, contact.reg_id);
+            let contact = Contact { uri, q: 1000, expires, instance, reg_id };
+            request.contacts = Contacts::List(smallvec![contact]);
+        }
+        request.user_agent = cut(Cow::Borrowed(plain.user_agent()));
+        request
     }
 
     /// Reads a REGISTER whose sender is authenticated as `aor`.

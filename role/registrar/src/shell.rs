@@ -19,9 +19,9 @@ use cluster::{DirLock, LogError, LogFile, push_frame, replace_file};
 use sansio::WallTime;
 
 use crate::binding::{Binding, BindingKey};
-use crate::codec::{Entry, decode_entry, encode_entry};
-use crate::core::{Limits, Registrar};
-use crate::plan::RegisterPlan;
+use crate::codec::{Entry, decode_entry, encode_binding, encode_entry};
+use crate::core::{Limits, Registrar, Renewed};
+use crate::plan::{RegisterPlan, push_contact_line};
 use crate::refusal::{Refusal, RefusalReason};
 use crate::request::RegisterRequest;
 use crate::table::{LocationTable, STRIPES};
@@ -81,8 +81,26 @@ pub struct LocationShard {
 #[derive(Debug)]
 struct Staged {
     token: u64,
-    plan: RegisterPlan,
+    change: Staging,
     fits: bool,
+}
+
+/// What was changed.
+#[derive(Debug)]
+enum Staging {
+    /// Told when it is written.
+    Plan(RegisterPlan),
+    /// Told only when it cannot be written.
+    Answered(RegisterPlan),
+    /// The same of a refresh.
+    Renewed(Renewed),
+}
+
+impl Staging {
+    /// Whether nothing of it belongs into the journal.
+    fn is_nothing(&self) -> bool {
+        matches!(self, Self::Plan(plan) | Self::Answered(plan) if plan.changes.is_empty())
+    }
 }
 
 impl Location {
@@ -186,8 +204,38 @@ impl LocationShard {
             return Ok(Some(plan));
         }
         let fits = plan.push_frames(&mut self.frames);
-        self.staged.push(Staged { token, plan, fits });
+        self.staged.push(Staged { token, change: Staging::Plan(plan), fits });
         Ok(None)
+    }
+
+    /// As [`Self::stage`], for who has written the answer already: the Contact lines for it are
+    /// appended to `contacts`, and [`Self::flush`] tells only what could not be written.
+    ///
+    /// # Errors
+    /// A [`Refusal`] to answer at once; nothing was changed.
+    pub fn stage_answered(
+        &mut self,
+        wall: WallTime,
+        request: &RegisterRequest<'_>,
+        token: u64,
+        contacts: &mut String,
+    ) -> Result<(), Refusal> {
+        debug_assert!(self.can_stage(), "a journal that waits for the disk has its own thread");
+        let Self { registrar, frames, staged, .. } = self;
+        let mut fits = true;
+        let renewed = registrar.renew(wall, request, |binding| {
+            fits = push_frame(frames, |out| encode_binding(binding, out));
+            push_contact_line(binding, wall, contacts);
+        });
+        if let Some(renewed) = renewed {
+            staged.push(Staged { token, change: Staging::Renewed(renewed), fits });
+            return Ok(());
+        }
+        let plan = registrar.handle_register(wall, request)?;
+        plan.push_contact_lines(wall, contacts);
+        let fits = plan.push_frames(frames);
+        staged.push(Staged { token, change: Staging::Answered(plan), fits });
+        Ok(())
     }
 
     /// Whether something is staged.
@@ -196,7 +244,7 @@ impl LocationShard {
     }
 
     /// Writes what is staged by one write(2) and tells the outcome of each, by its token and in
-    /// order. What could not be written is taken back.
+    /// order; of those answered already only what could not be written. That is taken back.
     pub fn flush(&mut self, mut told: impl FnMut(u64, Result<RegisterPlan, Refusal>)) {
         if self.staged.is_empty() {
             return;
@@ -210,17 +258,29 @@ impl LocationShard {
             tracing::error!(error = %e, refused = self.staged.len(), "registrations were refused");
         }
         let failed = |s: &Staged| match (&written, s.fits) {
+            _ if s.change.is_nothing() => None,
             (Err(e), _) => Some(e.clone()),
             (Ok(()), false) => Some(LogError::TooLong),
             (Ok(()), true) => None,
         };
         // The latest first: each then finds the table as it left it.
         for staged in self.staged.iter().rev().filter(|s| failed(s).is_some()) {
-            self.registrar.table().revert(&staged.plan);
+            let table = self.registrar.table();
+            match &staged.change {
+                Staging::Plan(plan) | Staging::Answered(plan) => table.revert(plan),
+                Staging::Renewed(Renewed { key, revision, before }) => {
+                    table.undo_renewal((*key, *revision), before);
+                }
+            }
         }
         for staged in self.staged.drain(..) {
-            let error = failed(&staged).map(|e| Refusal::new(RefusalReason::NotWritten(e)));
-            told(staged.token, error.map_or(Ok(staged.plan), Err));
+            match (failed(&staged), staged.change) {
+                (Some(e), _) => {
+                    told(staged.token, Err(Refusal::new(RefusalReason::NotWritten(e))));
+                }
+                (None, Staging::Plan(plan)) => told(staged.token, Ok(plan)),
+                (None, Staging::Answered(_) | Staging::Renewed(_)) => {}
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 use sansio::{FlowId, WallTime};
 use smallvec::SmallVec;
 
-use crate::binding::{Binding, BindingKey};
+use crate::binding::{Binding, BindingKey, Numbers};
 use crate::codec::Entry;
 use crate::plan::RegisterPlan;
 
@@ -154,6 +154,40 @@ impl LocationTable {
             stripe.earliest.fetch_min(earliest, Ordering::Relaxed);
         }
         Ok(outcome)
+    }
+
+    /// Changes the only binding of an address of record in place, if `change` finds that it can: it
+    /// gets the binding and what makes the change's number. `None` if it did not, or if there are
+    /// more bindings or none.
+    pub(crate) fn renew<T>(
+        &self,
+        half: u32,
+        change: impl FnOnce(&mut Binding, &mut dyn FnMut() -> u64) -> Option<T>,
+    ) -> Option<T> {
+        let stripe = self.stripe(half);
+        let mut slots = stripe.write();
+        let mut mine = slots.iter_hash_mut(spread(half)).filter(|b| b.key().upper() == half);
+        let (only, None) = (mine.next()?, mine.next()) else { return None };
+        let mut number = || self.revision.fetch_add(1, Ordering::SeqCst) + 1;
+        let done = change(only, &mut number)?;
+        let expires_at = only.expires_at().as_millis();
+        stripe.earliest.fetch_min(expires_at, Ordering::Relaxed);
+        Some(done)
+    }
+
+    /// Takes back what [`Self::renew`] did, where nothing newer has come since.
+    pub(crate) fn undo_renewal(&self, (key, revision): (BindingKey, u64), before: &Numbers) {
+        let stripe = self.stripe(key.upper());
+        let mut slots = stripe.write();
+        let is_it = |b: &Binding| b.key() == key && b.revision() == revision;
+        match slots.find_mut(spread(key.upper()), is_it) {
+            Some(binding) => {
+                binding.put_back(before);
+                let expires_at = binding.expires_at().as_millis();
+                stripe.earliest.fetch_min(expires_at, Ordering::Relaxed);
+            }
+            None => tracing::debug!(%key, "a newer change stays"),
+        }
     }
 
     /// Takes back what could not be written, where nothing newer has come since.

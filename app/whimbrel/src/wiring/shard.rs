@@ -4,12 +4,13 @@ use super::events;
 use super::relaying::{self, MediaSides};
 use edge::{
     Answer, AskId, ContactLine, EdgeCore, EdgeEvent, Inbound, Note, OutboundTo, Present, Question,
-    Refusal,
+    Refusal, Taken,
 };
-use net::{CloseReason, FlowTarget, Load, Received, ShardCore, ShardHandle, Transmit};
+use net::{CloseReason, Datagram, FlowTarget, Load, Received, ShardCore, ShardHandle, Transmit};
 use registrar::{LocationShard, Origin, RegisterPlan, RegisterRequest};
 use relay::Relay;
-use sansio::{FlowId, WallTime};
+use sansio::{FlowId, Transport, WallTime};
+use sip::Plain;
 use sip::locate::LocateError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,7 +54,12 @@ pub struct EdgeShard {
     calls_counted: u64,
     /// How much new work this shard turns away.
     load: Load,
+    /// The Contact lines of the answer under way.
+    contacts: String,
 }
+
+/// Tells the tokens of held answers from those of questions.
+const HELD: u64 = 1 << 63;
 
 impl EdgeShard {
     /// A shard around a core.
@@ -74,6 +80,7 @@ impl EdgeShard {
             counted: edge::Counters::default(),
             calls_counted: 0,
             load: Load::default(),
+            contacts: String::new(),
         }
     }
 
@@ -164,10 +171,48 @@ impl EdgeShard {
         });
     }
 
+    /// The short way of a plain request; false when it has to go the long one.
+    fn take_plain(&mut self, datagram: &Datagram<'_>) -> bool {
+        let Some(request) = Plain::read(datagram.message) else { return false };
+        // Whoever listens hears more than the short way makes; a journal with a queue answers later.
+        let binds = request.credentials().is_some();
+        if binds && (self.events.is_heard() || !self.location.can_stage()) {
+            return false;
+        }
+        match self.core.handle_plain(self.present, datagram, &request) {
+            Taken::No => return false,
+            Taken::Answered => {}
+            Taken::Bind => self.bind_plain(datagram, &request),
+        }
+        true
+    }
+
+    fn bind_plain(&mut self, datagram: &Datagram<'_>, request: &Plain<'_>) {
+        let Datagram { flow, local, peer: source, .. } = *datagram;
+        let origin = Origin { flow, transport: Transport::Udp, local, source };
+        let ask = RegisterRequest::of_plain(request, origin);
+        let token = HELD | self.core.held_answers() as u64;
+        self.contacts.clear();
+        match self.location.stage_answered(self.present.wall, &ask, token, &mut self.contacts) {
+            Ok(()) => self.core.hold_ok(self.present, datagram, request, &self.contacts),
+            Err(error) => {
+                tracing::debug!(%error, "registration refused");
+                self.core.refuse_plain(datagram, request, &translate(&error));
+            }
+        }
+    }
+
     /// Writes the registrations of this batch down, all by one write, and answers them.
     fn settle_registrations(&mut self) {
         let mut outcomes = Vec::new();
-        self.location.flush(|token, result| outcomes.push((AskId(token), result)));
+        let core = &mut self.core;
+        self.location.flush(|token, result| match (token & HELD, result) {
+            (0, result) => outcomes.push((AskId(token), result)),
+            (_, Err(error)) => core.refuse_held((token & !HELD) as usize, &translate(&error)),
+            // It was answered.
+            (_, Ok(_)) => {}
+        });
+        core.release_held();
         for (id, result) in outcomes {
             self.registered(id, result);
         }
@@ -251,6 +296,15 @@ impl ShardCore for EdgeShard {
         self.core.set_load(self.load.shed_permille());
         self.core.handle_received(self.present, inbound);
         self.run();
+    }
+
+    fn handle_datagram(&mut self, now: Instant, wall: WallTime, datagram: Datagram<'_>) -> bool {
+        self.present = Present { now, wall };
+        let taken = self.take_plain(&datagram);
+        if taken {
+            self.run();
+        }
+        taken
     }
 
     fn handle_flow_closed(&mut self, now: Instant, flow: FlowId, why: CloseReason) {

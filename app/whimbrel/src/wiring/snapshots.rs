@@ -185,6 +185,16 @@ impl Directory for DirectorySnapshot {
         }))
     }
 
+    fn ha1_into(
+        &self,
+        (realm, user): (&str, &str),
+        algorithm: Algorithm,
+        out: &mut [u8; 64],
+    ) -> Option<usize> {
+        let set = self.credentials.lookup(realm, user)?;
+        Some(set.hex_into(algorithm, out))
+    }
+
     fn has_user(&self, realm: &str, user: &str) -> bool {
         self.credentials.contains(realm, user)
     }

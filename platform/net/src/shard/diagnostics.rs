@@ -150,7 +150,7 @@ fn handle_marked<C: ShardCore>(
         return;
     }
     let origin = Origin { transport: Transport::Udp, local, peer };
-    if let Some(received) = message_in(engine, listener, origin, datagram) {
-        engine.receive(received);
+    if let Some(datagram) = message_in(engine, listener, origin, datagram) {
+        engine.receive(datagram.received());
     }
 }

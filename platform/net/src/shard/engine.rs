@@ -23,7 +23,7 @@ use super::udp::UdpPort;
 use super::udp_table::UdpTable;
 use crate::branch::response_owner;
 use crate::config::Limits;
-use crate::core::{CloseReason, FlowTarget, Received, ShardCore, Transmit};
+use crate::core::{CloseReason, Datagram, FlowTarget, Received, ShardCore, Transmit};
 use crate::proof::Proof;
 use crate::stats::Counters;
 
@@ -124,10 +124,12 @@ impl<C: ShardCore> Engine<C> {
 
     /// Datagrams arrived together: the core sees them one by one, all at the same instant, and what
     /// follows from them is collected once.
-    pub(crate) fn receive_all(&self, mut next: impl FnMut() -> Option<Received>) {
+    pub(crate) fn receive_all<'d>(&self, mut next: impl FnMut() -> Option<Datagram<'d>>) {
         self.drive(|core, now, wall| {
-            while let Some(received) = next() {
-                if let Some(received) = self.keep_own(received) {
+            while let Some(datagram) = next() {
+                if core.handle_datagram(now, wall, datagram) {
+                    self.counters.received.add(1);
+                } else if let Some(received) = self.keep_own(datagram.received()) {
                     core.handle_received(now, wall, received);
                 }
             }

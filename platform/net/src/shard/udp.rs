@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use super::engine::{Engine, Origin};
 use crate::batch::{BATCH_MAX, RecvBatch, queued_bytes, send_batch};
-use crate::core::{Received, ShardCore, begins_message};
+use crate::core::{Datagram, ShardCore, begins_message};
 use crate::stats::Counters;
 
 /// Datagrams that may wait for the kernel to take them.
@@ -186,12 +186,12 @@ fn receive_batch<C: ShardCore>(
 }
 
 /// Sorts keep-alives and noise from messages by the first byte (RFC 3261 §7.5, RFC 7983).
-pub(crate) fn message_in<C: ShardCore>(
+pub(crate) fn message_in<'d, C: ShardCore>(
     engine: &Engine<C>,
     listener: usize,
     origin: Origin,
-    datagram: &[u8],
-) -> Option<Received> {
+    datagram: &'d [u8],
+) -> Option<Datagram<'d>> {
     let peer = origin.peer;
     let start = datagram.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(datagram.len());
     let message = &datagram[start..];
@@ -200,7 +200,7 @@ pub(crate) fn message_in<C: ShardCore>(
             return None;
         }
         let flow = engine.udp.borrow_mut().touch(listener, peer);
-        return Some(origin.received(flow, Bytes::copy_from_slice(message)));
+        return Some(Datagram { flow, local: origin.local, peer, message });
     }
     engine.counters.ignored.add(1);
     engine.handle_stun(listener, peer, None, datagram);

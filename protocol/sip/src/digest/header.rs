@@ -6,7 +6,10 @@ use std::borrow::Cow;
 use memchr::memchr2;
 
 use super::Algorithm;
-use crate::text::{is_lws, is_token_byte, quoted_len, strip_quotes, trim, trim_start, unquote};
+use crate::text::{
+    TOKEN, find_byte, is_lws, is_token_byte, quoted_len, span, strip_quotes, trim, trim_start,
+    unquote,
+};
 
 /// One challenge of a WWW-Authenticate or Proxy-Authenticate value, of any scheme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +39,32 @@ enum Known {
     Cnonce,
     Nc,
     Qop,
+}
+
+/// The place of a parameter's name in [`KNOWN`]; no two of them agree in length and first letter.
+#[inline]
+fn place_of(name: &[u8]) -> Option<usize> {
+    let place = match (name.len(), name.first()? | 0x20) {
+        (8, b'u') => Known::Username,
+        (5, b'r') => Known::Realm,
+        (5, b'n') => Known::Nonce,
+        (3, b'u') => Known::Uri,
+        (8, b'r') => Known::Response,
+        (9, b'a') => Known::Algorithm,
+        (6, b'c') => Known::Cnonce,
+        (2, b'n') => Known::Nc,
+        (3, b'q') => Known::Qop,
+        _ => return None,
+    };
+    name.eq_ignore_ascii_case(KNOWN[place as usize]).then_some(place as usize)
+}
+
+#[inline]
+fn skip_spaces(mut text: &[u8]) -> &[u8] {
+    while let [b' ', rest @ ..] = text {
+        text = rest;
+    }
+    text
 }
 
 /// The challenges of one header value, in order. Values of several lines are simply read one
@@ -114,13 +143,43 @@ impl<'a> Credentials<'a> {
         let (scheme, params) = split_scheme(value)?;
         let mut known = [None; KNOWN.len()];
         for (name, value) in params_of(params) {
-            let place = KNOWN.iter().position(|known| name.eq_ignore_ascii_case(known));
-            if let Some(place) = place {
+            if let Some(place) = place_of(name) {
                 // Only the first of its name counts.
                 known[place].get_or_insert(value);
             }
         }
         Some(Self { auth: Auth { scheme, params }, known })
+    }
+
+    /// The same for `Digest` parameters as nearly all write them: one pass, `None` for any other
+    /// form (white space around `=`, escapes in quotes).
+    pub(crate) fn parse_plain(value: &'a [u8]) -> Option<Self> {
+        let params = value.strip_prefix(b"Digest ")?;
+        let mut known = [None; KNOWN.len()];
+        let mut rest = params;
+        loop {
+            rest = skip_spaces(rest);
+            let (name, after) = rest.split_at(span(rest, TOKEN));
+            let after = after.strip_prefix(b"=")?;
+            let len = match after {
+                [b'"', inner @ ..] => {
+                    let len = find_byte(inner, b'"')?;
+                    find_byte(&inner[..len], b'\\').is_none().then_some(len + 2)?
+                }
+                _ => Some(span(after, TOKEN)).filter(|len| *len > 0)?,
+            };
+            let (value, after) = after.split_at(len);
+            if let Some(place) = place_of(name) {
+                known[place].get_or_insert(value);
+            }
+            rest = match skip_spaces(after) {
+                [] => break,
+                [b',', rest @ ..] => rest,
+                _ => return None,
+            };
+        }
+        let params = trim_start(params);
+        Some(Self { auth: Auth { scheme: &value[..6], params }, known })
     }
 
     /// The scheme as on the wire.
@@ -225,14 +284,33 @@ pub struct ChallengeBuilder<'a> {
 impl ChallengeBuilder<'_> {
     /// `Digest realm="…", nonce="…", …, qop="auth"`.
     pub fn build(&self) -> String {
-        let opaque = self.opaque.map_or(String::new(), |o| format!(", opaque=\"{o}\""));
-        let stale = if self.stale { ", stale=true" } else { "" };
-        format!(
-            "Digest realm=\"{}\", nonce=\"{}\"{opaque}{stale}, algorithm={}, qop=\"auth\"",
-            escape(self.realm),
-            self.nonce,
-            self.algorithm.token(),
-        )
+        let mut out = Vec::with_capacity(256);
+        self.write(&mut out);
+        // Made of texts.
+        String::from_utf8(out).unwrap_or_default()
+    }
+
+    /// Appends the same. Line breaks in the realm become spaces.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let (opaque_at, opaque) = match self.opaque {
+            Some(opaque) => ("\", opaque=\"", opaque),
+            None => ("", ""),
+        };
+        out.extend_from_slice(b"Digest realm=\"");
+        match self.realm.bytes().any(|b| matches!(b, b'\\' | b'"' | b'\r' | b'\n')) {
+            true => {
+                let realm = escape(self.realm).replace(['\r', '\n'], " ");
+                out.extend_from_slice(realm.as_bytes());
+            }
+            false => out.extend_from_slice(self.realm.as_bytes()),
+        }
+        let stale = if self.stale { "\", stale=true, algorithm=" } else { "\", algorithm=" };
+        let algorithm = self.algorithm.token();
+        let parts = ["\", nonce=\"", self.nonce, opaque_at, opaque, stale, algorithm];
+        for part in parts {
+            out.extend_from_slice(part.as_bytes());
+        }
+        out.extend_from_slice(b", qop=\"auth\"");
     }
 }
 
