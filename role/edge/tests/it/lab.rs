@@ -4,12 +4,13 @@ use bytes::Bytes;
 use edge::{
     Answer, CallFacts, Config, ContactLine, Dialler, Directory, EdgeCore, EdgeEvent, Inbound, Keys,
     Listener, Locations, MediaProfile, Note, OutboundTo, Place, Plan, Present, Question, Reach,
-    Router, Snapshots, Target,
+    Router, Snapshots, Taken, Target,
 };
+use net::Datagram;
 use sansio::{FlowId, Redacted, SeededEntropy, Transport, WallTime};
 use sip::digest::{self, Algorithm, Challenge};
 use sip::locate::{Ask, NextHop};
-use sip::{HeaderName, Message};
+use sip::{HeaderName, Message, Plain};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -286,6 +287,37 @@ impl Lab {
         let inbound = Inbound { flow, transport, local: local(), peer, message };
         self.shards[0].handle_received(at, inbound);
         self.settle();
+    }
+
+    /// Phone `n` sends by the short way if its message can go there, and by the long one otherwise.
+    pub fn send_plain(&mut self, n: u8, message: &str) -> Taken {
+        let taken = self.hold_plain(n, message);
+        match taken {
+            Taken::No => self.send(n, message),
+            Taken::Answered | Taken::Bind => {
+                self.shards[0].release_held();
+                self.settle();
+            }
+        }
+        taken
+    }
+
+    /// As far as the answer, which is held.
+    pub fn hold_plain(&mut self, n: u8, message: &str) -> Taken {
+        let bytes = message.as_bytes();
+        let Some(plain) = Plain::read(bytes) else { return Taken::No };
+        let flow = flow(n, self.shards.len() as u16);
+        let datagram = Datagram { flow, local: local(), peer: address(n), message: bytes };
+        let at = self.present();
+        let taken = self.shards[0].handle_plain(at, &datagram, &plain);
+        if taken == Taken::Bind {
+            // As `answer` does.
+            let parsed = Message::parse(Bytes::copy_from_slice(bytes)).unwrap();
+            let contact = text(parsed.header(HeaderName::CONTACT));
+            let lines = format!("Contact: {contact}\r\n");
+            self.shards[0].hold_ok(at, &datagram, &plain, &lines);
+        }
+        taken
     }
 
     pub fn send_by(&mut self, n: u8, flow: FlowId, message: impl AsRef<[u8]>) {

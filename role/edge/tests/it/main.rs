@@ -19,6 +19,7 @@ mod methods;
 mod offers;
 mod open;
 mod peering;
+mod plain;
 mod policy;
 mod proof;
 mod registers;

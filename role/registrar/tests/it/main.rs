@@ -2,6 +2,7 @@
 
 mod disk;
 mod kill;
+mod short;
 mod speed;
 mod staged;
 
