@@ -170,6 +170,105 @@ pub fn send_batch(
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
+/// The longest datagram that leaves joined to others: with it a path of the smallest MTU that IPv6
+/// allows still takes each of them whole.
+const JOINED_MAX: usize = 1_200;
+/// The most bytes of one joined send.
+const JOINED_BYTES_MAX: usize = 60_000;
+/// Room for one control message with two bytes in it, aligned as the kernel wants it.
+const CONTROL_WORDS: usize = 3;
+
+/// As [`send_batch`], with datagrams of one length that follow each other to one address handed to
+/// the kernel as one (UDP_SEGMENT, udp(7)): it takes them apart again behind the routing. They
+/// arrive as they would otherwise. How many of the packets it took.
+///
+/// # Errors
+/// As [`send_batch`]. Where a kernel or interface cannot do it, [`cannot_join`] says so of the error.
+pub(crate) fn send_joined(
+    socket: &impl AsFd,
+    packets: &[(Option<SocketAddr>, &[u8])],
+) -> io::Result<usize> {
+    let count = packets.len().min(BATCH_MAX);
+    if count == 0 {
+        return Ok(0);
+    }
+    let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::uninit() }; BATCH_MAX];
+    let mut iovecs = [const { MaybeUninit::<libc::iovec>::uninit() }; BATCH_MAX];
+    let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH_MAX];
+    let mut controls = [const { MaybeUninit::<[u64; CONTROL_WORDS]>::uninit() }; BATCH_MAX];
+    let mut sizes = [0_u8; BATCH_MAX];
+    let (mut at, mut messages) = (0, 0);
+    while at < count {
+        let (to, first) = packets[at];
+        let size = joined(&packets[at..count]);
+        for (iovec, (_, bytes)) in iovecs[at..].iter_mut().zip(&packets[at..at + size]) {
+            let base = bytes.as_ptr().cast_mut().cast();
+            iovec.write(libc::iovec { iov_base: base, iov_len: bytes.len() });
+        }
+        let len = to.map_or(0, |to| to_storage(to, &mut names[messages]));
+        let name = if len == 0 { ptr::null_mut() } else { names[messages].as_mut_ptr() };
+        let mut header = header(name, len, iovecs[at..].as_mut_ptr().cast());
+        header.msg_iovlen = size as _;
+        if size > 1 {
+            let control = controls[messages].write(segment_control(first.len() as u16));
+            header.msg_control = ptr::from_mut(control).cast();
+            header.msg_controllen = mem::size_of_val(control) as _;
+        }
+        headers[messages].write(libc::mmsghdr { msg_hdr: header, msg_len: 0 });
+        sizes[messages] = size as u8;
+        at += size;
+        messages += 1;
+    }
+    // SAFETY: each of the first `messages` headers points at a live name (or none), at as many live
+    // iovecs as it says, which lie behind one another, and at a control message (or none), all
+    // outliving the call; sendmmsg only reads through them.
+    let n = unsafe {
+        libc::sendmmsg(
+            socket.as_fd().as_raw_fd(),
+            headers.as_mut_ptr().cast(),
+            messages as libc::c_uint,
+            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+        )
+    };
+    let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
+    Ok(sizes[..n].iter().map(|size| usize::from(*size)).sum())
+}
+
+/// Whether an error of [`send_joined`] may be for the joining alone.
+pub(crate) fn cannot_join(error: &io::Error) -> bool {
+    let codes = [libc::EINVAL, libc::EIO, libc::EOPNOTSUPP, libc::ENOPROTOOPT, libc::EMSGSIZE];
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+}
+
+/// How many packets from the first on can leave as one.
+fn joined(packets: &[(Option<SocketAddr>, &[u8])]) -> usize {
+    let (to, first) = packets[0];
+    if first.is_empty() || first.len() > JOINED_MAX {
+        return 1;
+    }
+    let most = JOINED_BYTES_MAX / first.len();
+    let alike =
+        |(other, bytes): &&(Option<SocketAddr>, &[u8])| bytes.len() == first.len() && *other == to;
+    packets.iter().take(most).take_while(alike).count()
+}
+
+/// The control message that says how long each datagram is.
+fn segment_control(len: u16) -> [u64; CONTROL_WORDS] {
+    const HEADER: usize = mem::size_of::<libc::cmsghdr>();
+    let mut bytes = [0_u8; 8 * CONTROL_WORDS];
+    // As CMSG_LEN(2) makes it; the fields of a cmsghdr in their order.
+    let whole = (HEADER + 2).to_ne_bytes();
+    bytes[..whole.len()].copy_from_slice(&whole);
+    bytes[HEADER - 8..HEADER - 4].copy_from_slice(&libc::SOL_UDP.to_ne_bytes());
+    bytes[HEADER - 4..HEADER].copy_from_slice(&libc::UDP_SEGMENT.to_ne_bytes());
+    bytes[HEADER..HEADER + 2].copy_from_slice(&len.to_ne_bytes());
+    let mut words = [0; CONTROL_WORDS];
+    for (word, eight) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *word = u64::from_ne_bytes(*eight);
+    }
+    words
+}
+
 /// The bytes waiting to be received on a socket, the kernel's bookkeeping included; 0 if it does not
 /// say.
 pub(crate) fn queued_bytes(socket: &impl AsFd) -> usize {
@@ -194,7 +293,7 @@ const NAME_LEN: libc::socklen_t = mem::size_of::<libc::sockaddr_storage>() as li
 fn header(
     name: *mut libc::sockaddr_storage,
     name_len: libc::socklen_t,
-    iovec: &mut libc::iovec,
+    iovec: *mut libc::iovec,
 ) -> libc::msghdr {
     // SAFETY: msghdr is plain C data for which all-zero is valid (its padding differs by libc).
     let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -282,6 +381,39 @@ mod tests {
     fn seventy_datagrams_arrive_whole_and_in_order_over_both_families() {
         exchange("127.0.0.1:0");
         exchange("[::1]:0");
+    }
+
+    #[test]
+    fn joined_datagrams_arrive_one_by_one_in_order_and_to_their_own_addresses() {
+        for any in ["127.0.0.1:0", "[::1]:0"] {
+            let [a, b, c] = [(); 3].map(|()| UdpSocket::bind(any).unwrap());
+            let [to_b, to_c] = [&b, &c].map(|s| Some(s.local_addr().unwrap()));
+            // Runs of one length, single ones between, one too long to be joined, an empty one.
+            let lengths = [300, 300, 300, 7, 300, 1, 1, 1_400, 1_400, 0, 0, 9];
+            let payloads: Vec<Vec<u8>> = (0..).zip(lengths).map(|(n, len)| vec![n; len]).collect();
+            let packets: Vec<_> = payloads.iter().map(|p| (to_b, p.as_slice())).collect();
+            assert_eq!(send_joined(&a, &packets).unwrap(), lengths.len());
+            let other =
+                [(to_b, &[1; 50][..]), (to_c, &[2; 50]), (to_c, &[3; 50]), (to_b, &[4; 50])];
+            assert_eq!(send_joined(&a, &other).unwrap(), 4);
+            assert_eq!(received(&b)[..lengths.len()], payloads[..]);
+            assert_eq!(received(&c), [vec![2; 50], vec![3; 50]]);
+            // As many as fit, and no more than the kernel takes as one.
+            let long = vec![vec![5; 1_200]; 70];
+            let many: Vec<_> = long.iter().map(|p| (to_b, p.as_slice())).collect();
+            assert_eq!(send_joined(&a, &many).unwrap(), BATCH_MAX);
+            assert_eq!(received(&b).len(), BATCH_MAX);
+        }
+    }
+
+    /// All that waits, but for what an earlier assertion left.
+    fn received(socket: &UdpSocket) -> Vec<Vec<u8>> {
+        let mut batch = RecvBatch::new(BATCH_MAX, 1500);
+        let mut all = Vec::new();
+        while batch.recv(socket).is_ok() {
+            all.extend(batch.iter().map(|(_, bytes)| bytes.to_vec()));
+        }
+        all
     }
 
     #[test]

@@ -38,17 +38,22 @@ impl Credentials {
 
     /// The HA1 values of `user` in `realm`, if there is such a user.
     pub fn lookup(&self, realm: &str, user: &str) -> Option<Ha1Set> {
+        self.look(realm, user, |set| *set)
+    }
+
+    /// What `see` makes of them, without a copy. Nothing may be looked up or changed meanwhile.
+    pub fn look<T>(&self, realm: &str, user: &str, see: impl FnOnce(&Ha1Set) -> T) -> Option<T> {
         if realm.bytes().any(|b| b.is_ascii_uppercase()) {
-            return self.lookup(&realm.to_ascii_lowercase(), user);
+            return self.look(&realm.to_ascii_lowercase(), user, see);
         }
         let hash = self.hash(realm, user);
         let accounts = self.stripe(hash).read().unwrap_or_else(PoisonError::into_inner);
-        accounts.find(hash, |account| account.is(realm, user)).map(|account| account.ha1)
+        accounts.find(hash, |account| account.is(realm, user)).map(|account| see(&account.ha1))
     }
 
     /// Whether there is such a user.
     pub fn contains(&self, realm: &str, user: &str) -> bool {
-        self.lookup(realm, user).is_some()
+        self.look(realm, user, |_| ()).is_some()
     }
 
     /// How many users are known.

@@ -17,7 +17,12 @@ pub struct Table<const N: usize> {
     pages: Box<[OnceLock<Box<Page<N>>>]>,
 }
 
-type Page<const N: usize> = [[Slot<N>; WAYS]; PAGE_SETS];
+type Page<const N: usize> = [Set<N>; PAGE_SETS];
+
+/// The places of one set: of one cell each, a cache line.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Set<const N: usize>([Slot<N>; WAYS]);
 
 #[derive(Debug)]
 struct Slot<const N: usize> {
@@ -34,16 +39,17 @@ impl<const N: usize> Table<N> {
     }
 
     /// The cells under a key, a [`KeyedHasher::finish`].
+    #[inline]
     pub fn get(&self, key: u64) -> Option<&[AtomicU64; N]> {
         let page = self.pages[self.page(key)].get()?;
-        find(&page[set(key)], key).map(|slot| &slot.cells)
+        find(&page[set(key)].0, key).map(|slot| &slot.cells)
     }
 
     /// The cells under a key; one that is not there begins with zeroes, in the place of the one that
     /// `worth` rates lowest.
     pub fn claim(&self, key: u64, worth: impl Fn(&[AtomicU64; N]) -> u64) -> &[AtomicU64; N] {
         let page = self.pages[self.page(key)].get_or_init(fresh_page);
-        let set = &page[set(key)];
+        let set = &page[set(key)].0;
         &find(set, key).unwrap_or_else(|| take_over(set, key, worth)).cells
     }
 
@@ -55,7 +61,7 @@ impl<const N: usize> Table<N> {
 
 fn fresh_page<const N: usize>() -> Box<Page<N>> {
     let slot = |_| Slot { key: AtomicU64::new(0), cells: array::from_fn(|_| AtomicU64::new(0)) };
-    Box::new(array::from_fn(|_| array::from_fn(slot)))
+    Box::new(array::from_fn(|_| Set(array::from_fn(slot))))
 }
 
 fn set(key: u64) -> usize {
@@ -107,11 +113,13 @@ impl KeyedHasher {
     }
 
     /// One number more.
+    #[inline]
     pub fn word(self, word: u64) -> Self {
         Self { state: fold(self.state ^ word, self.key), ..self }
     }
 
     /// Some bytes more, told apart by their length from any others.
+    #[inline]
     pub fn bytes(self, bytes: &[u8]) -> Self {
         let (words, rest) = bytes.as_chunks::<8>();
         let hashed = words.iter().fold(self.word(bytes.len() as u64), |hasher, word| {
@@ -123,6 +131,7 @@ impl KeyedHasher {
     }
 
     /// The hash; never 0, which stands for a free place.
+    #[inline]
     pub fn finish(self) -> u64 {
         fold(self.state ^ 0x9e37_79b9_7f4a_7c15, self.key.rotate_left(29) | 1).max(1)
     }

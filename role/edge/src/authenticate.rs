@@ -11,7 +11,7 @@ use crate::nonce::{NonceCheck, Nonces};
 use crate::ports::EdgeEvent;
 use net::Sign;
 use sansio::Redacted;
-use sip::digest::{Algorithm, ChallengeBuilder, Credentials};
+use sip::digest::{Algorithm, ChallengeBuilder, Credentials, Ha2};
 use sip::transaction::Arrival;
 use sip::{Aor, HeaderName, Message, Method};
 use std::net::IpAddr;
@@ -22,6 +22,7 @@ pub(crate) struct Authenticator {
     pub(crate) nonces: Nonces,
     pub(crate) attempts: Attempts,
     pub(crate) algorithms: Vec<Algorithm>,
+    pub(crate) ha2: Ha2,
     md5_first: Vec<String>,
     md5_only: Vec<String>,
 }
@@ -56,6 +57,7 @@ impl Authenticator {
             nonces: Nonces::new(key, Duration::from_secs(config.nonce_lifetime_s)),
             attempts: Attempts::new(&config.guesses, config.limit_loopback, key),
             algorithms: config.algorithms()?,
+            ha2: Ha2::default(),
             md5_first: lower(&config.digest_md5_first),
             md5_only: lower(&config.digest_md5_only),
         })

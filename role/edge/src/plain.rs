@@ -76,6 +76,9 @@ impl Answers {
         if self.leaving.is_empty() || !self.held.is_empty() {
             return;
         }
+        // Those to one address and of one length leave together (docs/design/0061). Datagrams have
+        // no order, and each of these answers another request.
+        self.leaving.sort_unstable_by_key(|(flow, answer)| (flow.id, answer.len(), answer.start));
         let all = Bytes::from(std::mem::take(&mut self.text));
         self.usual = all.len() + all.len() / 8;
         outbox.extend(self.leaving.drain(..).map(|(flow, answer)| Outbound {
@@ -220,7 +223,8 @@ impl EdgeCore {
         };
         let mut ha1 = [0; 64];
         let len = self.directory.ha1_into((realm, user), algorithm, &mut ha1);
-        if !len.is_some_and(|len| sip::digest::verify(given, b"REGISTER", &ha1[..len])) {
+        let Some(len) = len else { return false };
+        if !sip::digest::verify_with(given, b"REGISTER", &ha1[..len], &mut self.auth.ha2) {
             return false;
         }
         let instance = request.contact().and_then(|contact| contact.instance);

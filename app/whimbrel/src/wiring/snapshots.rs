@@ -191,8 +191,7 @@ impl Directory for DirectorySnapshot {
         algorithm: Algorithm,
         out: &mut [u8; 64],
     ) -> Option<usize> {
-        let set = self.credentials.lookup(realm, user)?;
-        Some(set.hex_into(algorithm, out))
+        self.credentials.look(realm, user, |set| set.hex_into(algorithm, out))
     }
 
     fn has_user(&self, realm: &str, user: &str) -> bool {

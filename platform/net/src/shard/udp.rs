@@ -1,6 +1,6 @@
 //! A shard's UDP sockets: batched both ways.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -14,7 +14,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
 use super::engine::{Engine, Origin};
-use crate::batch::{BATCH_MAX, RecvBatch, queued_bytes, send_batch};
+use crate::batch::{BATCH_MAX, RecvBatch, cannot_join, queued_bytes, send_batch, send_joined};
 use crate::core::{Datagram, ShardCore, begins_message};
 use crate::stats::Counters;
 
@@ -36,12 +36,15 @@ pub(crate) struct UdpPort {
     socket: AsyncFd<UdpSocket>,
     queue: RefCell<VecDeque<(SocketAddr, Bytes)>>,
     blocked: Notify,
+    /// Whether the kernel and the interfaces let datagrams leave joined.
+    joins: Cell<bool>,
 }
 
 impl UdpPort {
     pub(crate) fn new(socket: UdpSocket) -> io::Result<Self> {
         let socket = watched(socket, Interest::READABLE)?;
-        Ok(Self { socket, queue: RefCell::default(), blocked: Notify::new() })
+        let (blocked, joins) = (Notify::new(), Cell::new(true));
+        Ok(Self { socket, queue: RefCell::default(), blocked, joins })
     }
 
     /// Waits until something arrives.
@@ -75,7 +78,7 @@ impl UdpPort {
     pub(crate) fn flush(&self, counters: &Counters) {
         let mut queue = self.queue.borrow_mut();
         while !queue.is_empty() {
-            match send_front(self.socket.get_ref(), &queue) {
+            match self.send_front(&queue) {
                 Ok(n) => {
                     counters.sent.add(n as u64);
                     queue.drain(..n);
@@ -92,6 +95,26 @@ impl UdpPort {
                 }
             }
         }
+    }
+
+    fn send_front(&self, queue: &VecDeque<(SocketAddr, Bytes)>) -> io::Result<usize> {
+        let mut packets = [(None, &[][..]); BATCH_MAX];
+        let mut count = 0;
+        for (packet, (to, datagram)) in packets.iter_mut().zip(queue) {
+            *packet = (Some(*to), &datagram[..]);
+            count += 1;
+        }
+        let packets = &packets[..count];
+        if count > 1 && self.joins.get() {
+            match send_joined(self.socket.get_ref(), packets) {
+                Err(error) if cannot_join(&error) => {
+                    tracing::debug!(%error, "datagrams leave one by one from now on");
+                    self.joins.set(false);
+                }
+                sent => return sent,
+            }
+        }
+        send_batch(self.socket.get_ref(), packets)
     }
 
     /// Sends on whenever the kernel has room again. Never ends.
@@ -117,16 +140,6 @@ fn watched(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocke
     // only shared references to it are given out.
     let watched = unsafe { AsyncFd::register_with_interest(socket, interest) };
     watched.map_err(|refused| refused.into_parts().1)
-}
-
-fn send_front(socket: &UdpSocket, queue: &VecDeque<(SocketAddr, Bytes)>) -> io::Result<usize> {
-    let mut packets = [(None, &[][..]); BATCH_MAX];
-    let mut count = 0;
-    for (packet, (to, datagram)) in packets.iter_mut().zip(queue) {
-        *packet = (Some(*to), &datagram[..]);
-        count += 1;
-    }
-    send_batch(socket, &packets[..count])
 }
 
 /// Receives on one listener for as long as the shard lives.
