@@ -147,8 +147,8 @@ fn respond_with(inputs: &Inputs<'_>, ha1: &[u8], ha2: &HexHash) -> HexHash {
 /// Whether the credentials were made with the password behind `ha1`, in time that does not tell
 /// how much of the response was right. False too for what we do not support: an unknown algorithm,
 /// `auth-int`, `qop` without `cnonce` or `nc`.
-pub fn verify(credentials: &Credentials<'_>, method: &[u8], ha1: impl AsRef<[u8]>) -> bool {
-    verify_with(credentials, method, ha1, &mut Ha2::default())
+pub fn verify(credentials: &Credentials<'_>, method: &[u8], ha1: &str) -> bool {
+    verify_with(credentials, method, ha1.as_bytes(), &mut Ha2::default())
 }
 
 /// The hash of method and URI that was made last: phones of one domain register at one URI.
@@ -188,7 +188,7 @@ impl Ha2 {
 pub fn verify_with(
     credentials: &Credentials<'_>,
     method: &[u8],
-    ha1: impl AsRef<[u8]>,
+    ha1: &[u8],
     ha2: &mut Ha2,
 ) -> bool {
     let Some(algorithm) = credentials.algorithm() else { return false };
@@ -204,7 +204,7 @@ pub fn verify_with(
     };
     let (uri, nonce) = (credentials.uri(), credentials.nonce());
     let inputs = Inputs { algorithm, method, uri, nonce, auth };
-    let want = respond_with(&inputs, ha1.as_ref(), &ha2.of(algorithm, method, uri));
+    let want = respond_with(&inputs, ha1, &ha2.of(algorithm, method, uri));
     let given = credentials.response();
     let mut lower = [0; 64];
     let Some(lower) = lower.get_mut(..given.len()) else { return false };
