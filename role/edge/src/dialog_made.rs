@@ -27,6 +27,7 @@ impl EdgeCore {
             let Some(dialog) = new_dialog(forward, id, call.relay_session, response) else {
                 return;
             };
+            call.dialogs.reserve_exact(1);
             call.dialogs.push(dialog);
         }
         let Some(dialog) = call.dialog(tag) else { return };

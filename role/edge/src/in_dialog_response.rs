@@ -35,13 +35,9 @@ impl EdgeCore {
             let refusal = Refusal::new(488, "Not Acceptable Here");
             return self.response_unusable(at, key, &response, &refusal);
         }
-        let dialog = self.dialog(&route).cloned();
-        let (Some(sdp), Some(dialog)) = (sdp_of(&response), dialog) else {
-            return self.send_back(at, key, &response);
-        };
-        if !described || !takes_part || dialog.relay_session == 0 {
-            return self.send_back(at, key, &response);
-        }
+        let anchored = self.dialog(&route).is_some_and(|d| d.relay_session != 0);
+        let sdp = if described && takes_part && anchored { sdp_of(&response) } else { None };
+        let Some(sdp) = sdp else { return self.send_back(at, key, &response) };
         if !had_offer {
             if let Err(refusal) = self.check_offer(&sdp, route.reach.transport) {
                 return self.response_unusable(at, key, &response, &refusal);
@@ -50,7 +46,8 @@ impl EdgeCore {
                 dialog.answer_due_from = Some(route.from);
             }
         }
-        let question = Self::relay_question(&dialog, route.from.other(), sdp, !had_offer);
+        let Some(dialog) = self.dialog(&route) else { return };
+        let question = Self::relay_question(dialog, route.from.other(), sdp, !had_offer);
         self.ask(at, question, Pending::PassResponse(*key, Box::new(response)));
     }
 
@@ -125,6 +122,11 @@ impl EdgeCore {
         }
         let message = self.in_requesters_words(key, response, edit);
         self.layer.respond(at.now, &server, message);
+        let is_invite = response.cseq().is_ok_and(|c| c.method == Method::INVITE);
+        if !is_invite && response.status().is_some_and(|s| s >= 200) {
+            // No second final follows; its transaction goes on alone.
+            self.client_gone(*key);
+        }
     }
 
     /// A request in a dialog got no final response.

@@ -169,7 +169,12 @@ impl<Id: Clone + PartialEq> ResponseContext<Id> {
 
     /// The next thing to do. Drain it after every other call.
     pub fn poll_action(&mut self) -> Option<Action<Id>> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        if action.is_none() && self.done_told {
+            // What follows, if anything, is a 2xx that comes again.
+            self.actions = VecDeque::new();
+        }
+        action
     }
 
     /// When to call [`Self::handle_timeout`].
