@@ -30,7 +30,7 @@ const ROOM_PAUSE: Duration = Duration::from_millis(5);
 /// One UDP socket with its unsent datagrams.
 ///
 /// It is watched for what arrives alone: the kernel tells that there is room (`EPOLLOUT`) after
-/// each datagram that has left, and a shard would be woken twice for each message.
+/// each datagram that has left, and a shard would look twice for each batch.
 #[derive(Debug)]
 pub(crate) struct UdpPort {
     socket: AsyncFd<UdpSocket>,
@@ -218,4 +218,28 @@ pub(crate) fn message_in<'d, C: ShardCore>(
     engine.counters.ignored.add(1);
     engine.handle_stun(listener, peer, None, datagram);
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel was full, so the rest of the queue waits; there is room, and it goes.
+    #[tokio::test]
+    async fn what_is_left_goes_when_there_is_room() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let peer = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (port, counters) = (UdpPort::new(socket).unwrap(), Counters::default());
+        for n in 0..100_u8 {
+            port.push(peer.local_addr().unwrap(), vec![n].into(), &counters);
+        }
+        port.blocked.notify_one();
+        let mut buffer = [0; 10];
+        for n in 0..100 {
+            tokio::select! {
+                () = port.unblock(&counters) => unreachable!("it never ends"),
+                len = peer.recv(&mut buffer) => assert_eq!(buffer[..len.unwrap()], [n]),
+            }
+        }
+    }
 }
