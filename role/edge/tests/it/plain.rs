@@ -90,8 +90,9 @@ fn r2_7_no_order_of_requests_tells_the_short_way_from_the_long_one() {
                 3..7 if !challenges.is_empty() => {
                     let latest =
                         challenges.len() - 1 - (roll(3) as usize).min(challenges.len() - 1);
-                    let auth =
-                        credentials(&challenges[latest], "REGISTER", REGISTRAR, user, &password);
+                    let meant = [REGISTRAR, "sip:EXAMPLE.com", "sip:other.example"];
+                    let meant = meant[(roll(10) as usize).saturating_sub(7)];
+                    let auth = credentials(&challenges[latest], "REGISTER", meant, user, &password);
                     let auth = auth.replace("nc=00000001", &format!("nc={:08x}", 1 + roll(2)));
                     register(n, user, step, &format!("{auth}{EMPTY}"))
                 }
