@@ -13,13 +13,14 @@ mod task;
 use super::memory::Memory;
 use super::network::Network;
 use super::probe::facts;
-use super::servers::is_telling;
 use super::ways::{Ways, explained};
 use ::phone::{Account, Link, Transports, TransportsOutput};
 use anyhow::{Result, anyhow};
 use bytes::Bytes;
 use net::NetError;
 use net::client::ClientTransport;
+use sansio::Transport;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -69,38 +70,21 @@ impl Linked {
         let mut transports = Transports::new(&ways.order(), memory.load());
         let network = Network::current();
         transports.handle_network(Instant::now(), network.id());
-        let (mut rounds, mut slow) = (0, false);
-        let mut worst: Option<anyhow::Error> = None;
+        let (mut rounds, mut failures) = (0, Failures::default());
         loop {
             while let Some(output) = transports.poll_output() {
                 match output {
                     TransportsOutput::Connect(transport) => {
-                        let servers = ways.by(transport);
                         // While connecting there is always a limit.
                         let until = transports.poll_timeout().unwrap_or_else(Instant::now);
-                        match tokio::time::timeout_at(until.into(), servers.connect()).await {
-                            Ok(Ok((_, first))) => {
-                                transports.handle_connected();
-                                let (ways, account) = (ways.clone(), account.clone());
-                                return Ok(Self {
-                                    ways,
-                                    transports,
-                                    memory,
-                                    network,
-                                    account,
-                                    first,
-                                });
-                            }
-                            Ok(Err(error)) => worst = Some(more_telling(worst, error)),
-                            Err(_) => {
-                                slow = true;
-                                let silent = anyhow!(
-                                    "the server does not answer by {transport}: check that it \
-                                     runs, and --server and --transport"
-                                );
-                                worst = worst.or(Some(silent));
-                            }
+                        let servers = ways.by(transport);
+                        let connected =
+                            tokio::time::timeout_at(until.into(), servers.connect()).await;
+                        if let Ok(Ok((_, first))) = connected {
+                            transports.handle_connected();
+                            return Ok(Self { ways, transports, memory, network, account, first });
                         }
+                        failures.note(transport, connected.ok().and_then(Result::err));
                         transports.handle_failed(Instant::now());
                     }
                     TransportsOutput::Exhausted => rounds += 1,
@@ -109,9 +93,8 @@ impl Linked {
                 }
             }
             // What refuses does so again; what is slow may come with more patience.
-            if rounds >= ROUNDS || rounds > 0 && !slow {
-                let none = || anyhow!("no transport to reach the server by");
-                return Err(worst.map_or_else(none, told));
+            if rounds >= ROUNDS || rounds > 0 && !failures.slow {
+                return Err(failures.told(&ways.order()));
             }
             if let Some(at) = transports.poll_timeout() {
                 tokio::time::sleep_until(at.into()).await;
@@ -163,17 +146,34 @@ impl LinkTask {
     }
 }
 
-/// Of two failures the one that says more.
-fn more_telling(one: Option<anyhow::Error>, other: anyhow::Error) -> anyhow::Error {
-    let telling = |e: &anyhow::Error| e.downcast_ref::<NetError>().is_some_and(is_telling);
-    match one {
-        Some(one) if telling(&one) || !telling(&other) => one,
-        _ => other,
-    }
+/// Why each transport failed, the last time it was tried.
+#[derive(Default)]
+struct Failures {
+    by: BTreeMap<Transport, anyhow::Error>,
+    /// One at least said nothing, rather than no.
+    slow: bool,
 }
 
-fn told(error: anyhow::Error) -> anyhow::Error {
-    error.downcast::<NetError>().map_or_else(|other| other, explained)
+impl Failures {
+    /// `None` is silence.
+    fn note(&mut self, transport: Transport, error: Option<anyhow::Error>) {
+        self.slow |= error.is_none();
+        let silent = || anyhow!("the server does not answer in time");
+        self.by.insert(transport, error.unwrap_or_else(silent));
+    }
+
+    /// The one of the most wanted transport with its remedy, and the others' after it.
+    fn told(mut self, order: &[Transport]) -> anyhow::Error {
+        let mut failed = order.iter().filter_map(|one| Some((*one, self.by.remove(one)?)));
+        let Some((first, error)) = failed.next() else {
+            return anyhow!("no transport to reach the server by");
+        };
+        let error = error.downcast::<NetError>().map_or_else(
+            |other| anyhow!("{other} by {first}: check that it runs, --server and --transport"),
+            explained,
+        );
+        failed.fold(error, |all, (transport, error)| anyhow!("{all}; by {transport}: {error}"))
+    }
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ pub async fn connect_any(endpoints: &[Endpoint]) -> Result<(Endpoint, ClientTran
 }
 
 /// A certificate that is not trusted says more than another address that does not answer.
-pub fn is_telling(error: &NetError) -> bool {
+fn is_telling(error: &NetError) -> bool {
     matches!(error, NetError::Untrusted { .. } | NetError::WebSocketRefused { .. })
 }
 

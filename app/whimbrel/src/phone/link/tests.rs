@@ -101,4 +101,16 @@ async fn a_refused_connection_names_the_address() {
     let error = Linked::first(ways, Memory::nowhere(), account()).await.err().unwrap();
     let error = error.to_string();
     assert!(error.contains("cannot reach") && error.contains("--transport"), "{error}");
+    let other: std::net::SocketAddr = "127.0.0.9:9".parse().unwrap();
+    let fixed = |transport, at| {
+        let endpoints = vec![Endpoint::new(transport, at)];
+        (transport, Servers::Fixed { endpoints, or_named: None })
+    };
+    let both = Ways::several(vec![fixed(Transport::Tls, addr), fixed(Transport::Wss, other)]);
+    let error = Linked::first(both, Memory::nowhere(), account()).await.err().unwrap();
+    let (error, first) = (error.to_string(), format!("cannot reach {addr}"));
+    assert!(
+        error.starts_with(&first) && error.contains("; by WSS: cannot reach 127.0.0.9:9"),
+        "{error}"
+    );
 }
