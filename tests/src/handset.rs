@@ -12,6 +12,7 @@ use crate::story::{DOMAIN, Story};
 use sip::digest::{self, Challenge};
 use sip::{HeaderName, Message};
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,7 @@ pub const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.
 
 /// A phone.
 #[derive(Debug)]
-pub struct Handset {
+pub struct Handset<'t> {
     socket: UdpSocket,
     local: SocketAddr,
     user: String,
@@ -35,6 +36,8 @@ pub struct Handset {
     patience: Duration,
     /// The last request that was sent.
     sent: String,
+    /// Where everything goes that it receives.
+    tap: Option<&'t Mutex<Vec<u8>>>,
 }
 
 /// A dialog, as its caller sees it.
@@ -111,7 +114,7 @@ impl Outcome {
     }
 }
 
-impl Handset {
+impl<'t> Handset<'t> {
     /// A phone of `user` at an address of its own.
     pub fn at(story: &Story, user: &str, local: SocketAddr) -> Self {
         let server = SocketAddr::new(story.place.server_ip(), story.place.sip());
@@ -132,6 +135,7 @@ impl Handset {
             number: 0,
             patience: Duration::from_secs(8),
             sent: String::new(),
+            tap: None,
         }
     }
 
@@ -144,6 +148,12 @@ impl Handset {
     /// A part of its Call-IDs: phones of one user on one port must not have the same.
     pub fn named(mut self, name: &str) -> Self {
         self.name = name.into();
+        self
+    }
+
+    /// Writes down every byte it receives.
+    pub fn tapped(mut self, tap: &'t Mutex<Vec<u8>>) -> Self {
+        self.tap = Some(tap);
         self
     }
 
@@ -356,6 +366,9 @@ impl Handset {
     fn receive(&self) -> Option<Message> {
         let mut buffer = [0; 8_192];
         let n = self.socket.recv(&mut buffer).ok()?;
+        if let Some(tap) = self.tap {
+            tap.lock().expect("no panic").extend_from_slice(&buffer[..n]);
+        }
         read(&buffer[..n])
     }
 
@@ -373,10 +386,16 @@ struct Pending {
     left: u32,
 }
 
-/// What most phones say: they ring and answer calls, and agree to everything else.
+/// What most phones say: they ring and answer calls, and agree to everything else. For those that
+/// are reached by the flow of their registration, whatever their Contact says.
 pub fn answer(request: &Message) -> Vec<Message> {
+    answer_at(request, SocketAddr::from(([127, 0, 0, 1], 9)))
+}
+
+/// The same with a Contact that others can reach.
+pub fn answer_at(request: &Message, contact: SocketAddr) -> Vec<Message> {
     let say = |status| sip::response_to(request, status, "").to_tag("handset").record_route();
-    let contact = "<sip:handset@127.0.0.1:9>";
+    let contact = &format!("<sip:handset@{contact}>");
     match request.method().map(|m| m.as_str().to_string()).as_deref() {
         Some("INVITE") => {
             let ok = say(200).header("Contact", contact).body("application/sdp", SDP);

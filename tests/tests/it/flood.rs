@@ -74,7 +74,7 @@ fn load_r2_7_good_phones_go_on_beside_30000_hostile_messages_a_second() {
     let story = Story::on_loopback("flood").alone();
     story.import_users(&(0..PHONES + NEW).map(name).collect::<Vec<_>>());
     let server = Server::start_with(&story, DEFAULTS);
-    let mut phones: Vec<Handset> =
+    let mut phones: Vec<Handset<'_>> =
         (0..PHONES).map(|n| Handset::at(&story, &name(n), place_of(n))).collect();
     for phone in &mut phones {
         assert_eq!(phone.register(), 200, "before it begins");
@@ -131,7 +131,7 @@ fn load_r2_7_good_phones_go_on_beside_30000_hostile_messages_a_second() {
 }
 
 /// Registers again, calls, talks a moment and hangs up: three things that can go wrong.
-fn call(phone: &mut Handset, story: &Story, callee: usize, tally: &Tally) {
+fn call(phone: &mut Handset<'_>, story: &Story, callee: usize, tally: &Tally) {
     let began = Instant::now();
     tally.count("REGISTER", || phone.register());
     let mut talk = None;

@@ -141,3 +141,62 @@ fn r2_7_sipvicious_enumerates_nobody_even_where_nothing_is_limited() {
         assert!(enumerates(&found), "the positive control: {found}");
     });
 }
+
+/// svcrack knows MD5 alone: it crashes on SHA-256. Nothing is limited but guessing itself.
+const OPEN_MD5: &str =
+    "[edge]\ndigest_algorithms = [\"MD5\"]\n[edge.admission]\nscanner_agents = []\nban_s = 0\n";
+
+#[test]
+fn r2_8_svcrack_finds_a_password_it_may_guess_at_and_none_behind_the_limits() {
+    let story = Story::on_loopback("svcrack");
+    story.add_users(&["alice"]);
+    let _server = Server::start_with(&story, OPEN_MD5);
+    let cracked = format!("The password for alice is {}", story.password("alice"));
+    // The right one is its second guess, which everybody has: the positive control.
+    let found = crack(&story, 1);
+    assert!(found.contains(&cracked), "the positive control: {found}");
+    // It is the thirty-first: the limits answer 503 long before, at which svcrack gives up.
+    let found = crack(&story, 30);
+    assert!(!found.contains(&cracked), "{found}");
+    assert!(metric(&story, "whimbrel_guesses_refused_total") >= 1, "{found}");
+    owner_registers(&story);
+}
+
+/// A sweep that does not say what it is: as many users as it takes, by raw SIP.
+#[test]
+fn r2_7_a_sweep_over_missing_users_is_banned_whatever_it_calls_itself() {
+    let story = Story::on_loopback("sweep");
+    story.add_users(&["alice"]);
+    let _server = Server::start_with(&story, DEFAULTS);
+    let server = SocketAddr::new(story.place.server_ip(), story.place.sip());
+    let socket = UdpSocket::bind((SCANNER, 0)).expect("an address of loopback");
+    socket.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout");
+    let local = socket.local_addr().expect("bound");
+    let mut buffer = [0; 4_096];
+    let mut ask = |user: &str, n: usize| {
+        let text = format!(
+            "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bKs{n};rport\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:{user}@{DOMAIN}>;tag={n}\r\nTo: <sip:{user}@{DOMAIN}>\r\n\
+             Call-ID: sweep-{n}\r\nCSeq: 1 REGISTER\r\nContact: <sip:{user}@{local}>\r\n\
+             User-Agent: Honest Phone 1.0\r\nContent-Length: 0\r\n\r\n"
+        );
+        socket.send_to(text.as_bytes(), server).expect("loopback");
+        socket
+            .recv_from(&mut buffer)
+            .ok()
+            .map(|(n, _)| String::from_utf8_lossy(&buffer[..n]).into())
+    };
+    let shape = |answer: String| answer.lines().next().map(String::from);
+    let exists = ask("alice", 0).and_then(shape);
+    let silent = (1..100).find(|n| {
+        let answer: Option<String> = ask(&format!("missing{n}"), *n).and_then(shape);
+        assert!(answer.is_none() || answer == exists, "missing users look like alice: {answer:?}");
+        answer.is_none()
+    });
+    assert!(
+        silent.is_some_and(|n| (10..=60).contains(&n)),
+        "not listened to after {silent:?} names"
+    );
+    assert_eq!(bans(&story), [(SCANNER.to_string(), "missing-user".to_string())]);
+    owner_registers(&story);
+}

@@ -1,0 +1,114 @@
+//! `[[peer]]` against servers of others: calls out to and in from a Kamailio, and out to SIPp.
+
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tests::handset::{StopAtEnd, answer, answer_at};
+use tests::sipp::{Run, Setup};
+use tests::{Handset, Process, Server, Story};
+
+const START: Duration = Duration::from_secs(20);
+const KAMAILIO: [u8; 4] = [127, 81, 0, 1];
+const BEHIND_IT: [u8; 4] = [127, 81, 0, 2];
+
+/// A record-routing proxy: what comes from us goes to the phone behind it, the rest to us.
+fn kamailio(story: &Story, at: SocketAddr, phone: SocketAddr) -> Process {
+    let ours = SocketAddr::new(story.place.server_ip(), story.place.sip());
+    let (dir, our_ip) = (story.scratch.path().display(), ours.ip());
+    let config = format!(
+        "#!KAMAILIO\ndebug=2\nlog_stderror=yes\nfork=yes\nchildren=2\ndisable_tcp=yes\ndns=no\n\
+         auto_aliases=no\nlisten=udp:{at}\nloadmodule \"pv.so\"\nloadmodule \"sl.so\"\n\
+         loadmodule \"tm.so\"\nloadmodule \"rr.so\"\nloadmodule \"maxfwd.so\"\n\
+         loadmodule \"siputils.so\"\nloadmodule \"textops.so\"\nmodparam(\"rr\", \"enable_full_lr\", 1)\n\
+         request_route {{\n if (!mf_process_maxfwd_header(\"10\")) {{ sl_send_reply(\"483\", \"Hops\"); exit; }}\n\
+         if (has_totag()) {{\n  if (loose_route()) {{ t_relay(); exit; }}\n\
+         if (is_method(\"ACK\")) {{ if (t_check_trans()) {{ t_relay(); }} exit; }}\n\
+         sl_send_reply(\"404\", \"No Route\"); exit;\n }}\n\
+         if (is_method(\"CANCEL\")) {{ if (t_check_trans()) {{ t_relay(); }} exit; }}\n\
+         t_check_trans();\n record_route();\n\
+         if (src_ip == {our_ip}) {{ $du = \"sip:{phone}\"; }} else {{ $du = \"sip:{ours}\"; }}\n\
+         t_relay();\n exit;\n}}\n"
+    );
+    let file = story.scratch.write("kamailio.cfg", config);
+    let mut command = story.place.command("/usr/sbin/kamailio");
+    command.args(["-DD", "-E", "-m", "64", "-M", "8", "-w"]).arg(story.scratch.path());
+    command.args(["-Y", &dir.to_string(), "-P"]).arg(story.scratch.file("kamailio.pid"));
+    command.arg("-f").arg(file);
+    let mut process = Process::start(&story.scratch, "kamailio", command);
+    let probe = std::net::UdpSocket::bind((at.ip(), 0)).expect("an address of loopback");
+    probe.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    let local = probe.local_addr().expect("bound");
+    // Out of hops: it answers by itself.
+    let ping = format!(
+        "OPTIONS sip:x@{at} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bKping;rport\r\n\
+         Max-Forwards: 0\r\nFrom: <sip:p@x>;tag=1\r\nTo: <sip:x@x>\r\nCall-ID: ping\r\n\
+         CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+    );
+    process.wait_for("an answer of Kamailio", START, |_| {
+        // Nobody may listen yet.
+        let _ = probe.send_to(ping.as_bytes(), at);
+        probe.recv(&mut [0; 2_000]).is_ok().then_some(())
+    });
+    process
+}
+
+#[test]
+fn r2_10_calls_go_out_to_and_come_in_from_kamailio_and_out_to_sipp() {
+    let story = Story::on_loopback("peers");
+    story.add_users(&["alice", "bob"]);
+    let port = story.place.peer_port(0);
+    let at = |ip: [u8; 4]| SocketAddr::from((ip, port));
+    let sipp_at = SocketAddr::new(story.place.peer_ip(), story.place.peer_port(1));
+    let peer = |name: &str, at: SocketAddr, prefix: &str, profile: &str| {
+        format!(
+            "[[peer]]\nname = \"{name}\"\naddress = \"{at}\"\nprofile = \"{profile}\"\n\
+             prefixes = [{{ prefix = \"{prefix}\" }}]\n\n"
+        )
+    };
+    let config =
+        peer("kamailio", at(KAMAILIO), "+4", "kamailio") + &peer("sipp", sipp_at, "+5", "plain");
+    let mut server = Server::start_with(&story, &config);
+    let _kamailio = kamailio(&story, at(KAMAILIO), at(BEHIND_IT));
+    let setup = Setup {
+        scenario: "callee",
+        port: sipp_at.port(),
+        media_port: story.place.peer_port(10),
+        calls: 1,
+        rate: 1,
+        more: vec!["-timeout".into(), "60s".into()],
+    };
+    let sipp = Run::start(&story, "sipp-peer", &setup, None);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _end = StopAtEnd(&stop);
+        let stop = &stop;
+        let own = SocketAddr::from(([127, 82, 0, 1], 0));
+        let mut alice = Handset::at(&story, "alice", own);
+        let mut bob = Handset::at(&story, "bob", own);
+        let mut far = Handset::between(&story, "far", at(BEHIND_IT), at(KAMAILIO));
+        assert_eq!(bob.register(), 200);
+        scope.spawn(move || bob.serve_until(stop, answer));
+        // In, through Kamailio, with a request inside of the call.
+        let outcome = far.invite_changed(&story.address("bob"), |text| {
+            text.replace("<sip:far@call.example>", "<sip:+4930555@carrier.example>")
+        });
+        assert_eq!(outcome.status(), 200, "{:?}", outcome.last);
+        let mut talk = outcome.talk.expect("a call");
+        assert_eq!(far.inside(&mut talk, "INFO", "").and_then(|m| m.status()), Some(200));
+        assert_eq!(far.hang_up(&mut talk), 200);
+        // Out, through Kamailio, and to SIPp.
+        scope.spawn(move || far.serve_until(stop, |r| answer_at(r, at(BEHIND_IT))));
+        for number in ["+4940123", "+5100"] {
+            let outcome = alice.invite(&story.address(number), "");
+            assert_eq!(outcome.status(), 200, "{number}: {:?}", outcome.last);
+            let mut talk = outcome.talk.expect("a call");
+            assert_eq!(alice.hang_up(&mut talk), 200, "{number}");
+        }
+    });
+    sipp.expect_none_failed(START);
+    server.wait_for("three records", START, || {
+        let records = tests::server::records(&story);
+        let good = records.iter().filter(|r| r["answered"] == true && r["cause"] == "bye");
+        (good.count() == 3).then_some(())
+    });
+}
