@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use crate::error::StoreError;
 use crate::ha1::Ha1Set;
@@ -104,11 +105,9 @@ impl Credentials {
             (Ok(mut known), Some(ha1)) => known.get_mut().ha1 = ha1,
             (Ok(known), None) => drop(known.remove()),
             (Err(_), Some(ha1)) => {
-                let account = Account { name: format!("{realm}\n{user}").into(), ha1 };
-                let rehash = |account: &Account| {
-                    let (realm, user) = account.name.split_once('\n').unwrap_or_default();
-                    self.hash(realm, user)
-                };
+                let name = [realm.as_bytes(), b"\n", user.as_bytes()].concat();
+                let account = Account { name: SmallVec::from_slice(&name), ha1 };
+                let rehash = |account: &Account| self.hash_of(&account.name);
                 accounts.insert_unique(hash, account, rehash);
                 return false;
             }
@@ -123,6 +122,16 @@ impl Credentials {
         hasher.write(realm.as_bytes());
         hasher.write_u8(b'\n');
         hasher.write(user.as_bytes());
+        hasher.finish()
+    }
+
+    /// The same of both in one, as [`Account`] keeps them.
+    fn hash_of(&self, name: &[u8]) -> u64 {
+        let at = name.iter().position(|b| *b == b'\n').unwrap_or(name.len());
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(&name[..at]);
+        hasher.write_u8(b'\n');
+        hasher.write(name.get(at + 1..).unwrap_or_default());
         hasher.finish()
     }
 
@@ -171,16 +180,19 @@ pub struct Reloaded {
     pub removed: u64,
 }
 
-/// `realm\nuser`, the realm in lower case: one allocation for each, none for a lookup.
+/// A name this long lies beside its HA1: a lookup then goes to one place in memory.
+const NAME_INLINE: usize = 32;
+
+/// `realm\nuser`, the realm in lower case.
 #[derive(Debug)]
 struct Account {
-    name: Box<str>,
+    name: SmallVec<[u8; NAME_INLINE]>,
     ha1: Ha1Set,
 }
 
 impl Account {
     fn is(&self, realm: &str, user: &str) -> bool {
-        let (name, at) = (self.name.as_bytes(), realm.len());
+        let (name, at) = (self.name.as_slice(), realm.len());
         name.len() == at + 1 + user.len()
             && name[..at] == *realm.as_bytes()
             && name[at] == b'\n'

@@ -169,10 +169,7 @@ impl<'a> Plain<'a> {
             let line = self.text.get(at..end - 2)?;
             let colon = find_byte(line.as_bytes(), b':')?;
             let name = &line.as_bytes()[..colon];
-            let place = match id_of(name) {
-                0 if is_token(name) => ANY,
-                id => PLACES[usize::from(id)],
-            };
+            let place = place_of(name);
             if place != ANY {
                 let bit = 1_u32 << place;
                 if place == 0 || seen & bit != 0 {
@@ -327,6 +324,29 @@ impl<'a> Plain<'a> {
             }
         }
         reply
+    }
+}
+
+/// What a header is taken for: the usual spellings are compared, any other is looked up.
+#[inline]
+fn place_of(name: &[u8]) -> u8 {
+    match name {
+        b"Via" => VIA,
+        b"From" => FROM,
+        b"To" => TO,
+        b"Call-ID" => CALL_ID,
+        b"CSeq" => CSEQ,
+        b"Max-Forwards" => MAX_FORWARDS,
+        b"Contact" => CONTACT,
+        b"Expires" => EXPIRES,
+        b"User-Agent" => USER_AGENT,
+        b"Authorization" => AUTHORIZATION,
+        b"Content-Length" => CONTENT_LENGTH,
+        b"Allow" | b"Supported" => ANY,
+        _ => match id_of(name) {
+            0 if is_token(name) => ANY,
+            id => PLACES[usize::from(id)],
+        },
     }
 }
 

@@ -89,9 +89,9 @@ struct Staged {
 #[derive(Debug)]
 enum Staging {
     /// Told when it is written.
-    Plan(RegisterPlan),
+    Plan(Box<RegisterPlan>),
     /// Told only when it cannot be written.
-    Answered(RegisterPlan),
+    Answered(Box<RegisterPlan>),
     /// The same of a refresh.
     Renewed(Renewed),
 }
@@ -204,7 +204,7 @@ impl LocationShard {
             return Ok(Some(plan));
         }
         let fits = plan.push_frames(&mut self.frames);
-        self.staged.push(Staged { token, change: Staging::Plan(plan), fits });
+        self.staged.push(Staged { token, change: Staging::Plan(Box::new(plan)), fits });
         Ok(None)
     }
 
@@ -234,7 +234,7 @@ impl LocationShard {
         let plan = registrar.handle_register(wall, request)?;
         plan.push_contact_lines(wall, contacts);
         let fits = plan.push_frames(frames);
-        staged.push(Staged { token, change: Staging::Answered(plan), fits });
+        staged.push(Staged { token, change: Staging::Answered(Box::new(plan)), fits });
         Ok(())
     }
 
@@ -278,7 +278,7 @@ impl LocationShard {
                 (Some(e), _) => {
                     told(staged.token, Err(Refusal::new(RefusalReason::NotWritten(e))));
                 }
-                (None, Staging::Plan(plan)) => told(staged.token, Ok(plan)),
+                (None, Staging::Plan(plan)) => told(staged.token, Ok(*plan)),
                 (None, Staging::Answered(_) | Staging::Renewed(_)) => {}
             }
         }

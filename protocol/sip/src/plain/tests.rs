@@ -20,6 +20,16 @@ const OPTIONS: &str = "OPTIONS sip:bench.test SIP/2.0\r\n\
     CSeq: 1 OPTIONS\r\nAccept: application/sdp\r\nContent-Length: 0\r\n\r\n";
 
 #[test]
+fn usual_spellings_are_taken_for_what_the_table_says() {
+    for name in ONCE.into_iter().chain(FREE) {
+        let table = PLACES[usize::from(name.id())];
+        assert_eq!(place_of(name.as_str().as_bytes()), table, "{name}");
+        assert_eq!(place_of(name.as_str().to_uppercase().as_bytes()), table, "{name}");
+    }
+    assert_eq!((place_of(b"Require"), place_of(b"X-Own"), place_of(b"a b")), (0, ANY, 0));
+}
+
+#[test]
 fn what_phones_write_is_plain() {
     let plain = Plain::read(REGISTER.as_bytes()).unwrap();
     assert_eq!((plain.aor(), plain.to()), ("sip:alice+1@bench.test", ("alice+1", "bench.test")));
