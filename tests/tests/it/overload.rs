@@ -8,7 +8,7 @@ use std::time::Duration;
 use tests::cap::Cap;
 use tests::crowd::{Crowd, Pace};
 use tests::handset::{StopAtEnd, answer};
-use tests::story::{others_running, tell};
+use tests::story::tell;
 use tests::{Handset, Server, Story};
 
 /// Of one processor: what is left of it must be enough for ten times the load.
@@ -19,12 +19,11 @@ const CALLS: usize = 10;
 const SETTLE: Duration = Duration::from_secs(5);
 const LASTS: Duration = Duration::from_secs(4);
 
-/// The part of the peak that must be reached. In a debug build looking at a message costs thirty
-/// times what it should, a call ten times: half of the peak tells shedding from collapse there (a
-/// fifth), a third where others use the processors at the same time. `WHIMBREL_GOODPUT=0.9` with a release build is the requirement.
-fn goodput_min(others: f64) -> f64 {
-    let debug = if others > 1.0 { 0.33 } else { 0.5 };
-    std::env::var("WHIMBREL_GOODPUT").ok().and_then(|s| s.parse().ok()).unwrap_or(debug)
+/// The part of the peak that must be reached. A debug build has a few dozen calls a second to count
+/// and takes longer to look at what it sheds: a third tells shedding from collapse there (a fifth).
+/// `WHIMBREL_GOODPUT=0.9` with a release build is the requirement.
+fn goodput_min() -> f64 {
+    std::env::var("WHIMBREL_GOODPUT").ok().and_then(|s| s.parse().ok()).unwrap_or(0.33)
 }
 
 #[test]
@@ -33,7 +32,6 @@ fn load_r2_7_at_ten_times_the_load_calls_go_on_and_none_in_a_dialog_is_shed() {
     let users: Vec<String> = (0..USERS).map(|n| format!("o{n:03}")).collect();
     story.import_users(&users);
     let mut server = Server::start_with(&story, "[edge]\nmedia_anchor = \"when-needed\"\n");
-    let others = others_running();
     let cap = Cap::on(server.process(), CAP_PERCENT);
     let (stop, over) = (AtomicBool::new(false), AtomicBool::new(false));
     let inside = Mutex::new(Vec::new());
@@ -90,7 +88,7 @@ fn load_r2_7_at_ten_times_the_load_calls_go_on_and_none_in_a_dialog_is_shed() {
     ));
     assert!(ten.offered as f64 >= 9.5 * peak.goodput() * ten.seconds, "not offered: {ten:?}");
     assert!(shed("refused") > 0 && ten.refused > 0, "some are told to come later");
-    assert!(ten.goodput() >= goodput_min(others) * peak.goodput(), "{ten:?} of {peak:?}");
+    assert!(ten.goodput() >= goodput_min() * peak.goodput(), "{ten:?} of {peak:?}");
     assert!(inside.len() >= 5 * CALLS, "{inside:?}");
     assert!(inside.iter().all(|status| *status == Some(200)), "{inside:?}");
 }
