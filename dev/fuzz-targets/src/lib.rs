@@ -12,6 +12,7 @@
 //! What this crate does not do: it makes no input and measures no coverage; `fuzz/` does.
 
 mod media;
+mod plain;
 mod signalling;
 mod websocket;
 #[expect(dead_code, reason = "of the server's file the fuzzer needs one half")]
@@ -24,8 +25,9 @@ pub use websocket::client_frames;
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, which is also the name of its corpus folder.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("sip_message", signalling::sip_message),
+    ("sip_plain", plain::sip_plain),
     ("sip_stream", signalling::sip_stream),
     ("sip_uri", signalling::sip_uri),
     ("sip_address", signalling::sip_address),

@@ -61,6 +61,7 @@ macro_rules! replayed {
 
 replayed! {
     r1_1_kept_sip_messages_break_nothing "sip_message";
+    r1_1_kept_plain_requests_are_read_alike "sip_plain";
     r1_1_kept_sip_streams_break_nothing "sip_stream";
     r1_1_kept_uris_break_nothing "sip_uri";
     r1_1_kept_addresses_break_nothing "sip_address";

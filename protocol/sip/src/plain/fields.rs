@@ -128,6 +128,11 @@ impl<'a> Address<'a> {
 
 impl<'a> PlainContact<'a> {
     pub(super) fn read(value: &'a str) -> Option<Self> {
+        // A comma may begin another contact; where it does not, quotes and brackets have to be
+        // weighed as lists are read.
+        if find_byte(value.as_bytes(), b',').is_some() {
+            return None;
+        }
         let (uri, tail) = in_brackets(value)?;
         SipUri::parse(uri.as_bytes()).ok()?;
         if tail.is_empty() {
@@ -137,11 +142,6 @@ impl<'a> PlainContact<'a> {
         let mut at = 0;
         while at < tail.len() {
             let (name, given, end) = param(tail, at)?;
-            let raw = &tail.as_bytes()[at..end];
-            // A comma begins another contact, unless it stands in quotes.
-            if find_byte(raw, b',').is_some() && raw.last() != Some(&b'"') {
-                return None;
-            }
             let given = given.unwrap_or_default();
             // Only the first of its name counts.
             if name.eq_ignore_ascii_case("expires") {
