@@ -142,32 +142,7 @@ pub fn send_batch(
     socket: &impl AsFd,
     packets: &[(Option<SocketAddr>, &[u8])],
 ) -> io::Result<usize> {
-    let count = packets.len().min(BATCH_MAX);
-    if count == 0 {
-        return Ok(0);
-    }
-    // Only what is used is written: zeroing all of it would cost more than sending one packet.
-    let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::uninit() }; BATCH_MAX];
-    let mut iovecs = [const { MaybeUninit::<libc::iovec>::uninit() }; BATCH_MAX];
-    let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH_MAX];
-    for (i, (to, bytes)) in packets.iter().take(count).enumerate() {
-        let base = bytes.as_ptr().cast_mut().cast();
-        let iovec = iovecs[i].write(libc::iovec { iov_base: base, iov_len: bytes.len() });
-        let len = to.map_or(0, |to| to_storage(to, &mut names[i]));
-        let name = if len == 0 { ptr::null_mut() } else { names[i].as_mut_ptr() };
-        headers[i].write(libc::mmsghdr { msg_hdr: header(name, len, iovec), msg_len: 0 });
-    }
-    // SAFETY: each of the first `count` headers points at a live name (or none), iovec and packet of
-    // the stated lengths, all outliving the call; sendmmsg only reads through them.
-    let n = unsafe {
-        libc::sendmmsg(
-            socket.as_fd().as_raw_fd(),
-            headers.as_mut_ptr().cast(),
-            count as libc::c_uint,
-            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
-        )
-    };
-    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+    send_groups(socket, packets, |_| 1)
 }
 
 /// The longest datagram that leaves joined to others: with it a path of the smallest MTU that IPv6
@@ -188,10 +163,20 @@ pub(crate) fn send_joined(
     socket: &impl AsFd,
     packets: &[(Option<SocketAddr>, &[u8])],
 ) -> io::Result<usize> {
+    send_groups(socket, packets, joined)
+}
+
+/// Sends packets in groups: `group` says of those that are left how many leave as one.
+fn send_groups(
+    socket: &impl AsFd,
+    packets: &[(Option<SocketAddr>, &[u8])],
+    group: impl Fn(&[(Option<SocketAddr>, &[u8])]) -> usize,
+) -> io::Result<usize> {
     let count = packets.len().min(BATCH_MAX);
     if count == 0 {
         return Ok(0);
     }
+    // Only what is used is written: zeroing all of it would cost more than sending one packet.
     let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::uninit() }; BATCH_MAX];
     let mut iovecs = [const { MaybeUninit::<libc::iovec>::uninit() }; BATCH_MAX];
     let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH_MAX];
@@ -200,7 +185,7 @@ pub(crate) fn send_joined(
     let (mut at, mut messages) = (0, 0);
     while at < count {
         let (to, first) = packets[at];
-        let size = joined(&packets[at..count]);
+        let size = group(&packets[at..count]);
         for (iovec, (_, bytes)) in iovecs[at..].iter_mut().zip(&packets[at..at + size]) {
             let base = bytes.as_ptr().cast_mut().cast();
             iovec.write(libc::iovec { iov_base: base, iov_len: bytes.len() });

@@ -108,8 +108,13 @@ impl UdpPort {
         if count > 1 && self.joins.get() {
             match send_joined(self.socket.get_ref(), packets) {
                 Err(error) if cannot_join(&error) => {
-                    tracing::debug!(%error, "datagrams leave one by one from now on");
-                    self.joins.set(false);
+                    let sent = send_batch(self.socket.get_ref(), packets);
+                    // What cannot leave alone either has an address nobody can send to.
+                    if sent.is_ok() {
+                        tracing::debug!(%error, "datagrams leave one by one from now on");
+                        self.joins.set(false);
+                    }
+                    return sent;
                 }
                 sent => return sent,
             }
@@ -223,6 +228,18 @@ pub(crate) fn message_in<'d, C: ShardCore>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A request from port 0 cannot be answered, and must not cost the others anything.
+    #[tokio::test]
+    async fn an_address_nobody_can_send_to_does_not_end_joining() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (port, counters) = (UdpPort::new(socket).unwrap(), Counters::default());
+        for _ in 0..2 {
+            port.push("127.0.0.1:0".parse().unwrap(), vec![1; 20].into(), &counters);
+        }
+        port.flush(&counters);
+        assert!(port.queue.borrow().is_empty() && port.joins.get());
+    }
 
     /// The kernel was full, so the rest of the queue waits; there is room, and it goes.
     #[tokio::test]
