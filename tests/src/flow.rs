@@ -7,6 +7,7 @@
 //!
 //! A piece is one message, sent or awaited. Lines of a message end with LF here; SIPp makes them CRLF.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// A description of one PCMA stream. Nobody listens there: SIPp would bind its media port.
@@ -81,6 +82,38 @@ impl Caller {
              <ereg regexp=\"{regexp}\" search_in=\"msg\" check_it=\"true\" assign_to=\"seen\"/>\n    \
              </action></recv>"
         );
+        self
+    }
+
+    /// A response must come now that makes a dialog of its own, as forked ones do: `name` is what
+    /// it is called from here on. The port of its description is logged as `heard NAME PORT`.
+    pub fn expect_dialog(mut self, status: u16, name: &str) -> Self {
+        let _ = writeln!(self.xml, "  <recv response=\"{status}\"><action>");
+        for (header, regexp, variable) in [
+            ("To:", ".*", format!("{name}_to")),
+            ("Record-Route:", ".*", format!("{name}_route")),
+            ("Contact:", "&lt;([^&gt;]*)&gt;", format!("seen,{name}_target")),
+        ] {
+            let _ = writeln!(
+                self.xml,
+                "    <ereg regexp=\"{regexp}\" search_in=\"hdr\" header=\"{header}\" \
+                 check_it=\"true\" assign_to=\"{variable}\"/>"
+            );
+        }
+        let _ = writeln!(self.xml, "{}  </action></recv>", log_port(&format!("heard {name}")));
+        self
+    }
+
+    /// A request in the dialog of that name; an ACK has the number of its INVITE.
+    pub fn then_in(mut self, name: &str, method: &str) -> Self {
+        self.cseq += u32::from(method != "ACK");
+        let cseq = if method == "ACK" { self.invite.0 } else { self.cseq };
+        let request = format!(
+            "{method} [${name}_target] SIP/2.0\n{VIA}Max-Forwards: 70\nFrom: {CALLER}\n\
+             To:[${name}_to]\nCall-ID: [call_id]\nCSeq: {cseq} {method}\n\
+             Route:[${name}_route]\nContent-Length: 0\n"
+        );
+        push_send(&mut self.xml, &request, method != "ACK");
         self
     }
 
@@ -231,7 +264,7 @@ impl Callee {
                  occurrence=\"{occurrence}\" assign_to=\"{name}\"/>"
             );
         }
-        self.xml += "  </action></recv>\n";
+        let _ = writeln!(self.xml, "{}  </action></recv>", log_port("invited"));
         self
     }
 
@@ -306,6 +339,12 @@ impl Callee {
         self
     }
 
+    /// Waits.
+    pub fn pause(mut self, ms: u32) -> Self {
+        let _ = writeln!(self.xml, "  <pause milliseconds=\"{ms}\"/>");
+        self
+    }
+
     /// A re-INVITE of the callee, its 200 and ACK.
     pub fn reinvite(mut self, tag: &str) -> Self {
         self = self.send("INVITE", tag, "", SDP);
@@ -354,14 +393,24 @@ fn push_send(xml: &mut String, text: &str, again: bool) {
     let _ = writeln!(xml, "  <send{again}><![CDATA[\n{text}{end}]]></send>");
 }
 
+/// Logs the port of a message's description, as `WHAT PORT`.
+fn log_port(what: &str) -> String {
+    format!(
+        "    <ereg regexp=\"m=audio ([0-9]+)\" search_in=\"msg\" assign_to=\"seen,port\"/>\n    \
+         <log message=\"{what} [$port]\"/>\n"
+    )
+}
+
 /// SIPp refuses variables that are set and never read, and names that are never set.
 fn document(steps: &str) -> String {
-    let names = ["seen", "via1", "via2", "route", "from", "to", "cseq"];
-    let set = |name: &&&str| steps.contains(&format!("assign_to=\"{name}\""));
-    let used: Vec<&str> = names.iter().filter(set).copied().collect();
-    let reference = match used.is_empty() {
+    let assigned = steps.split("assign_to=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let names: BTreeSet<&str> = assigned.flat_map(|names| names.split(',')).collect();
+    let reference = match names.is_empty() {
         true => String::new(),
-        false => format!("  <Reference variables=\"{}\"/>\n", used.join(",")),
+        false => {
+            let names: Vec<&str> = names.into_iter().collect();
+            format!("  <Reference variables=\"{}\"/>\n", names.join(","))
+        }
     };
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<scenario name=\"flow\">\n{steps}{reference}\

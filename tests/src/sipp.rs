@@ -112,6 +112,11 @@ impl Run {
         }
     }
 
+    /// Whether it still plays.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
     /// Ends it.
     pub fn kill(mut self) {
         self.process.kill();

@@ -105,12 +105,17 @@ impl EdgeCore {
                     None => self.ask_branch_answer(at, key, id, response, sdp),
                 }
             }
-            // The answer was in a 1xx; meanwhile another phone's early media may be selected.
-            None if is_final && selected.is_some_and(|(branch, _)| branch != id) && !winner => {
-                let answer = self.branch_mut(key, id).and_then(|b| b.answer.clone());
-                match answer {
-                    Some(sdp) => self.ask_branch_answer(at, key, id, response, sdp),
-                    None => self.feed_final(at, key, id, &response.clone(), response),
+            // The answer was in a 1xx; meanwhile another phone's early media may be selected, or that
+            // phone has answered.
+            None if is_final && selected.is_some_and(|(branch, _)| branch != id) => {
+                match self.branch_mut(key, id).and_then(|b| b.answer.clone()) {
+                    Some(sdp) if !winner => self.ask_branch_answer(at, key, id, response, sdp),
+                    answer => {
+                        self.feed_final(at, key, id, &response.clone(), response.clone());
+                        if let Some(sdp) = answer {
+                            self.keep_unselected(key, &response, sdp);
+                        }
+                    }
                 }
             }
             None => self.feed_final(at, key, id, &response.clone(), response),

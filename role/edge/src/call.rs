@@ -87,22 +87,33 @@ impl EdgeCore {
             return;
         }
         let (relay_session, answered) = (entry.relay_session, entry.answered);
-        let mut left = entry.dialogs.iter_mut().filter(|d| d.phase == DialogPhase::Confirmed);
-        let Some(survivor) = left.next() else {
+        let left = || entry.dialogs.iter().filter(|d| d.phase == DialogPhase::Confirmed);
+        if left().next().is_none() {
             if answered {
                 self.end_call(at, call, EndCause::Bye, Some(200));
             }
             return;
-        };
-        if survivor.branch != branch && left.all(|d| d.branch != branch) {
-            let answer = survivor.unselected.take();
-            let question =
-                answer.map(|sdp| Self::relay_question(survivor, Side::Callee, sdp, false));
-            self.emit(EdgeEvent::BranchEnded { relay_session, branch });
-            if let Some(question) = question {
-                self.ask(at, question, Pending::Reselect);
-            }
         }
+        let branch_left = left().any(|d| d.branch == branch);
+        let question = Self::reselection(&mut entry.dialogs);
+        // A device whose proxy forked may have answered twice by one branch.
+        if !branch_left {
+            self.emit(EdgeEvent::BranchEnded { relay_session, branch });
+        }
+        if let Some(question) = question {
+            self.ask(at, question, Pending::Reselect);
+        }
+    }
+
+    /// The media for the oldest dialog that is left, where the one that had it is over.
+    fn reselection(dialogs: &mut [DialogTrack]) -> Option<Question> {
+        let mut left = dialogs.iter_mut().filter(|d| d.phase == DialogPhase::Confirmed);
+        let survivor = left.next()?;
+        if survivor.unselected.is_none() || left.any(|d| d.unselected.is_none()) {
+            return None;
+        }
+        let answer = survivor.unselected.take()?;
+        Some(Self::relay_question(survivor, Side::Callee, answer, false))
     }
 
     /// Ends a call from the middle: CANCEL while it rings, BYE both ways once it is answered.

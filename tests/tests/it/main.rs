@@ -10,6 +10,7 @@ mod durability;
 mod first_run;
 mod flood;
 mod foreign_phone;
+mod forked;
 mod hidden;
 mod injection;
 mod legacy;

@@ -75,6 +75,53 @@ fn a_caller_that_keeps_the_second_answer_gets_its_media() {
     assert!(lab.ended().is_empty());
 }
 
+/// Says BYE in the dialog of `ok`, which reaches device `n`.
+fn bye(lab: &mut Lab, cseq: u32, ok: &Message, n: u8) {
+    lab.send(1, in_dialog("BYE", cseq, ok));
+    let bye = lab.find(n, "BYE");
+    lab.send(n, respond(n, &bye, 200, false));
+    lab.find(1, "200");
+}
+
+#[test]
+fn a_loser_that_rang_first_gets_no_media_when_another_loser_goes() {
+    let (mut lab, invites) = ringing(&[2, 3, 4]);
+    for n in [2, 3, 4] {
+        lab.send(n, respond(n, &invites[usize::from(n) - 2], 180, false));
+        lab.find(1, "180");
+    }
+    // The second wins; the others crossed its answer.
+    let oks = [3, 2, 4].map(|n| {
+        lab.send(n, respond(n, &invites[usize::from(n) - 2], 200, true));
+        lab.find(1, "200")
+    });
+    let relayed = lab.relay_log.len();
+    bye(&mut lab, 3, &oks[2], 4);
+    assert_eq!(lab.relay_log.len(), relayed, "the media stays with who answered first");
+    bye(&mut lab, 4, &oks[0], 3);
+    assert_eq!(lab.relay_log.last().unwrap(), "answer from callee branch 1");
+    bye(&mut lab, 5, &oks[1], 2);
+    assert_eq!(lab.ended(), ["bye"]);
+}
+
+#[test]
+fn a_device_behind_which_two_answered_by_one_branch_keeps_a_call_with_media() {
+    let (mut lab, invites) = ringing(&[2]);
+    let first = respond(2, &invites[0], 200, true);
+    lab.send(2, &first);
+    lab.send(2, first.replace("to2", "other").replace("5000", "5002"));
+    let oks = [lab.find(1, "200"), lab.find(1, "200")];
+    assert_eq!(oks[0].body(), oks[1].body(), "the media stays with the first");
+    bye(&mut lab, 3, &oks[0], 2);
+    assert!(lab.ended().is_empty(), "RFC 3261 \u{a7}13.2.2.4: the other dialog stands");
+    let answers = lab.relay_log.iter().filter(|l| *l == "answer from callee branch 1").count();
+    assert_eq!(answers, 2, "its media is the other's now: {:?}", lab.relay_log);
+    let gone = |e: &EdgeEvent| matches!(e, EdgeEvent::BranchEnded { .. });
+    assert!(!lab.events.iter().any(gone), "the leg is in use");
+    bye(&mut lab, 4, &oks[1], 2);
+    assert_eq!(lab.ended(), ["bye"]);
+}
+
 #[test]
 fn a_repeated_answer_crosses_the_relay_once_and_reaches_the_caller_unchanged() {
     let (mut lab, invites) = ringing(&[2]);
