@@ -29,6 +29,8 @@ pub struct Caller {
     cseq: u32,
     /// CSeq and place of the last INVITE, for its ACK and CANCEL.
     invite: (u32, usize),
+    /// A 2xx was acknowledged.
+    talks: bool,
     mangle: Mangle,
 }
 
@@ -37,6 +39,8 @@ pub struct Caller {
 pub struct Callee {
     xml: String,
     cseq: u32,
+    /// How many Vias it sees: one where the caller is hidden from it.
+    vias: u32,
 }
 
 impl Caller {
@@ -47,23 +51,33 @@ impl Caller {
 
     /// A caller whose every request is changed.
     pub fn of_old(mangle: Mangle) -> Self {
-        Self { xml: String::new(), cseq: 0, invite: (0, 0), mangle }
+        Self { xml: String::new(), cseq: 0, invite: (0, 0), talks: false, mangle }
     }
 
     /// INVITE, the challenge, and INVITE with credentials. `lines` are more headers.
-    pub fn invite(mut self, lines: &str, body: &str) -> Self {
-        let first = self.request("INVITE", CALLEE, "", lines, body);
-        push_send(&mut self.xml, &first, true);
-        self = self.may(100);
+    pub fn invite(self, lines: &str, body: &str) -> Self {
+        self.challenged("INVITE", lines, body)
+    }
+
+    /// The same for any request outside of a dialog.
+    pub fn challenged(mut self, method: &str, lines: &str, body: &str) -> Self {
+        self = self.unchallenged(method, lines, body);
         self.xml += "  <recv response=\"407\" auth=\"true\"/>\n";
-        let ack = format!(
-            "ACK sip:[field1]@[domain] SIP/2.0\n[last_Via:]\nMax-Forwards: 70\nFrom: {CALLER}\n\
-             To: {CALLEE}[peer_tag_param]\nCall-ID: [call_id]\nCSeq: 1 ACK\nContent-Length: 0\n"
-        );
-        push_send(&mut self.xml, &ack, false);
-        let again = self.request("INVITE", CALLEE, "", &format!("[field2]\n{lines}"), body);
+        if method == "INVITE" {
+            let ack = format!(
+                "ACK sip:[field1]@[domain] SIP/2.0\n[last_Via:]\nMax-Forwards: 70\nFrom: {CALLER}\n\
+                 To: {CALLEE}[peer_tag_param]\nCall-ID: [call_id]\nCSeq: 1 ACK\nContent-Length: 0\n"
+            );
+            push_send(&mut self.xml, &ack, false);
+        }
+        self.unchallenged(method, &format!("[field2]\n{lines}"), body)
+    }
+
+    /// A request outside of a dialog by who is asked for no password: a peer.
+    pub fn unchallenged(mut self, method: &str, lines: &str, body: &str) -> Self {
+        let request = self.request(method, CALLEE, "", lines, body);
         self.invite = (self.cseq, places(&self.xml));
-        push_send(&mut self.xml, &again, true);
+        push_send(&mut self.xml, &request, true);
         self.may(100)
     }
 
@@ -132,6 +146,7 @@ impl Caller {
 
     /// ACK of a 2xx.
     pub fn ack(mut self, body: &str) -> Self {
+        self.talks = true;
         let cseq = self.invite.0;
         let ack = self.in_dialog("ACK", cseq, "", body);
         push_send(&mut self.xml, &ack, false);
@@ -140,8 +155,9 @@ impl Caller {
 
     /// ACK of the last failure, in its transaction.
     pub fn ack_failure(mut self) -> Self {
+        let uri = if self.talks { "[next_url]" } else { "sip:[field1]@[domain]" };
         let ack = format!(
-            "ACK [next_url] SIP/2.0\n[last_Via:]\nMax-Forwards: 70\nFrom: {CALLER}\n\
+            "ACK {uri} SIP/2.0\n[last_Via:]\nMax-Forwards: 70\nFrom: {CALLER}\n\
              To: {CALLEE}[peer_tag_param]\nCall-ID: [call_id]\nCSeq: {} ACK\nContent-Length: 0\n",
             self.invite.0
         );
@@ -235,7 +251,12 @@ const OK: &str = "SIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_C
 impl Callee {
     /// Nobody called yet.
     pub fn new() -> Self {
-        Self { xml: String::new(), cseq: 0 }
+        Self::seeing(2)
+    }
+
+    /// The same where so many Vias stand in what comes.
+    pub fn seeing(vias: u32) -> Self {
+        Self { xml: String::new(), cseq: 0, vias }
     }
 
     /// An INVITE must come; what its responses need is kept.
@@ -244,10 +265,15 @@ impl Callee {
     }
 
     /// An INVITE with these words somewhere must come.
-    pub fn invited_with(mut self, regexp: &str) -> Self {
+    pub fn invited_with(self, regexp: &str) -> Self {
+        self.asked("INVITE", regexp)
+    }
+
+    /// The same for any request that begins something.
+    pub fn asked(mut self, method: &str, regexp: &str) -> Self {
         let _ = write!(
             self.xml,
-            "  <recv request=\"INVITE\" rrs=\"true\"><action>\n    \
+            "  <recv request=\"{method}\" rrs=\"true\"><action>\n    \
              <ereg regexp=\"{regexp}\" search_in=\"msg\" check_it=\"true\" assign_to=\"seen\"/>\n"
         );
         for (header, occurrence, name) in [
@@ -258,6 +284,9 @@ impl Callee {
             ("To:", 1, "to"),
             ("CSeq:", 1, "cseq"),
         ] {
+            if header == "Via:" && occurrence > self.vias {
+                continue;
+            }
             let _ = writeln!(
                 self.xml,
                 "    <ereg regexp=\".*\" search_in=\"hdr\" header=\"{header}\" \
@@ -270,8 +299,9 @@ impl Callee {
 
     /// A response to the INVITE, with a To tag of its own.
     pub fn respond(mut self, status: u16, tag: &str, lines: &str, body: &str) -> Self {
+        let below = if self.vias > 1 { "Via:[$via2]\n" } else { "" };
         let head = format!(
-            "SIP/2.0 {status} Status\nVia:[$via1]\nVia:[$via2]\nRecord-Route:[$route]\n\
+            "SIP/2.0 {status} Status\nVia:[$via1]\n{below}Record-Route:[$route]\n\
              From:[$from]\nTo:[$to];tag=[pid]{tag}\nCall-ID: [call_id]\nCSeq:[$cseq]\n\
              Contact: <sip:callee@[local_ip]:[local_port]>\n{lines}"
         );

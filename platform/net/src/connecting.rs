@@ -79,8 +79,8 @@ async fn first_of<T>(
 
 async fn tcp(addr: SocketAddr, from: &[IpAddr]) -> io::Result<TcpStream> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(ip) = from.iter().find(|ip| ip.is_ipv4() == addr.is_ipv4()) {
-        socket.bind(SocketAddr::new(*ip, 0))?;
+    if let Some(ip) = crate::route::own_address(from, addr.ip()) {
+        socket.bind(SocketAddr::new(ip, 0))?;
     }
     socket.connect(addr).await
 }

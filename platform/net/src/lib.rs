@@ -88,7 +88,7 @@ pub use gate::{Ban, Gate, GatePolicy, SCANNERS, Shed, Sign, Verdict};
 pub use locator::{Located, Locator, LocatorConfig};
 pub use media_sockets::MediaSockets;
 pub use proof::{PeerCertificates, ProvedFlows};
-pub use route::source_address;
+pub use route::{own_address, source_address};
 pub use shard::{
     DialledFlows, Load, NoteRefused, ShardContext, ShardHandle, Shards, UdpFlows, WebSocketDoor,
 };

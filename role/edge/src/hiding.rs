@@ -26,6 +26,7 @@ use crate::zones::Zone;
 use plain::{is_identifying, is_private_extension, is_urn, reasons, warning};
 pub(crate) use plain::{plain_description, with_plain_phrase};
 use sansio::Transport;
+use sip::body::replace_description;
 use sip::transaction::{ClientKey, ServerKey};
 use sip::{Edit, HeaderName, Message, NameAddr, split_list};
 use std::borrow::Cow;
@@ -243,6 +244,8 @@ impl EdgeCore {
         if way.hides_back {
             let reach = way.back;
             let own = self.place.advertise(reach.transport, Some(reach.local));
+            // The route set stands since the dialog does (RFC 3261 §12.2).
+            edit = edit.remove_all(HeaderName::RECORD_ROUTE);
             edit = self.hide_answerer(edit, response, &[], (own, reach.transport));
         }
         finished(edit, way.hides_back)
@@ -258,6 +261,10 @@ impl EdgeCore {
     ) -> Edit<'m> {
         let mut edit = self.hide(edit, response);
         let status = response.status().unwrap_or_default();
+        if status >= 300 {
+            // A failure makes no dialog: its routes serve nobody, and lead inside.
+            edit = edit.remove_all(HeaderName::RECORD_ROUTE);
+        }
         if response.header(HeaderName::CONTACT).is_none() {
             return edit;
         }
@@ -382,7 +389,7 @@ impl EdgeCore {
 }
 
 /// The edited message; hidden, with plain words in its description and reason phrase.
-fn finished(edit: Edit<'_>, hides: bool) -> Message {
+pub(crate) fn finished(edit: Edit<'_>, hides: bool) -> Message {
     let message = edit.ensure_content_length().finish();
     if !hides {
         return message;
@@ -390,7 +397,7 @@ fn finished(edit: Edit<'_>, hides: bool) -> Message {
     let message = match crate::call::sdp_of(&message) {
         Some(sdp) => {
             let plain = plain_description(&sdp);
-            Edit::new(&message).replace_body("application/sdp", plain).finish()
+            replace_description(Edit::new(&message), &message, &plain).finish()
         }
         None => message,
     };

@@ -255,8 +255,7 @@ impl EdgeCore {
             .in_other_words(edit, request, route)
             .remove_all(HeaderName::MAX_FORWARDS)
             .prepend(HeaderName::MAX_FORWARDS, hops.to_string())
-            .prepend(HeaderName::VIA, via)
-            .ensure_content_length();
+            .prepend(HeaderName::VIA, via);
         // An UPDATE before the answer does not begin a session timer (RFC 4028 §7.4).
         if self.dialog(route).is_some_and(|d| d.phase == DialogPhase::Confirmed) {
             edit = self.sessions.ask(edit, request);
@@ -269,7 +268,7 @@ impl EdgeCore {
                 edit = edit.replace_first(HeaderName::CSEQ, format!("{sent} {}", method.as_str()));
             }
         }
-        crate::strict::in_routers_words(edit.finish())
+        crate::strict::in_routers_words(crate::hiding::finished(edit, route.hides))
     }
 }
 

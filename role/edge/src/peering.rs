@@ -18,9 +18,10 @@ use crate::profile::{EarlyMedia, Speech, codec_order};
 use crate::zones::Zone;
 use bytes::Bytes;
 use sip::digest::{self, Challenge};
+use sip::locate::Ask;
 use sip::response_policy::Action;
 use sip::transaction::{Arrival, ServerKey};
-use sip::{Aor, Edit, HeaderName, Message};
+use sip::{Aor, Edit, HeaderName, Message, NameAddr};
 
 /// How long a peer that failed is asked last.
 const REST: std::time::Duration = std::time::Duration::from_secs(30);
@@ -138,6 +139,24 @@ impl EdgeCore {
     pub(crate) fn reach_of_peer(&self, id: u64) -> Option<Reach> {
         let peer = self.peers.by_id(id).and_then(|n| self.peers.get(n))?;
         self.dialler.open(&peer.ask.literal()?)
+    }
+
+    /// The way to a peer by what a request of a dialog names, where that is an address the peer
+    /// sends from: it may call from another place than it is called at. Never from encrypted to
+    /// clear.
+    pub(crate) fn reach_named(&self, id: u64, request: &Message) -> Option<Reach> {
+        let number = self.peers.by_id(id)?;
+        let route = request.values(HeaderName::ROUTE).next();
+        let route = route.and_then(|route| NameAddr::parse(route).ok());
+        let uri = route.as_ref().map_or(request.request_uri(), NameAddr::uri);
+        let hop = Ask::of_uri(uri).ok()?.literal()?;
+        let is_theirs = self.peers.by_source(hop.addr().ip()) == Some(number);
+        let ask = &self.peers.get(number)?.ask;
+        let stays = hop.transport.is_secure() || !ask.fallback_transport().is_secure();
+        if !is_theirs || !stays {
+            return None;
+        }
+        self.dialler.open(&hop)
     }
 
     /// A response of a peer without what its profile does not let pass: media before the answer.

@@ -19,6 +19,7 @@ mod mutual_tls;
 mod overload;
 mod own_phones;
 mod peers;
+mod public_side;
 mod refusals;
 mod reload;
 mod response_codes;

@@ -22,7 +22,7 @@ use crate::core::{CloseReason, ShardCore};
 pub(crate) struct Dialling {
     /// For TLS and WSS.
     pub(crate) tls: Option<Arc<ClientConfig>>,
-    /// The addresses we connect from, one of each family at most; wildcards are none.
+    /// The addresses we connect from; wildcards are none.
     pub(crate) from: Vec<IpAddr>,
 }
 

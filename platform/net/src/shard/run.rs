@@ -253,13 +253,16 @@ fn dial_table<N>(seed: &Seed<N>) -> DialTable {
     DialTable::new((seed.node, seed.handle.shard), limits, seed.client_tls.is_some(), aliases)
 }
 
-/// What we connect from: the first address of each family that a listener is bound to.
+/// What we connect from: the addresses that listeners are bound to. None of a family with a
+/// wildcard first: the system chooses there.
 fn sources(listeners: &[Listener]) -> Vec<IpAddr> {
     let of = |v4: bool| {
-        let first = listeners.iter().find(|l| l.bind.is_ipv4() == v4)?;
-        Some(first.bind.ip()).filter(|ip| !ip.is_unspecified())
+        let near = listeners.iter().map(|l| l.bind.ip()).filter(move |ip| ip.is_ipv4() == v4);
+        near.take_while(|ip| !ip.is_unspecified())
     };
-    [of(true), of(false)].into_iter().flatten().collect()
+    let mut all: Vec<IpAddr> = of(true).chain(of(false)).collect();
+    all.dedup();
+    all
 }
 
 async fn accept_loop<C: ShardCore + 'static>(

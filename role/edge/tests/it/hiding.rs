@@ -149,6 +149,7 @@ fn whole_call(hides: bool) -> Seen {
     assert_eq!(done.call_id(), invite.call_id());
     assert_eq!(text(done.header(HeaderName::CSEQ)), "5 INFO");
     assert_eq!(done.headers(HeaderName::VIA).count(), 2);
+    reinvited(&mut lab, &invite);
     lab.send(PEER, inside("BYE", PEER, &ok, "", 2, PEER_MARK));
     let bye = lab.find(2, "BYE");
     lab.send(2, phones_response(&bye, 200));
@@ -158,6 +159,23 @@ fn whole_call(hides: bool) -> Seen {
     lab.assert_nothing_left();
     let seen = |n: u8| text(lab.capture.get(&n).map(Vec::as_slice));
     Seen { by_phone: format!("{}{}", seen(2), seen(1)), by_peer: seen(PEER) }
+}
+
+/// The phone changes the call, in its own words.
+fn reinvited(lab: &mut Lab, invite: &Message) {
+    let again = inside("INVITE", 2, invite, "to2", 6, PHONE_MARK);
+    lab.send(2, again.replace(EMPTY, &body(&marked_sdp(PHONE_MARK))));
+    let again = lab.find(PEER, "INVITE");
+    assert!(!again.body().is_empty());
+    let answer = sip::response_to(&again, 200, &format!("{PEER_MARK} fine"));
+    let answer = answer.header(HeaderName::RECORD_ROUTE, format!("<sip:{PEER_MARK}.inner;lr>"));
+    let answer = answer.header(HeaderName::CONTACT, format!("<sip:gw@{PEER_MARK}.inner:5062>"));
+    let answer = String::from_utf8(answer.build().bytes().to_vec()).unwrap();
+    lab.send(PEER, answer.replace(EMPTY, &body(&marked_sdp(PEER_MARK))));
+    let ok = lab.find(2, "200");
+    assert!(!ok.body().is_empty());
+    lab.send(2, inside("ACK", 2, invite, "to2", 6, PHONE_MARK));
+    lab.find(PEER, "ACK");
 }
 
 /// Phone 1 calls a number behind the peer, which refuses in its own words.
@@ -179,7 +197,10 @@ fn refused_call(lab: &mut Lab) {
     let refusal =
         sip::response_to(&invite, 486, &format!("{PEER_MARK} is busy")).to_tag("x").build();
     let refusal = String::from_utf8(refusal.bytes().to_vec()).unwrap();
-    let moved = format!("Contact: <sip:{PEER_MARK}@10.1.1.1>\r\n{}{EMPTY}", marked(PEER_MARK));
+    let moved = format!(
+        "Contact: <sip:{PEER_MARK}@10.1.1.1>\r\nRecord-Route: <sip:{PEER_MARK}.inner;lr>\r\n{}{EMPTY}",
+        marked(PEER_MARK)
+    );
     lab.send(PEER, refusal.replace(EMPTY, &moved));
     let busy = lab.find(1, "486");
     assert_eq!(text(busy.header(HeaderName::CALL_ID)), format!("1@{PHONE_MARK}.lan"));
