@@ -174,10 +174,15 @@ impl<'t> Handset<'t> {
 
     /// REGISTER, with the challenge: the final status, 0 for silence.
     pub fn register(&mut self) -> u16 {
+        self.register_changed(|text| text)
+    }
+
+    /// The same, each REGISTER changed before it is sent.
+    pub fn register_changed(&mut self, change: impl Fn(String) -> String) -> u16 {
         let own = format!("{}@{DOMAIN}", self.user);
         let lines = format!("Contact: <sip:{}@{}>\r\nExpires: 300\r\n", self.user, self.local);
         let uri = format!("sip:{DOMAIN}");
-        let (last, _) = self.ask_with("REGISTER", (&uri, &own), (&lines, ""), |text| text);
+        let (last, _) = self.ask_with("REGISTER", (&uri, &own), (&lines, ""), change);
         last.and_then(|m| m.status()).unwrap_or(0)
     }
 
@@ -320,6 +325,9 @@ impl<'t> Handset<'t> {
     }
 
     fn via(&self, branch: &str) -> String {
+        // Call-IDs may have more letters than a branch.
+        let keep = |c: &char| c.is_ascii_alphanumeric() || "-._%".contains(*c);
+        let branch: String = branch.chars().filter(keep).collect();
         format!("Via: SIP/2.0/UDP {};branch=z9hG4bK{branch};rport\r\n", self.local)
     }
 

@@ -13,6 +13,7 @@ mod foreign_phone;
 mod forked;
 mod hidden;
 mod injection;
+mod injection_pages;
 mod legacy;
 mod matrix;
 mod mutual_tls;
