@@ -5,6 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tests::handset::StopAtEnd;
 use tests::process::Process;
 use tests::server::metric;
 use tests::{DOMAIN, Probe, Server, Story};
@@ -19,14 +20,18 @@ const SCANNER: &str = "127.0.66.6";
 
 /// A tool of sipvicious against `port`; all that it said.
 fn scan(story: &Story, tool: &str, port: u16, arguments: &[&str]) -> String {
+    scan_at(story, tool, SocketAddr::new(story.place.server_ip(), port), arguments)
+}
+
+fn scan_at(story: &Story, tool: &str, at: SocketAddr, arguments: &[&str]) -> String {
     // Where `make test` puts it, or the PATH.
     let tool = match std::env::var("WHIMBREL_SIPVICIOUS") {
         Ok(folder) => format!("{folder}/sipvicious_{tool}"),
         Err(_) => format!("sipvicious_{tool}"),
     };
     let mut command = story.place.command(&tool);
-    command.args(["-p", &port.to_string(), "-b", SCANNER, "-P", "0", "-v"]);
-    command.args(arguments).arg(story.place.server_ip().to_string());
+    command.args(["-p", &at.port().to_string(), "-b", SCANNER, "-P", "0", "-v"]);
+    command.args(arguments).arg(at.ip().to_string());
     // Where it keeps its sessions.
     command.env("HOME", story.scratch.path());
     let ended = Process::run(&story.scratch, "sipvicious", command, PATIENCE);
@@ -57,10 +62,50 @@ fn war(story: &Story, port: u16, method: &str) -> String {
 }
 
 fn crack(story: &Story, wrong: usize) -> String {
+    crack_at(story, SocketAddr::new(story.place.server_ip(), story.place.sip()), wrong)
+}
+
+fn crack_at(story: &Story, at: SocketAddr, wrong: usize) -> String {
     let passwords = passwords(story, wrong);
     let domain = format!("--domain={DOMAIN}");
     let arguments = ["-u", "alice", "-d", &passwords, &domain, "--maximumtime=3"];
-    scan(story, "svcrack", story.place.sip(), &arguments)
+    scan_at(story, "svcrack", at, &arguments)
+}
+
+/// Makes a better scanner of sipvicious: a name nobody knows, and of the challenges only the one it
+/// can answer. What comes from it goes on from the scanner's own address.
+fn disguise(story: &Story, stop: &AtomicBool, listening: &UdpSocket) {
+    let onward = UdpSocket::bind((SCANNER, 0)).expect("an address of loopback");
+    onward.connect((story.place.server_ip(), story.place.sip())).expect("a way");
+    for socket in [listening, &onward] {
+        socket.set_read_timeout(Some(Duration::from_millis(2))).expect("a timeout");
+    }
+    let (mut buffer, mut tool) = ([0; 8_192], None);
+    while !stop.load(Ordering::Relaxed) {
+        if let Ok((n, from)) = listening.recv_from(&mut buffer) {
+            tool = Some(from);
+            let text = String::from_utf8_lossy(&buffer[..n]);
+            // A server that listens to nobody any more is what is looked for.
+            let _ = onward.send(text.replace("friendly-scanner", "Honest Phone 1.0").as_bytes());
+        }
+        if let (Ok(n), Some(tool)) = (onward.recv(&mut buffer), tool) {
+            let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
+            let kept = text.split_inclusive("\r\n").filter(|line| !line.contains("algorithm=SHA"));
+            let _ = listening.send_to(kept.collect::<String>().as_bytes(), tool);
+        }
+    }
+}
+
+/// What the better scanner finds with so many wrong passwords before the right one.
+fn crack_in_disguise(story: &Story, wrong: usize) -> String {
+    let at = SocketAddr::from(([127, 0, 66, 7], story.place.peer_port(0)));
+    let listening = UdpSocket::bind(at).expect("an address of loopback");
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _end = StopAtEnd(&stop);
+        scope.spawn(|| disguise(story, &stop, &listening));
+        crack_at(story, at, wrong)
+    })
 }
 
 /// Whether svwar believes in alice: "extension 'alice' exists", or "probably exists".
@@ -160,6 +205,27 @@ fn r2_8_svcrack_finds_a_password_it_may_guess_at_and_none_behind_the_limits() {
     assert!(!found.contains(&cracked), "{found}");
     assert!(metric(&story, "whimbrel_guesses_refused_total") >= 1, "{found}");
     owner_registers(&story);
+}
+
+#[test]
+fn r2_8_svcrack_in_disguise_cracks_nobody_by_default() {
+    let name = |wrong: usize| format!("svcrack-default-{wrong}");
+    let run = |wrong: usize| {
+        let story = Story::on_loopback(&name(wrong));
+        story.add_users(&["alice"]);
+        let _server = Server::start_with(&story, DEFAULTS);
+        let found = crack_in_disguise(&story, wrong);
+        let cracked = format!("The password for alice is {}", story.password("alice"));
+        owner_registers(&story);
+        let refused = metric(&story, "whimbrel_guesses_refused_total");
+        (found.contains(&cracked), refused, bans(&story), found)
+    };
+    // Everybody has a few guesses: the tool works against this server.
+    let (cracked, _, _, found) = run(1);
+    assert!(cracked, "the positive control: {found}");
+    let (cracked, refused, bans, found) = run(30);
+    assert!(!cracked, "{found}");
+    assert!(refused >= 1 || !bans.is_empty(), "what stopped it: {refused} {bans:?} {found}");
 }
 
 /// A sweep that does not say what it is: as many users as it takes, by raw SIP.
