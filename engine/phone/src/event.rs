@@ -207,7 +207,7 @@ pub enum Cause {
     Missed,
     /// They are busy (486, 600).
     Busy,
-    /// They declined (603).
+    /// They declined (603, 607).
     Declined,
     /// We declined.
     Rejected,
@@ -238,7 +238,8 @@ impl Cause {
             408 | 480 | 487 => Self::NoAnswer,
             415 | 488 | 606 => Self::NoCommonMedia,
             486 | 600 => Self::Busy,
-            603 => Self::Declined,
+            // RFC 8197: whoever was called does not want the call.
+            603 | 607 => Self::Declined,
             500..=599 => Self::Network,
             _ => Self::Failed,
         }

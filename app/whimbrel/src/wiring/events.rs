@@ -174,7 +174,7 @@ pub fn tell(
 fn cause_word(cause: edge::EndCause, status: Option<u16>) -> &'static str {
     match (cause, status) {
         (edge::EndCause::Failed, Some(486 | 600)) => "busy",
-        (edge::EndCause::Failed, Some(603)) => "declined",
+        (edge::EndCause::Failed, Some(603 | 607)) => "declined",
         (edge::EndCause::Failed, Some(404)) => "not-found",
         (edge::EndCause::Failed, Some(488 | 415 | 606)) => "no-common-media",
         (edge::EndCause::NoAnswer, Some(480)) => "unavailable",

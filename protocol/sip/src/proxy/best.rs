@@ -50,9 +50,14 @@ pub(super) fn aggregate<'a>(best: &Message, others: impl Iterator<Item = &'a Mes
 }
 
 /// 503 means "the server you asked cannot"; upstream we are that server and can, so it becomes 500
-/// (§16.7 step 6).
+/// (§16.7 step 6). The cause it named stays (RFC 3326).
 pub(super) fn soften(request: &Message, best: Message) -> Message {
-    if best.status() == Some(503) { local(request, 500) } else { best }
+    if best.status() != Some(503) {
+        return best;
+    }
+    let ours = local(request, 500);
+    let reasons = best.headers(HeaderName::REASON);
+    reasons.fold(Edit::new(&ours), |edit, reason| edit.append(HeaderName::REASON, reason)).finish()
 }
 
 /// A final of the proxy's own.

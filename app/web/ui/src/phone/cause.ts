@@ -37,6 +37,7 @@ export function callFailure({ cause, status, reason }: Failure, callee: string):
     case 606:
       return `${callee}'s phone and this browser have no kind of audio in common.`;
     case 603:
+    case 607:
       return `${callee} declined the call.`;
   }
   if (status) return `The call failed: ${reason || cause} (${status}).`;
