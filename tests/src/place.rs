@@ -22,6 +22,8 @@ pub struct Place {
     server_ip: IpAddr,
     peer_ip: IpAddr,
     namespace: Option<Namespace>,
+    /// Network namespaces beside it, by the process that holds each.
+    rooms: Vec<u32>,
     /// Locked while the story runs.
     _slot: File,
 }
@@ -31,7 +33,7 @@ impl Place {
     pub fn loopback() -> Self {
         let (slot, base) = take_slot();
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        Self { base, server_ip: ip, peer_ip: ip, namespace: None, _slot: slot }
+        Self { base, server_ip: ip, peer_ip: ip, namespace: None, rooms: Vec::new(), _slot: slot }
     }
 
     /// Server and peers on ::1.
@@ -50,6 +52,27 @@ impl Place {
         place.peer_ip = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 2));
         place.namespace = Some(Namespace::start(scratch, "--net", CABLE));
         place
+    }
+
+    /// A host with two cables: at 198.51.100.1 to a room of phones (198.51.100.2), at 10.0.0.1 to a
+    /// room with a core (10.0.0.2). Neither room knows a way to the other.
+    pub fn edge_network(scratch: &Scratch) -> Self {
+        let mut place = Self::loopback();
+        place.server_ip = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
+        place.peer_ip = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2));
+        let namespace = Namespace::start(scratch, "--net", ROOMS);
+        let out = namespace.holder.out();
+        let rooms = out.lines().find_map(|line| line.strip_prefix("rooms ")).unwrap_or_default();
+        place.rooms = rooms.split(' ').filter_map(|id| id.parse().ok()).collect();
+        assert_eq!(place.rooms.len(), 2, "{out}");
+        place.namespace = Some(namespace);
+        place
+    }
+
+    /// Arguments that run a program in a room beside the place: of phones (0), of the core (1).
+    pub fn room(&self, number: usize) -> [String; 5] {
+        let target = self.rooms[number].to_string();
+        ["nsenter", "--target", &target, "--net", "--"].map(str::to_owned)
     }
 
     /// Server and peers on 127.0.0.1; the server's `folder` is a small disk of its own.
@@ -167,6 +190,24 @@ ip addr add 10.77.0.1/24 dev wire0
 ip addr add 10.77.0.2/24 dev wire1
 ip link set wire0 up
 ip link set wire1 up";
+
+/// Two rooms, each on a cable of its own to the host between them.
+const ROOMS: &str = "ip link set lo up
+room() {
+    setpriv --pdeathsig KILL unshare --net sleep infinity &
+    room=$!
+    while [ \"$(readlink /proc/$room/ns/net)\" = \"$(readlink /proc/$$/ns/net)\" ]; do sleep 0.02; done
+    ip link add $1 type veth peer name eth0 netns $room
+    ip addr add $2 dev $1
+    ip link set $1 up
+    nsenter --target $room --net ip link set lo up
+    nsenter --target $room --net ip addr add $3 dev eth0
+    nsenter --target $room --net ip link set eth0 up
+}
+room outer 198.51.100.1/24 198.51.100.2/24
+phones=$room
+room inner 10.0.0.1/24 10.0.0.2/24
+echo rooms $phones $room";
 
 fn take_slot() -> (File, u16) {
     let dir = std::env::temp_dir().join("whimbrel-test-ports");

@@ -46,6 +46,12 @@ impl Story {
         Self::new(Place::network(&scratch), scratch)
     }
 
+    /// A story on a host between a room of phones and a room with a core.
+    pub fn on_edge_network(name: &str) -> Self {
+        let scratch = Scratch::new(name);
+        Self::new(Place::edge_network(&scratch), scratch)
+    }
+
     /// A story on loopback whose data folder is a disk of so many megabytes.
     pub fn on_small_disk(name: &str, megabytes: u32) -> Self {
         let scratch = Scratch::new(name);
@@ -96,6 +102,16 @@ impl Story {
         let mut command = self.place.command(&self.binary.to_string_lossy());
         command.env("XDG_RUNTIME_DIR", self.scratch.file("run")).env("RUST_BACKTRACE", "1");
         command.env("XDG_STATE_HOME", self.state());
+        command
+    }
+
+    /// `whimbrel` in a room beside the place.
+    pub fn whimbrel_in(&self, room: usize) -> Command {
+        let mut command = self.place.command("env");
+        let run = self.scratch.file("run");
+        command.arg(format!("XDG_RUNTIME_DIR={}", run.display()));
+        command.arg(format!("XDG_STATE_HOME={}", self.state().display()));
+        command.args(self.place.room(room)).arg(&self.binary);
         command
     }
 

@@ -78,7 +78,7 @@ pub async fn run(data: &Path, args: &ServeArgs) -> Result<()> {
         start(data, &config, &addresses).await?;
     // Only now, when nothing can fail any more: what is shown once must be shown.
     let domain = first_domain(&config, args, &addresses);
-    let newcomer = bootstrap(&shared, &domain).await?;
+    let newcomer = bootstrap(&shared, &domain, config.edge.core.is_none()).await?;
     let places = places(&addresses, &config, &https, &metrics);
     let console = tokio::spawn(console::serve(https, shared.clone()));
     let ws = ws.map(|ws| tokio::spawn(console::serve_ws(ws)));
@@ -201,9 +201,13 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
 
 /// On the first start: a tenant, two people, an administrator's link. Where tenants were added
 /// before it, the link alone.
-async fn bootstrap(shared: &Shared, domain: &str) -> Result<Newcomer> {
+async fn bootstrap(shared: &Shared, domain: &str, has_users: bool) -> Result<Newcomer> {
     let wall = present::wall();
-    let first = store::bootstrap(&shared.store, &mut net::OsEntropy, wall, domain).await?;
+    let first = match has_users {
+        true => store::bootstrap(&shared.store, &mut net::OsEntropy, wall, domain).await?,
+        // The users of an access edge are the core's.
+        false => None,
+    };
     if let Some(first) = first {
         take_over(&shared.store, &shared.domains, &shared.credentials).await?;
         shared.tls.set_names(shared.domains.tenants(), wall)?;

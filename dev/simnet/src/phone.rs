@@ -234,6 +234,7 @@ impl PhoneNode {
 
     fn send_sip(&mut self, bytes: Bytes) {
         let (from, to) = (self.local, self.setup.server);
+        let bytes = self.worded(bytes);
         self.outgoing.push_back(if self.setup.transport == Transport::Udp {
             Transmit::Datagram { from, to, bytes }
         } else {
@@ -300,8 +301,11 @@ impl Node for PhoneNode {
     ) {
         if self.probe_heard(now, wall, to) {
             self.step(now);
+        } else if to.port() == self.local.port() && ice::stun::is_stun(bytes) {
+            self.step_kept_alive();
         } else if to.port() == self.local.port() {
             self.step_heard(now, wall);
+            self.step(now);
             self.phone.handle_sip(now, Bytes::copy_from_slice(bytes));
         } else {
             let port = to.port() & !1;
@@ -327,9 +331,13 @@ impl Node for PhoneNode {
             StreamEvent::Received { local, bytes, .. } if local == self.local => {
                 self.framer.push(&bytes);
                 while let Ok(Some(frame)) = self.framer.next_frame() {
-                    if let Frame::Message(message) = frame {
-                        self.step_heard(now, wall);
-                        self.phone.handle_sip(now, message);
+                    match frame {
+                        Frame::Message(message) => {
+                            self.step_heard(now, wall);
+                            self.phone.handle_sip(now, message);
+                        }
+                        // A server only answers.
+                        Frame::Pong | Frame::Ping => self.step_kept_alive(),
                     }
                 }
             }

@@ -197,6 +197,11 @@ impl<C: ShardCore + 'static, M: MediaPlane + 'static> Node for Server<C, M> {
     ) {
         if self.transport(to.port(), true).is_none() {
             self.media.handle_packet(now, from, to, bytes);
+        } else if let Ok(request) = ice::stun::Message::parse(bytes) {
+            let answer =
+                ice::stun::Builder::new(ice::stun::Class::Success, request.transaction_id());
+            let bytes = answer.xor_mapped_address(from).finish_bare().into();
+            self.outgoing.push_back(Transmit::Datagram { from: to, to: from, bytes });
         } else if !bytes.iter().all(|b| b.is_ascii_whitespace()) {
             // What is only white space keeps a translator's mapping alive and says nothing.
             let flow = self.flows.udp(to, from);

@@ -12,7 +12,10 @@
 //! ```
 //!
 //! The order is the account's policy: what is not in it is never used. What worked is remembered for
-//! each network. A phone with one transport waits for it and never judges its silence.
+//! each network. A phone with one transport waits for it and never judges a request's silence.
+//!
+//! A link that is idle is judged by its keep-alives, over every transport alike: once the server has
+//! answered one, two in a row without an answer mean that the link is cut off.
 
 use sansio::{Transport, WallTime};
 use std::collections::VecDeque;
@@ -27,6 +30,8 @@ const PATIENCE_MAX: Duration = Duration::from_secs(10);
 /// How long a transport that worked may leave a request without any answer: UDP has sent a request
 /// four times by then (RFC 3261 §17.1.2.1).
 const SILENCE_MAX: Duration = Duration::from_secs(4);
+/// Keep-alives in a row that the server, which answered earlier ones, may leave without an answer.
+const KEEP_ALIVES_MISSED: u32 = 2;
 /// The first wait after a link that worked broke, or a whole round failed, and the longest.
 const WAIT_MIN: Duration = Duration::from_millis(500);
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -66,6 +71,9 @@ pub enum TransportsOutput {
     /// Beside the link that stands: find out whether the server answers an OPTIONS by this
     /// ([`crate::probe_request`]); [`Transports::handle_probed`] takes the outcome.
     Probe(Transport),
+    /// Send a keep-alive now, beside those the engine sends; [`Transports::handle_kept_alive`] takes
+    /// its answer.
+    KeepAlive,
     /// [`Transports::remembered`] has changed and should be kept.
     Remember,
     /// Nothing in the policy works for now; tried again by itself.
@@ -95,7 +103,19 @@ pub struct Transports {
     step_back_at: Option<Instant>,
     probe: Option<(usize, Instant)>,
     busy: bool,
+    keep_alives: KeepAlives,
     outputs: VecDeque<TransportsOutput>,
+}
+
+/// The keep-alives of the link that stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct KeepAlives {
+    /// The server answers them: from then on silence says something.
+    answered: bool,
+    /// When the one went out after which nothing was heard yet.
+    awaited: Option<Instant>,
+    /// How many in a row were not answered.
+    missed: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +164,7 @@ impl Transports {
             step_back_at: None,
             probe: None,
             busy: false,
+            keep_alives: KeepAlives::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -185,8 +206,12 @@ impl Transports {
         }
     }
 
-    /// A message went out. What must be answered and is not tells of a blocked transport.
+    /// A message or a keep-alive went out. What must be answered and is not tells of a blocked
+    /// transport.
     pub fn handle_sent(&mut self, now: Instant, message: &[u8]) {
+        if message.iter().all(|byte| b"\r\n".contains(byte)) {
+            self.keep_alives.awaited.get_or_insert(now);
+        }
         let asks = !message.starts_with(b"SIP/2.0")
             && !message.starts_with(b"ACK ")
             && message.first().is_some_and(u8::is_ascii_alphabetic);
@@ -201,9 +226,15 @@ impl Transports {
     pub fn handle_heard(&mut self, now: Instant, wall: WallTime) {
         let State::Up { proved, unanswered } = &mut self.state else { return };
         *unanswered = None;
+        (self.keep_alives.awaited, self.keep_alives.missed) = (None, 0);
         if proved.replace(proved.unwrap_or(now)).is_none() {
             self.proved(now, wall);
         }
+    }
+
+    /// The server answered a keep-alive on the link that stands.
+    pub fn handle_kept_alive(&mut self) {
+        self.keep_alives = KeepAlives { answered: true, ..KeepAlives::default() };
     }
 
     /// A probe's outcome: whether the server answered.
@@ -241,6 +272,7 @@ impl Transports {
 
     /// Time passed.
     pub fn handle_timeout(&mut self, now: Instant, wall: WallTime) {
+        self.keep_alive_timeout(now);
         if self.deadline().is_some_and(|at| at <= now) {
             match self.state {
                 State::Waiting { next, .. } => self.connect(now, next),
@@ -267,7 +299,8 @@ impl Transports {
     /// When to call [`Self::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         let probe = self.probe.map(|(_, until)| until);
-        [self.deadline(), self.step_back_at, probe].into_iter().flatten().min()
+        let keep_alive = self.keep_alives.awaited.map(|sent| sent + SILENCE_MAX);
+        [self.deadline(), keep_alive, self.step_back_at, probe].into_iter().flatten().min()
     }
 
     /// The next thing to do.
@@ -298,6 +331,24 @@ impl Transports {
             State::Up { proved: None, unanswered } => unanswered.map(|at| at + self.patience()),
             State::Up { proved: Some(_), unanswered } => unanswered.map(|at| at + SILENCE_MAX),
             State::Off => None,
+        }
+    }
+
+    /// A keep-alive stayed without an answer for too long.
+    fn keep_alive_timeout(&mut self, now: Instant) {
+        let keeps = &mut self.keep_alives;
+        if keeps.awaited.take_if(|sent| *sent + SILENCE_MAX <= now).is_none() || !keeps.answered {
+            return;
+        }
+        keeps.missed += 1;
+        if keeps.missed < KEEP_ALIVES_MISSED {
+            self.outputs.push_back(TransportsOutput::KeepAlive);
+        } else if self.order.len() > 1 {
+            self.tried = 0;
+            self.step(now);
+        } else {
+            // The only one: on a new connection, which an address translator does not know yet.
+            self.handle_failed(now);
         }
     }
 
@@ -341,6 +392,7 @@ impl Transports {
     fn leave(&mut self) {
         self.step_back_at = None;
         self.probe = None;
+        self.keep_alives = KeepAlives::default();
     }
 
     fn probe(&mut self, now: Instant, at: usize) {
@@ -352,6 +404,8 @@ impl Transports {
     fn proved(&mut self, now: Instant, wall: WallTime) {
         (self.tried, self.exhausted) = (0, 0);
         self.first = self.at;
+        // Whether this server answers them is known before the first is due.
+        self.outputs.push_back(TransportsOutput::KeepAlive);
         let known = self.memory.iter().find(|known| Some(&known.network) == self.network.as_ref());
         let transport = known.map(|known| known.transport);
         let old = known.is_some_and(|known| wall.since(known.since) >= STEP_BACK);

@@ -14,11 +14,13 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 mod connect;
+mod keep_alive;
 
 use crate::connecting::Io;
 use crate::core::begins_message;
 use crate::error::NetError;
 use crate::ws;
+use keep_alive::UdpKeepAlive;
 
 /// The largest UDP datagram.
 const DATAGRAM_MAX: usize = 65_535;
@@ -61,6 +63,15 @@ impl Endpoint {
     }
 }
 
+/// What came from the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// One whole SIP message.
+    Message(Bytes),
+    /// The answer to a keep-alive of ours: the way there and back is open.
+    KeptAlive,
+}
+
 /// A connection that sends and receives whole SIP messages.
 #[derive(Debug)]
 pub struct ClientTransport {
@@ -71,8 +82,18 @@ pub struct ClientTransport {
 
 #[derive(Debug)]
 enum Inner {
-    Udp { socket: UdpSocket, buffer: Box<[u8]> },
-    Stream { io: Box<dyn Io>, framer: StreamFramer, buffer: BytesMut },
+    Udp {
+        socket: UdpSocket,
+        buffer: Box<[u8]>,
+        keep_alive: UdpKeepAlive,
+    },
+    /// `asked`: a keep-alive of ours waits for its answer.
+    Stream {
+        io: Box<dyn Io>,
+        framer: StreamFramer,
+        buffer: BytesMut,
+        asked: bool,
+    },
     WebSocket(Box<WebSocketStream<Box<dyn Io>>>),
 }
 
@@ -102,35 +123,60 @@ impl ClientTransport {
     }
 
     /// Sends one message. A keep-alive of CRLFs (RFC 5626 §4.4.1) goes as it is, over WebSocket as
-    /// a ping. Not safe to cancel: a message half written ends the connection.
+    /// a ping, over UDP as a STUN request where the server answers those (§4.4.2). Not safe to cancel: a message half written ends the connection.
     ///
     /// # Errors
     /// The connection broke.
     pub async fn send(&mut self, message: Bytes) -> Result<(), NetError> {
         use futures_util::SinkExt;
         let sent = match &mut self.inner {
-            Inner::Udp { socket, .. } => {
-                socket.send(&message).await.map(drop).map_err(|e| e.to_string())
+            Inner::Udp { socket, keep_alive, .. } => {
+                let datagram = if is_keep_alive(&message) { keep_alive.next() } else { message };
+                socket.send(&datagram).await.map(drop).map_err(|e| e.to_string())
             }
-            Inner::Stream { io, .. } => write(io, &message).await.map_err(|e| e.to_string()),
+            Inner::Stream { io, asked, .. } => {
+                *asked |= is_keep_alive(&message);
+                write(io, &message).await.map_err(|e| e.to_string())
+            }
             Inner::WebSocket(socket) => {
-                let ping = message.iter().all(|b| matches!(b, b'\r' | b'\n'));
-                let frame = if ping { Message::Ping(Bytes::new()) } else { ws::frame(message) };
+                let frame = if is_keep_alive(&message) {
+                    Message::Ping(Bytes::new())
+                } else {
+                    ws::frame(message)
+                };
                 socket.send(frame).await.map_err(|e| e.to_string())
             }
         };
         sent.map_err(|reason| self.endpoint.broken(reason))
     }
 
-    /// The next message; `None` when the server closed the connection. Keep-alives are answered
-    /// and swallowed. Safe to cancel, as a branch of `select!`.
+    /// The next message; `None` when the server closed the connection. Keep-alives of the server
+    /// are answered and swallowed, answers to ours too. Safe to cancel, as a branch of `select!`.
     ///
     /// # Errors
     /// The connection broke, or what came is no SIP.
     pub async fn recv(&mut self) -> Result<Option<Bytes>, NetError> {
+        loop {
+            match self.hear().await? {
+                Some(Heard::Message(message)) => return Ok(Some(message)),
+                Some(Heard::KeptAlive) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// As [`Self::recv`], and tells when a keep-alive of ours was answered.
+    ///
+    /// # Errors
+    /// The connection broke, or what came is no SIP.
+    pub async fn hear(&mut self) -> Result<Option<Heard>, NetError> {
         let received = match &mut self.inner {
-            Inner::Udp { socket, buffer } => receive_datagram(socket, buffer).await,
-            Inner::Stream { io, framer, buffer } => receive_framed(io, framer, buffer).await,
+            Inner::Udp { socket, buffer, keep_alive } => {
+                receive_datagram(socket, buffer, keep_alive).await
+            }
+            Inner::Stream { io, framer, buffer, asked } => {
+                receive_framed(io, (framer, asked), buffer).await
+            }
             Inner::WebSocket(socket) => receive_frame(socket).await,
         };
         received.map_err(|reason| self.endpoint.broken(reason))
@@ -149,7 +195,15 @@ impl ClientTransport {
     }
 }
 
-async fn receive_datagram(socket: &UdpSocket, buffer: &mut [u8]) -> Result<Option<Bytes>, String> {
+fn is_keep_alive(message: &[u8]) -> bool {
+    message.iter().all(|b| matches!(b, b'\r' | b'\n'))
+}
+
+async fn receive_datagram(
+    socket: &UdpSocket,
+    buffer: &mut [u8],
+    keep_alive: &mut UdpKeepAlive,
+) -> Result<Option<Heard>, String> {
     loop {
         let n = match socket.recv(buffer).await {
             Ok(n) => n,
@@ -158,19 +212,26 @@ async fn receive_datagram(socket: &UdpSocket, buffer: &mut [u8]) -> Result<Optio
             Err(e) => return Err(e.to_string()),
         };
         if begins_message(&buffer[..n]) {
-            return Ok(Some(Bytes::copy_from_slice(&buffer[..n])));
+            return Ok(Some(Heard::Message(Bytes::copy_from_slice(&buffer[..n]))));
+        }
+        if keep_alive.is_answered_by(&buffer[..n]) {
+            return Ok(Some(Heard::KeptAlive));
         }
     }
 }
 
 async fn receive_framed(
     io: &mut Box<dyn Io>,
-    framer: &mut StreamFramer,
+    (framer, asked): (&mut StreamFramer, &mut bool),
     buffer: &mut BytesMut,
-) -> Result<Option<Bytes>, String> {
+) -> Result<Option<Heard>, String> {
     loop {
         match framer.next_frame().map_err(|e| e.to_string())? {
-            Some(Frame::Message(message)) => return Ok(Some(message)),
+            Some(Frame::Message(message)) => return Ok(Some(Heard::Message(message))),
+            // Answers to two of ours in a row read as one keep-alive of the server's.
+            Some(Frame::Ping | Frame::Pong) if std::mem::take(asked) => {
+                return Ok(Some(Heard::KeptAlive));
+            }
             Some(Frame::Ping) => write(io, b"\r\n").await.map_err(|e| e.to_string())?,
             Some(Frame::Pong) => {}
             None => {
@@ -185,18 +246,19 @@ async fn receive_framed(
     }
 }
 
-async fn receive_frame(socket: &mut WebSocketStream<Box<dyn Io>>) -> Result<Option<Bytes>, String> {
+async fn receive_frame(socket: &mut WebSocketStream<Box<dyn Io>>) -> Result<Option<Heard>, String> {
     use futures_util::StreamExt;
     loop {
         let bytes: Bytes = match socket.next().await {
             Some(Ok(Message::Text(text))) => text.into(),
             Some(Ok(Message::Binary(bytes))) => bytes,
+            Some(Ok(Message::Pong(_))) => return Ok(Some(Heard::KeptAlive)),
             Some(Ok(Message::Close(_))) | None => return Ok(None),
             Some(Ok(_)) => continue,
             Some(Err(error)) => return Err(error.to_string()),
         };
         if begins_message(&bytes) {
-            return Ok(Some(bytes));
+            return Ok(Some(Heard::Message(bytes)));
         }
     }
 }

@@ -20,6 +20,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, handshake::client::Request};
 
+use crate::proof::names_exactly;
 use crate::ws;
 
 /// How long an address has before the next one is tried beside it (RFC 8305 §5).
@@ -39,6 +40,8 @@ pub(crate) enum ConnectError {
     Io(#[from] io::Error),
     #[error("its certificate is not trusted: {0}")]
     Untrusted(rustls::Error),
+    #[error("its certificate proves the name by a wildcard only (RFC 5922 §7.2)")]
+    Wildcard,
     #[error("the WebSocket was refused: {0}")]
     WebSocket(String),
 }
@@ -85,16 +88,24 @@ async fn tcp(addr: SocketAddr, from: &[IpAddr]) -> io::Result<TcpStream> {
     socket.connect(addr).await
 }
 
-/// TLS with a server that proves `name`: a domain, or an address.
+/// TLS with a server that proves `name`: a domain, or an address. Where SIP is spoken on it without
+/// HTTP in between, a wildcard proves nothing (RFC 5922 §7.2): who holds it may be any host.
 pub(crate) async fn tls(
     tcp: TcpStream,
     config: Arc<ClientConfig>,
-    name: &str,
+    (transport, name): (Transport, &str),
 ) -> Result<Box<dyn Io>, ConnectError> {
     let bare = name.trim_matches(['[', ']']).to_owned();
     let name = ServerName::try_from(bare).map_err(io::Error::other)?;
-    match TlsConnector::from(config).connect(name, tcp).await {
-        Ok(tls) => Ok(Box::new(tls)),
+    match TlsConnector::from(config).connect(name.clone(), tcp).await {
+        Ok(tls) => {
+            let shown = tls.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            if transport == Transport::Tls && !shown.is_some_and(|cert| names_exactly(cert, &name))
+            {
+                return Err(ConnectError::Wildcard);
+            }
+            Ok(Box::new(tls))
+        }
         Err(error) => Err(match error.get_ref().and_then(|e| e.downcast_ref()) {
             Some(source @ rustls::Error::InvalidCertificate(_)) => {
                 ConnectError::Untrusted(source.clone())

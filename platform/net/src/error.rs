@@ -140,6 +140,16 @@ pub enum NetError {
         /// What rustls said.
         source: rustls::Error,
     },
+    /// A server's certificate fits by a wildcard alone.
+    #[error(
+        "{addr} proves to be {name} by a wildcard only, which SIP does not allow (RFC 5922 §7.2): have {name} put into its certificate, or connect over WSS"
+    )]
+    Wildcard {
+        /// Whom.
+        addr: SocketAddr,
+        /// The name it should prove.
+        name: String,
+    },
     /// A server refused the WebSocket, or does not speak SIP on it.
     #[error("{addr} refused a SIP WebSocket at {path}: {reason}")]
     WebSocketRefused {

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
@@ -143,6 +143,15 @@ fn domains(der: &CertificateDer<'_>) -> Vec<String> {
     };
     let is_name = |name: &String| !name.is_empty() && !name.contains('*') && name.len() <= 253;
     found.into_iter().filter(is_name).take(NAMES_MAX).collect()
+}
+
+/// Whether a trusted certificate that fits `name` does so without a wildcard.
+pub(crate) fn names_exactly(der: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
+    match name {
+        ServerName::DnsName(name) => domains(der).contains(&name.as_ref().to_ascii_lowercase()),
+        // There are no wildcards for addresses.
+        _ => true,
+    }
 }
 
 fn domain(name: &GeneralName<'_>) -> Option<String> {

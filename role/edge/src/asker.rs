@@ -49,6 +49,10 @@ impl EdgeCore {
             return false;
         }
         let arrival = crate::forward::arrival(inbound);
+        // The core answers it.
+        if is_register && self.core_for(&arrival).is_some() {
+            return false;
+        }
         // What policy does not simply allow goes the long way.
         let method = request.method().unwrap_or(Method::OPTIONS);
         let verdict = self.methods.verdict(self.zone_of(&arrival), method, false);

@@ -101,6 +101,7 @@ impl EdgeCore {
     ) -> Option<Option<Aor>> {
         let (aor, face) = claim;
         let asker = asker.into();
+        let arrival = &self.behind_edge(arrival, request);
         if face == Face::Proxy
             && (self.flow_proves(arrival.flow, aor) || self.is_open(arrival, aor))
             && !self.is_challenged(at, aor, request)

@@ -207,12 +207,18 @@ impl EdgeCore {
         let (uri, path) = (self.branch_uri(forward, branch, &own), target.path.clone());
         let token = self.callee_token(forward, branch, hides);
         let session_id = forward.added_session_id.as_deref().map(session_id_value);
-        let mut edit = self
-            .without_secrets(Edit::new(&request).replace_request_uri(&uri), &request)
+        let to_core = branch.peering.peer.is_some() && branch.peering.peer == self.peers.core();
+        let mut edit = Edit::new(&request).replace_request_uri(&uri);
+        if !to_core {
+            edit = self.without_secrets(edit, &request);
+        }
+        edit = edit
             .remove_all(HeaderName::MAX_FORWARDS)
             .prepend(HeaderName::MAX_FORWARDS, hops.to_string());
         edit = self.sessions.ask(edit, &request);
-        edit = self.speak(edit, &request, (forward, &branch.peering), &own);
+        if !to_core {
+            edit = self.speak(edit, &request, (forward, &branch.peering), &own);
+        }
         if hides {
             edit = self.hide_sender(edit, &request, (&own, transport));
         }
@@ -221,6 +227,10 @@ impl EdgeCore {
         }
         let sdp = sdp.map(|sdp| self.described_for(branch, hides, sdp));
         let peer = branch.peering.peer.is_some();
+        if to_core {
+            let back = forward.caller_reach;
+            edit = self.for_core(edit, &request, (transport, back), &own);
+        }
         if let Some(id) = session_id {
             edit = edit.set(HeaderName::SESSION_ID, id);
         }

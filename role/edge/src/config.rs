@@ -6,7 +6,7 @@ use crate::limits::Guesses;
 use crate::network::Network;
 use crate::peer::{PeerConfig, PeerError, PeerIdentity, Peers};
 use crate::profile::Profile;
-use crate::zones::{MethodRuleError, MethodRules};
+use crate::zones::{MethodRuleError, MethodRules, Zone};
 use sansio::Transport;
 use serde::Deserialize;
 use sip::digest::Algorithm;
@@ -70,6 +70,9 @@ pub struct Config {
     /// What phones see of whoever is behind the edge: addresses, routes, software. `inner` hides
     /// peers and servers, and leaves phones to see each other; `all` hides phones too; `off` nothing.
     pub hide_from_phones: HideFromPhones,
+    /// Makes this server an access edge: the `[[peer]]` with `zone = "internal"` that knows the users.
+    /// Whatever phones send goes on to it, and they are called by the Path it keeps (RFC 3327).
+    pub core: Option<String>,
     /// `[[peer]]`, put here by whoever reads the configuration.
     #[serde(skip)]
     pub peers: Vec<PeerConfig>,
@@ -136,6 +139,7 @@ impl Default for Config {
             conduct: ConductConfig::default(),
             check_display_names: true,
             hide_from_phones: HideFromPhones::Inner,
+            core: None,
             peers: Vec::new(),
             profiles: BTreeMap::new(),
             methods: MethodRules::default(),
@@ -208,6 +212,20 @@ impl Config {
         Ok(())
     }
 
+    /// Who passes the gate, and how fast the others: as `[edge.admission]` says, and the access edges
+    /// behind whose address many phones are.
+    ///
+    /// # Errors
+    /// The first field that makes no sense.
+    pub fn gate_policy(&self) -> Result<net::GatePolicy, ConfigError> {
+        let mut policy = self.admission.policy(self.limit_loopback)?;
+        let edges = self.peers.iter().filter(|peer| peer.zone == Zone::Phone && !peer.retired);
+        for edge in edges {
+            policy.exempt.extend(edge.networks()?);
+        }
+        Ok(policy)
+    }
+
     /// Keeps what is built at the start, and shared by all shards, as it is in `running`: a reload
     /// does not change it.
     pub fn keep_fixed(&mut self, running: &Self) {
@@ -230,7 +248,7 @@ impl Config {
             .map(|name| algorithm(name).ok_or_else(|| ConfigError::UnknownAlgorithm(name.clone())))
             .collect::<Result<_, _>>()?;
         crate::zones::MethodTable::new(&self.methods)?;
-        Peers::new(&self.peers, &self.profiles)?;
+        Peers::of(self)?;
         if algorithms.is_empty() { Err(ConfigError::NoAlgorithm) } else { Ok(algorithms) }
     }
 

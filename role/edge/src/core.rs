@@ -231,7 +231,7 @@ impl EdgeCore {
         let auth = Authenticator::new(&config, &keys.nonce)?;
         let sessions = Sessions::new(&config)?;
         let methods = MethodTable::new(&config.methods)?;
-        let peers = Peers::new(&config.peers, &config.profiles)?;
+        let peers = Peers::of(&config)?;
         let layer = crate::forward::new_layer(entropy.next_u64());
         let dialled = Dialled::new(place.node, place.shard);
         Ok(Self {
@@ -295,7 +295,7 @@ impl EdgeCore {
         let taken = checked.and_then(|()| self.auth.configure(&config));
         let taken = taken.and_then(|()| {
             self.methods = MethodTable::new(&config.methods)?;
-            self.peers = Peers::new(&config.peers, &config.profiles)?;
+            self.peers = Peers::of(&config)?;
             Ok(())
         });
         if let Err(error) = taken.and_then(|()| self.sessions.configure(&config)) {

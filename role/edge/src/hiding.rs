@@ -28,7 +28,7 @@ pub(crate) use plain::{plain_description, with_plain_phrase};
 use sansio::Transport;
 use sip::body::replace_description;
 use sip::transaction::{ClientKey, ServerKey};
-use sip::{Edit, HeaderName, Message, NameAddr, split_list};
+use sip::{Edit, HeaderName, Message, Method, NameAddr, split_list};
 use std::borrow::Cow;
 
 /// Headers that tell about networks and software behind us; nobody outside needs them.
@@ -199,7 +199,12 @@ impl EdgeCore {
     ) -> Message {
         let Some(forward) = self.forwards.get(&key) else { return finished(edit, false) };
         let Some(branch) = forward.branches.get(id) else { return finished(edit, false) };
-        let hides = self.hides(branch.end(), forward.caller_end());
+        let registers = forward.request.method() == Some(Method::REGISTER);
+        if registers {
+            // Its Path leads to us; who registers needs to read its own Contacts.
+            edit = edit.remove_all(HeaderName::PATH);
+        }
+        let hides = !registers && self.hides(branch.end(), forward.caller_end());
         if branch.words.changed {
             edit = in_words_of(edit, response, &forward.request);
         }

@@ -56,7 +56,10 @@ impl EdgeCore {
         }
         if method == Method::REGISTER {
             if !self.refuses_unfit(at, key, &request) && !self.refuses_merged(at, key, &request) {
-                self.handle_register(at, key.into(), arrival, request);
+                match self.core_for(arrival) {
+                    Some(core) => self.hand_to_core(at, key, (arrival, core), request),
+                    None => self.handle_register(at, key.into(), arrival, request),
+                }
             }
             return;
         }
@@ -165,6 +168,20 @@ impl EdgeCore {
         request: Message,
         rewritten: Option<u8>,
     ) {
+        let is_invite = request.method() == Some(Method::INVITE);
+        let core = self.core_for(arrival).filter(|_| rewritten.is_none() && !asks_server(&request));
+        if core.is_some() || self.peers.core().is_some_and(|_| request.routes().next().is_some()) {
+            let refused = self.refuses_unfit(at, key, &request);
+            if refused || is_invite && self.refuses_more(at, key, &request) {
+                return;
+            }
+            if let Some(core) = core {
+                return self.hand_to_core(at, key, (arrival, core), request);
+            }
+            if self.by_path(at, key, arrival, &request) {
+                return;
+            }
+        }
         let target = rewritten.map(|number| self.methods.target(number).as_bytes());
         let target = target.unwrap_or(request.request_uri());
         let Some((user, domain)) = self.destination(target, &request) else {
@@ -172,7 +189,6 @@ impl EdgeCore {
             return;
         };
         let method = request.method().unwrap_or(Method::OPTIONS);
-        let is_invite = method == Method::INVITE;
         if user.is_empty() {
             match method {
                 Method::OPTIONS if self.refuses_merged(at, key, &request) => {}
@@ -192,10 +208,7 @@ impl EdgeCore {
         if self.refuses_unfit(at, key, &request) {
             return;
         }
-        if is_invite && (self.draining || self.calls.len() >= self.config.calls_max) {
-            let reason = if self.draining { "Server Is Stopping" } else { "Too Many Calls" };
-            let retry = [("Retry-After", RETRY_AFTER.as_secs().to_string())];
-            self.reply(at, key, &request, (503, reason), &retry);
+        if is_invite && self.refuses_more(at, key, &request) {
             return;
         }
         let peer = self.peer_of(arrival);
@@ -223,9 +236,20 @@ impl EdgeCore {
         self.begin(at, key, arrival, request, (caller, claims, to, plan));
     }
 
+    /// Refuses a call that is one too many; true when it did.
+    fn refuses_more(&mut self, at: Present, key: ServerKey, request: &Message) -> bool {
+        let full = self.draining || self.calls.len() >= self.config.calls_max;
+        if full {
+            let reason = if self.draining { "Server Is Stopping" } else { "Too Many Calls" };
+            let retry = [("Retry-After", RETRY_AFTER.as_secs().to_string())];
+            self.reply(at, key, request, (503, reason), &retry);
+        }
+        full
+    }
+
     /// The plan as far as policy allows it: no media in clear where it must be encrypted, `sips:`
     /// only over TLS (RFC 5630 §5.3), no more branches than the limit.
-    fn within_policy(
+    pub(crate) fn within_policy(
         &self,
         request: &Message,
         transport: Transport,
@@ -314,7 +338,7 @@ impl EdgeCore {
     }
 
     /// Opens the context and, for an INVITE, the call and its record.
-    fn begin(
+    pub(crate) fn begin(
         &mut self,
         at: Present,
         key: ServerKey,
@@ -323,13 +347,8 @@ impl EdgeCore {
         (caller, claims, to, plan): (Aor, Claims, String, Result<Vec<Target>, Refusal>),
     ) {
         let is_invite = request.method() == Some(Method::INVITE);
-        let local = self.local_of();
-        let reach = Reach {
-            transport: arrival.transport,
-            flow: Some(arrival.flow),
-            local,
-            peer: arrival.peer,
-        };
+        let mut recorded = false;
+        let reach = self.reach_by(arrival);
         let caller_binding =
             self.locations.binding_on(caller.as_str(), arrival.flow, arrival.peer).unwrap_or(0);
         let mut forward = Forward {
@@ -357,7 +376,10 @@ impl EdgeCore {
             let anchored = self.needs_relay(&forward, plan.as_deref().unwrap_or_default());
             let opening = self.open_call(at, key, &mut forward, (to, anchored));
             forward.call = Some(opening.call);
-            self.ask(at, Question::OpenCall(opening), Pending::OpenCall(key));
+            recorded = self.is_recorded(&forward, plan.as_deref().unwrap_or_default());
+            if recorded {
+                self.ask(at, Question::OpenCall(opening), Pending::OpenCall(key));
+            }
         }
         let refused = match self.sparing(at, &forward.request, plan) {
             Ok(targets) => {
@@ -369,10 +391,23 @@ impl EdgeCore {
         self.forwards.insert(key, Box::new(forward));
         if let Some(refusal) = refused {
             self.refuse_forward(at, key, &refusal);
-        } else if is_invite {
+            return;
+        }
+        if is_invite {
             self.reply(at, key, &request, (100, "Trying"), &[]);
-        } else {
+        }
+        if !recorded {
             self.call_opened(at, key, Ok(()));
+        }
+    }
+
+    /// The way back to the sender of a message.
+    pub(crate) fn reach_by(&self, arrival: &Arrival) -> Reach {
+        Reach {
+            transport: arrival.transport,
+            flow: Some(arrival.flow),
+            local: self.local_of(),
+            peer: arrival.peer,
         }
     }
 
@@ -489,6 +524,12 @@ impl EdgeCore {
     pub(crate) fn local_of(&self) -> SocketAddr {
         self.arrived_at
     }
+}
+
+/// Whether it is for the server itself.
+fn asks_server(request: &Message) -> bool {
+    request.method() == Some(Method::OPTIONS)
+        && SipUri::parse(request.request_uri()).is_ok_and(|uri| uri.user().is_none())
 }
 
 /// The media profile a caller's leg has: what its offer says, or, without one, its transport.

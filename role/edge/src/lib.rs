@@ -24,6 +24,7 @@
 //! Start reading at [`EdgeCore`], then `initial.rs` for a call's way in, `branch.rs` for its way on,
 //! `branch_response.rs` and `upstream.rs` for the way back; `in_dialog.rs` for what follows.
 
+mod access;
 mod admission;
 mod admit;
 mod asker;

@@ -8,6 +8,7 @@
 mod config;
 mod net;
 
+use crate::config::Config;
 use crate::ports::MediaProfile;
 use crate::profile::Profile;
 use crate::zones::Zone;
@@ -53,9 +54,33 @@ pub(crate) struct Peers {
     nets: Vec<(Net, u16)>,
     /// Those known by their certificates, by its name.
     named: HashMap<String, u16>,
+    /// The one that phones' requests go on to, where this is an access edge.
+    core: Option<u16>,
+    have_edges: bool,
 }
 
 impl Peers {
+    /// Those of a configuration, and which of them is the core.
+    pub(crate) fn of(config: &Config) -> Result<Self, PeerError> {
+        let mut peers = Self::new(&config.peers, &config.profiles)?;
+        let Some(name) = &config.core else { return Ok(peers) };
+        let wrong = |why| PeerError::Core { name: name.clone(), why };
+        let found = peers.all.iter().position(|peer| peer.name == *name);
+        let number = found.ok_or_else(|| wrong("which no [[peer]] is; name one"))?;
+        let core = &peers.all[number];
+        if core.zone != Zone::Internal {
+            return Err(wrong("which needs zone = \"internal\""));
+        }
+        if core.credentials.is_some() {
+            return Err(wrong("which must have no username: phones answer its challenges"));
+        }
+        if core.hides {
+            return Err(wrong("which must have no hide_topology: it is to see its phones"));
+        }
+        peers.core = Some(number as u16); // below PEERS_MAX
+        Ok(peers)
+    }
+
     /// Checks every peer. `profiles` are those of the configuration.
     pub(crate) fn new(
         configs: &[PeerConfig],
@@ -79,6 +104,7 @@ impl Peers {
                     return Err(config.shares_its_name());
                 }
             }
+            peers.have_edges |= config.zone == Zone::Phone && !config.retired;
             let nets = if config.retired { Vec::new() } else { config.nets()? };
             for net in nets {
                 match net.single() {
@@ -144,6 +170,23 @@ impl Peers {
         let restricted = self.exact.values().chain(self.nets.iter().map(|(_, n)| n));
         let free = !restricted.into_iter().any(|n| *n == number);
         (free || from == Some(number)).then_some(number)
+    }
+
+    /// The one that phones' requests go on to.
+    #[inline]
+    pub(crate) fn core(&self) -> Option<u16> {
+        self.core
+    }
+
+    /// Whether any is an access edge of ours.
+    #[inline]
+    pub(crate) fn have_edges(&self) -> bool {
+        self.have_edges
+    }
+
+    /// Whether this one is.
+    pub(crate) fn is_edge(&self, number: u16) -> bool {
+        self.get(number).is_some_and(|peer| peer.zone == Zone::Phone)
     }
 
     /// The peer a route token names.

@@ -44,9 +44,16 @@ impl EdgeCore {
         self.peer_of(arrival).and_then(|n| self.peers.get(n)).map_or(Zone::Phone, |p| p.zone)
     }
 
-    /// The peer a message comes from.
+    /// The peer a message comes from. What an access edge of ours brings comes from phones.
     #[inline]
     pub(crate) fn peer_of(&self, arrival: &Arrival) -> Option<u16> {
+        let number = self.known_by(arrival)?;
+        (!self.peers.have_edges() || !self.peers.is_edge(number)).then_some(number)
+    }
+
+    /// The `[[peer]]` of a message's sender, access edges too.
+    #[inline]
+    pub(crate) fn known_by(&self, arrival: &Arrival) -> Option<u16> {
         if self.peers.is_empty() {
             return None;
         }
@@ -207,7 +214,9 @@ impl EdgeCore {
 
     /// The Request-URI of a branch: as a peer's profile writes it.
     pub(crate) fn branch_uri(&self, forward: &Forward, branch: &Branch, own: &str) -> String {
-        let Some(peer) = branch.peering.peer.and_then(|n| self.peers.get(n)) else {
+        // Credentials were made for the Request-URI as it is.
+        let other = branch.peering.peer.filter(|_| branch.peering.peer != self.peers.core());
+        let Some(peer) = other.and_then(|n| self.peers.get(n)) else {
             return branch.target.uri.clone();
         };
         let parsed = sip::SipUri::parse(branch.target.uri.as_bytes()).ok();

@@ -99,7 +99,7 @@ impl EdgeCore {
         let Datagram { flow, peer, .. } = *datagram;
         let arrival = Arrival { flow, transport: Transport::Udp, peer };
         let verdict = self.methods.verdict(self.zone_of(&arrival), request.method(), false);
-        if verdict != Verdict::Allow {
+        if verdict != Verdict::Allow || (request.is_register() && self.peers.core().is_some()) {
             return Taken::No;
         }
         let taken = match request.is_register() {

@@ -5,7 +5,7 @@ use crate::asks::Pending;
 use crate::authenticate::Face;
 use crate::core::{EdgeCore, Present};
 use crate::ports::{ContactLine, Question, Refusal, RegisterAsk};
-use sansio::{FlowId, Redacted, Transport};
+use sansio::{FlowId, Redacted};
 use sip::digest::Algorithm;
 use sip::transaction::Arrival;
 use sip::{Aor, HeaderName, Message};
@@ -32,7 +32,8 @@ pub(crate) struct PendingRegister {
     request: Message,
     aor: String,
     flow: FlowId,
-    transport: Transport,
+    /// The connection is this user's alone, or a gateway's: it proves who sends by it later.
+    proves: bool,
 }
 
 impl EdgeCore {
@@ -84,7 +85,7 @@ impl EdgeCore {
             request,
             aor: aor.as_str().to_string(),
             flow: arrival.flow,
-            transport: arrival.transport,
+            proves: arrival.transport.is_reliable() && !self.is_by_edge(arrival),
         };
         self.ask(at, question, Pending::Register(Box::new(waiting)));
     }
@@ -96,15 +97,18 @@ impl EdgeCore {
         waiting: PendingRegister,
         result: Result<Vec<ContactLine>, Refusal>,
     ) {
-        let PendingRegister { asker, request, aor, flow, transport } = waiting;
+        let PendingRegister { asker, request, aor, flow, proves } = waiting;
         match result {
             Ok(contacts) => {
-                if transport.is_reliable() {
+                if proves {
                     self.note_proof(flow, aor, &request);
                 }
                 let date = std::mem::take(&mut self.date).now(at.wall);
                 let contacts = contacts.iter().map(|c| (HeaderName::CONTACT, c.0.as_str()));
-                let headers = contacts.chain([(HeaderName::DATE, date.as_str())]);
+                // RFC 3327 §5.3.
+                let path = request.headers(HeaderName::PATH).filter_map(|v| str::from_utf8(v).ok());
+                let path = path.map(|value| (HeaderName::PATH, value));
+                let headers = contacts.chain(path).chain([(HeaderName::DATE, date.as_str())]);
                 self.reply_with(at, asker, &request, (200, "OK"), headers);
                 self.date = date;
             }

@@ -9,6 +9,7 @@
 //! tag, so a token lifted from one call opens nothing in another. It never expires by itself: a
 //! key is kept for as long as the longest call made under it.
 
+use crate::access::PathToken;
 use crate::dialled::Dialled;
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use base64::Engine;
@@ -18,7 +19,8 @@ use sansio::{Entropy, FlowId, Redacted};
 const PLAIN_LEN: usize = 43;
 const NONCE_LEN: usize = 12;
 const TAG_LEN: usize = 16;
-const SEALED_LEN: usize = 1 + NONCE_LEN + PLAIN_LEN + TAG_LEN;
+/// What a Path's token is bound to. That of a dialog always has a zero byte in it.
+const PATH_DATA: &[u8] = b"path";
 
 /// What one side's Route says about the call, so that any edge can carry the dialog on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,16 +165,28 @@ impl TokenKeys {
         originator_tag: &[u8],
         entropy: &mut dyn Entropy,
     ) -> String {
+        self.seal_bytes(token.to_bytes(), &associated_data(call_id, originator_tag), entropy)
+    }
+
+    /// Seals a phone's flow for a Path.
+    pub(crate) fn seal_path(&self, token: PathToken, entropy: &mut dyn Entropy) -> String {
+        self.seal_bytes(token.to_bytes(), PATH_DATA, entropy)
+    }
+
+    fn seal_bytes<const LEN: usize>(
+        &self,
+        mut plain: [u8; LEN],
+        bound_to: &[u8],
+        entropy: &mut dyn Entropy,
+    ) -> String {
         let Some((id, key)) = self.keys.last() else { return String::new() };
         let mut nonce = [0; NONCE_LEN];
         entropy.fill(&mut nonce);
-        let mut sealed = Vec::with_capacity(SEALED_LEN);
+        let mut sealed = Vec::with_capacity(1 + NONCE_LEN + LEN + TAG_LEN);
         sealed.push(*id);
         sealed.extend_from_slice(&nonce);
-        let mut plain = token.to_bytes();
-        let aad = Aad::from(associated_data(call_id, originator_tag));
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let Ok(tag) = key.seal_in_place_separate_tag(nonce, aad, &mut plain) else {
+        let Ok(tag) = key.seal_in_place_separate_tag(nonce, Aad::from(bound_to), &mut plain) else {
             return String::new(); // only for inputs of many gigabytes
         };
         sealed.extend_from_slice(&plain);
@@ -187,8 +201,22 @@ impl TokenKeys {
         call_id: &[u8],
         originator_tag: &[u8],
     ) -> Result<DialogToken, TokenError> {
+        let plain = self.open_bytes(token, &associated_data(call_id, originator_tag))?;
+        Ok(DialogToken::from_bytes(&plain))
+    }
+
+    /// The flow in a Path of ours.
+    pub(crate) fn open_path(&self, token: &[u8]) -> Option<PathToken> {
+        PathToken::from_bytes(&self.open_bytes(token, PATH_DATA).ok()?)
+    }
+
+    fn open_bytes<const LEN: usize>(
+        &self,
+        token: &[u8],
+        bound_to: &[u8],
+    ) -> Result<[u8; LEN], TokenError> {
         let mut sealed = URL_SAFE_NO_PAD.decode(token).map_err(|_| TokenError::Malformed)?;
-        if sealed.len() != SEALED_LEN {
+        if sealed.len() != 1 + NONCE_LEN + LEN + TAG_LEN {
             return Err(TokenError::Malformed);
         }
         let id = sealed[0];
@@ -196,12 +224,10 @@ impl TokenKeys {
             self.keys.iter().find(|(known, _)| *known == id).ok_or(TokenError::UnknownKey(id))?;
         let nonce = Nonce::try_assume_unique_for_key(&sealed[1..=NONCE_LEN])
             .map_err(|_| TokenError::Malformed)?;
-        let aad = Aad::from(associated_data(call_id, originator_tag));
         let plain = key
-            .open_in_place(nonce, aad, &mut sealed[1 + NONCE_LEN..])
+            .open_in_place(nonce, Aad::from(bound_to), &mut sealed[1 + NONCE_LEN..])
             .map_err(|_| TokenError::Forged)?;
-        let plain: &[u8; PLAIN_LEN] = (&*plain).try_into().map_err(|_| TokenError::Malformed)?;
-        Ok(DialogToken::from_bytes(plain))
+        (&*plain).try_into().map_err(|_| TokenError::Malformed)
     }
 }
 
@@ -248,6 +274,23 @@ mod tests {
         assert_eq!(keys().open(&sealed, b"other@h", b"tag"), Err(TokenError::Forged));
         assert_eq!(keys().open(&sealed, b"c@h", b"gat"), Err(TokenError::Forged));
         assert_eq!(keys().open(&sealed[..95], b"c@h", b"tag"), Err(TokenError::Malformed));
+    }
+
+    #[test]
+    fn a_path_opens_as_nothing_else_and_not_when_it_was_changed() {
+        let transport = sansio::Transport::Tls;
+        let peer = "192.0.2.1:5061".parse().unwrap();
+        let path = PathToken { transport, listener: 1, flow: (2, 3), peer };
+        let sealed = keys().seal_path(path, &mut SeededEntropy::new(1)).into_bytes();
+        assert_eq!(keys().open_path(&sealed), Some(path));
+        assert_eq!(keys().open(&sealed, b"c@h", b"tag"), Err(TokenError::Malformed));
+        let dialog = keys().seal(token(), b"c@h", b"tag", &mut SeededEntropy::new(1));
+        assert_eq!(keys().open_path(dialog.as_bytes()), None);
+        for at in 0..sealed.len() {
+            let mut forged = sealed.clone();
+            forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
+            assert_eq!(keys().open_path(&forged), None, "character {at}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The stories. One module per part of the house, one test per story; each starts its own server
 //! with an empty data folder and ends everything it started.
 
+mod access_edge;
 mod browser;
 mod bulk;
 mod diagnostics;

@@ -89,7 +89,9 @@ impl Linked {
                     }
                     TransportsOutput::Exhausted => rounds += 1,
                     // Nothing worked yet: there is nothing to remember or to do better.
-                    TransportsOutput::Probe(_) | TransportsOutput::Remember => {}
+                    TransportsOutput::Probe(_)
+                    | TransportsOutput::Remember
+                    | TransportsOutput::KeepAlive => {}
                 }
             }
             // What refuses does so again; what is slow may come with more patience.

@@ -166,7 +166,7 @@ pub fn start_locator(config: &Config, addresses: &Addresses) -> Result<net::Loca
 
 /// Who is listened to, as configured and as it was before the last stop.
 pub fn make_gate(data: &Path, config: &Config) -> Result<(net::Gate, KeptBans)> {
-    let policy = config.edge.admission.policy(config.edge.limit_loopback)?;
+    let policy = config.edge.gate_policy()?;
     let gate = net::Gate::new(policy, Instant::now(), &mut net::OsEntropy);
     let kept = KeptBans::of(data);
     kept.resume(&gate, crate::present::wall());

@@ -59,6 +59,11 @@ impl PhoneNode {
                 TransportsOutput::Connect(transport) => self.step_to(now, transport),
                 TransportsOutput::Probe(transport) => self.probe(transport),
                 TransportsOutput::Exhausted => self.hang_link(now),
+                TransportsOutput::KeepAlive => {
+                    let bytes = Bytes::from_static(b"\r\n\r\n");
+                    self.step_sent(now, &bytes);
+                    self.send_sip(bytes);
+                }
                 TransportsOutput::Remember => {}
             }
         }
@@ -158,6 +163,23 @@ impl PhoneNode {
     pub(super) fn step_sent(&mut self, now: Instant, bytes: &Bytes) {
         if let Some(stepping) = &mut self.stepping {
             stepping.machine.handle_sent(now, bytes);
+        }
+    }
+
+    /// A keep-alive as it goes by the transport: a STUN request over UDP (RFC 5626 §4.4.2).
+    pub(super) fn worded(&self, bytes: Bytes) -> Bytes {
+        let is_keep_alive = bytes.iter().all(|b| b"\r\n".contains(b));
+        match self.setup.transport {
+            Transport::Udp if is_keep_alive && self.stepping.is_some() => {
+                ice::stun::Builder::request([7; 12]).finish_bare().into()
+            }
+            _ => bytes,
+        }
+    }
+
+    pub(super) fn step_kept_alive(&mut self) {
+        if let Some(stepping) = &mut self.stepping {
+            stepping.machine.handle_kept_alive();
         }
     }
 

@@ -104,3 +104,34 @@ fn r1_2_a_transport_cut_off_in_use_is_left_at_the_next_request() {
         assert_eq!(registers(net, alice, Duration::from_secs(7)), Transport::Tcp);
     });
 }
+
+#[test]
+fn r1_2_a_transport_cut_off_while_idle_is_left_before_a_minute_is_over() {
+    // (cut, next, how long): UDP is kept alive every 25 s, streams every 95 s; then come 8 s.
+    for (cut, next, limit) in [(UDP, Transport::Tcp, 40), (TCP, Transport::Tls, 110)] {
+        story(|net| {
+            let alice = scene(net);
+            let first = if cut == UDP { &[][..] } else { &[UDP] };
+            net.block(alice, first);
+            net.with(alice, |node, now, _| node.connect(now));
+            registers(net, alice, Duration::from_secs(5));
+            net.run_for(Duration::from_secs(3));
+            let blocked: Vec<_> = first.iter().copied().chain([cut]).collect();
+            net.block(alice, &blocked);
+            assert_eq!(registers(net, alice, Duration::from_secs(limit)), next);
+        });
+    }
+}
+
+#[test]
+fn r1_2_a_link_that_answers_its_keep_alives_stays_for_hours() {
+    story(|net| {
+        let alice = scene(net);
+        net.with(alice, |node, now, _| node.connect(now));
+        assert_eq!(registers(net, alice, Duration::from_secs(5)), Transport::Udp);
+        net.run_for(Duration::from_secs(2 * 3600));
+        let down = |e: &PhoneEvent| matches!(e, PhoneEvent::RegistrationFailed { .. });
+        assert!(!net.node(alice).events.iter().any(down));
+        assert_eq!(net.node(alice).transport(), Transport::Udp);
+    });
+}

@@ -17,6 +17,10 @@ struct Lab {
     probes: Vec<Transport>,
     exhausted: u32,
     kept: u32,
+    /// When keep-alives went out.
+    keep_alives: Vec<Duration>,
+    /// The server answers keep-alives.
+    answers: bool,
     start: Instant,
 }
 
@@ -32,6 +36,8 @@ impl Lab {
             probes: Vec::new(),
             exhausted: 0,
             kept: 0,
+            keep_alives: Vec::new(),
+            answers: true,
         }
     }
 
@@ -67,6 +73,7 @@ impl Lab {
                         self.machine.handle_probed(self.now, wall, transport, true);
                     }
                 }
+                TransportsOutput::KeepAlive => self.keep_alive(),
                 TransportsOutput::Remember => self.kept += 1,
                 TransportsOutput::Exhausted => self.exhausted += 1,
             }
@@ -82,6 +89,15 @@ impl Lab {
             self.settle();
         }
         self.now = end;
+    }
+
+    /// A keep-alive goes out, and is answered where the link is open and the server does so.
+    fn keep_alive(&mut self) {
+        self.keep_alives.push(self.now - self.start);
+        self.machine.handle_sent(self.now, b"\r\n\r\n");
+        if self.answers && self.open.contains(&self.machine.current()) {
+            self.machine.handle_kept_alive();
+        }
     }
 
     fn up(&self) -> Option<Transport> {
@@ -180,10 +196,69 @@ fn a_transport_cut_off_while_in_use_is_left_within_five_seconds() {
 }
 
 #[test]
-fn answers_and_acks_and_keep_alives_await_nothing() {
+fn r1_2_an_idle_link_whose_keep_alives_are_not_answered_any_more_is_left_after_the_second() {
+    for cut in [Udp, Tcp, Tls] {
+        let at = ALL.iter().position(|t| *t == cut).unwrap();
+        let mut lab = Lab::new(&ALL[at..], Vec::new());
+        lab.join("cafe");
+        lab.run(Duration::from_secs(3600));
+        assert_eq!(lab.up(), Some(cut));
+        // The network drops everything from now on, and nobody has anything to say.
+        lab.open = ALL[at + 1..].to_vec();
+        let (begun, sent) = (lab.now, lab.keep_alives.len());
+        lab.keep_alive();
+        lab.run(Duration::from_millis(7900));
+        assert_eq!(lab.up(), Some(cut), "one may be lost");
+        lab.run(Duration::from_millis(200));
+        assert_eq!(lab.up(), Some(ALL[at + 1]), "{:?}", lab.now - begun);
+        assert_eq!(
+            lab.keep_alives.len() - sent,
+            3,
+            "one, one more, and the first of the next link"
+        );
+    }
+}
+
+#[test]
+fn a_keep_alive_that_is_lost_leaves_the_link_as_it_was() {
     let mut lab = Lab::new(&[Udp], Vec::new());
     lab.join("home");
-    for message in [&b"SIP/2.0 200 OK\r\n"[..], b"ACK sip:bob@b SIP/2.0\r\n", b"\r\n\r\n"] {
+    lab.answers = false;
+    lab.keep_alive();
+    lab.run(Duration::from_secs(1));
+    lab.answers = true;
+    lab.run(Duration::from_secs(3600));
+    assert_eq!((lab.up(), lab.connects.len()), (Some(Udp), 1));
+}
+
+#[test]
+fn a_server_that_never_answers_keep_alives_is_not_left_for_it() {
+    let mut lab = Lab::new(&[Udp, Tcp], Vec::new());
+    lab.answers = false;
+    lab.join("home");
+    for _ in 0..100 {
+        lab.keep_alive();
+        lab.run(Duration::from_secs(25));
+    }
+    assert_eq!((lab.up(), lab.connects.len()), (Some(Udp), 1));
+}
+
+#[test]
+fn the_only_transport_is_connected_anew_when_its_keep_alives_are_not_answered() {
+    let mut lab = Lab::new(&[Udp], Vec::new());
+    lab.machine = Transports::new(&[Udp], Vec::new());
+    lab.join("home");
+    lab.answers = false;
+    lab.keep_alive();
+    lab.run(Duration::from_secs(9));
+    assert_eq!((lab.up(), &lab.connects[..], lab.exhausted), (Some(Udp), &[Udp, Udp][..], 0));
+}
+
+#[test]
+fn answers_and_acks_await_nothing() {
+    let mut lab = Lab::new(&[Udp], Vec::new());
+    lab.join("home");
+    for message in [&b"SIP/2.0 200 OK\r\n"[..], b"ACK sip:bob@b SIP/2.0\r\n"] {
         lab.machine.handle_sent(lab.now, message);
     }
     lab.run(Duration::from_secs(3600));

@@ -8,6 +8,7 @@ use sansio::Transport;
 use sip::StreamFramer;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
+use super::keep_alive::UdpKeepAlive;
 use super::{DATAGRAM_MAX, Endpoint, Inner};
 use crate::connecting::{self, ConnectError, Io};
 use crate::error::NetError;
@@ -26,7 +27,8 @@ async fn try_connect(endpoint: &Endpoint) -> Result<(Inner, SocketAddr), NetErro
         let socket = udp(endpoint).await.map_err(failed)?;
         let local = socket.local_addr().map_err(failed)?;
         let buffer = vec![0; DATAGRAM_MAX].into_boxed_slice();
-        return Ok((Inner::Udp { socket, buffer }, local));
+        let keep_alive = UdpKeepAlive::default();
+        return Ok((Inner::Udp { socket, buffer, keep_alive }, local));
     }
     let tcp = tcp(endpoint).await.map_err(failed)?;
     let local = tcp.local_addr().map_err(failed)?;
@@ -34,7 +36,10 @@ async fn try_connect(endpoint: &Endpoint) -> Result<(Inner, SocketAddr), NetErro
         if endpoint.transport.is_secure() { tls(endpoint, tcp).await? } else { Box::new(tcp) };
     let inner = match endpoint.transport {
         Transport::Ws | Transport::Wss => websocket(endpoint, io).await?,
-        _ => Inner::Stream { io, framer: StreamFramer::default(), buffer: BytesMut::new() },
+        _ => {
+            let (framer, buffer) = (StreamFramer::default(), BytesMut::new());
+            Inner::Stream { io, framer, buffer, asked: false }
+        }
     };
     Ok((inner, local))
 }
@@ -67,7 +72,8 @@ async fn tls(endpoint: &Endpoint, tcp: TcpStream) -> Result<Box<dyn Io>, NetErro
         Some(config) => config.clone(),
         None => crate::tls::client_config(&[], true)?,
     };
-    connecting::tls(tcp, config, &endpoint.name).await.map_err(|e| refused(endpoint, e))
+    let proves = (endpoint.transport, endpoint.name.as_str());
+    connecting::tls(tcp, config, proves).await.map_err(|e| refused(endpoint, e))
 }
 
 async fn websocket(endpoint: &Endpoint, io: Box<dyn Io>) -> Result<Inner, NetError> {
@@ -82,6 +88,7 @@ fn refused(endpoint: &Endpoint, error: ConnectError) -> NetError {
     match error {
         ConnectError::Io(source) => unreachable(endpoint, source),
         ConnectError::Untrusted(source) => NetError::Untrusted { addr, name, source },
+        ConnectError::Wildcard => NetError::Wildcard { addr, name },
         ConnectError::WebSocket(reason) => {
             NetError::WebSocketRefused { addr, path: endpoint.path.clone(), reason }
         }

@@ -108,12 +108,12 @@ async fn secure(
         return Ok(Box::new(tcp));
     }
     let config = dialling.tls.clone().ok_or(io::Error::other("no TLS for clients"))?;
-    connecting::tls(tcp, config, &hop.server_name).await
+    connecting::tls(tcp, config, (hop.transport, &hop.server_name)).await
 }
 
 fn reason(error: &ConnectError) -> CloseReason {
     match error {
-        ConnectError::Untrusted(_) => CloseReason::Untrusted,
+        ConnectError::Untrusted(_) | ConnectError::Wildcard => CloseReason::Untrusted,
         ConnectError::Io(error) if error.kind() == io::ErrorKind::TimedOut => CloseReason::TimedOut,
         _ => CloseReason::Unreachable,
     }

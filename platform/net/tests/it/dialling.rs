@@ -58,7 +58,7 @@ impl Two {
     }
 }
 
-fn dial(world: &World, hop: &NextHop) -> Option<FlowId> {
+pub fn dial(world: &World, hop: &NextHop) -> Option<FlowId> {
     world.note(0, Note::Dial(hop.clone()));
     loop {
         if let Seen::Flow(flow) = world.next() {
@@ -67,7 +67,7 @@ fn dial(world: &World, hop: &NextHop) -> Option<FlowId> {
     }
 }
 
-fn send(world: &World, flow: FlowId, branch: &str) {
+pub fn send(world: &World, flow: FlowId, branch: &str) {
     world.note(0, Note::Transmit(Transmit::on(flow, options(branch, 10))));
 }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use net::client::{ClientTransport, Endpoint};
-use net::{NetError, client_config};
+use net::{CertificateFiles, CloseReason, NetError, ServerTls, TlsConfig, client_config};
 use rustls::HandshakeKind;
 use rustls::pki_types::ServerName;
 use sansio::Transport;
+use sip::locate::NextHop;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -194,4 +195,62 @@ fn r1_3_openssl_resumes_its_session_at_any_shard_until_the_certificate_is_replac
         let seen = s_client(addr, &[version, "-sess_in", &name], None);
         assert!(seen.contains("New, TLSv1."), "{version}: {seen}");
     }
+}
+
+/// A server whose certificate names `*.example.com`, by an authority of its own.
+fn wildcard_server(folder: &Folder) -> (ServerTls, std::path::PathBuf) {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    let key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = authority.self_signed(&key).unwrap();
+    let issuer = Issuer::new(authority, key);
+    let own = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["*.example.com".to_owned()]).unwrap();
+    let cert = params.signed_by(&own, &issuer).unwrap();
+    let write = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let files = CertificateFiles {
+        cert: write("wildcard.pem", cert.pem()),
+        key: write("wildcard.key", own.serialize_pem()),
+    };
+    let dir = folder.path().join("tls");
+    let config = TlsConfig { dir, files: Some(files), ..TlsConfig::default() };
+    (ServerTls::open(config, wall()).unwrap(), write("ca.pem", ca.pem()))
+}
+
+#[tokio::test]
+async fn r1_3_a_wildcard_proves_a_web_server_and_no_sip_server() {
+    let folder = Folder::new();
+    let (tls, ca) = wildcard_server(&folder);
+    let mut wanted = config(2).listen("lo", Transport::Tls, any());
+    wanted.tls = Some(tls.sip_config());
+    let world = World::start(wanted);
+    let https = crate::transports::http(&world, Some(tls.https_config()));
+    let trust = client_config(std::slice::from_ref(&ca), false).unwrap();
+    let at = |transport, addr| Endpoint {
+        name: "sip.example.com".to_owned(),
+        tls: Some(Arc::clone(&trust)),
+        ..Endpoint::new(transport, addr)
+    };
+    let by_tls = at(Transport::Tls, world.addr(Transport::Tls));
+    let error = ClientTransport::connect(by_tls).await.unwrap_err();
+    assert!(matches!(error, NetError::Wildcard { .. }), "{error}");
+    assert!(error.to_string().contains("over WSS"), "{error}");
+    // RFC 7118: that is HTTPS, whose rules allow it (RFC 9525 §6.3).
+    ask(&mut ClientTransport::connect(at(Transport::Wss, https.local_addr())).await.unwrap()).await;
+
+    // The same of a next hop of the server's.
+    let mut ours = config(1);
+    ours.client_tls = Some(client_config(std::slice::from_ref(&ca), false).unwrap());
+    let we = World::start(ours);
+    let addrs = vec![world.addr(Transport::Tls)];
+    let hop = NextHop { transport: Transport::Tls, addrs, server_name: "sip.example.com".into() };
+    let flow = crate::dialling::dial(&we, &hop).unwrap();
+    crate::dialling::send(&we, flow, "z9hG4bKa");
+    assert_eq!(we.next_closed(), (0, flow, CloseReason::Untrusted));
+    https.shutdown();
 }

@@ -23,7 +23,8 @@ pub struct PeerConfig {
     /// `udp`, `tcp` or `tls`.
     #[serde(default)]
     pub transport: PeerTransport,
-    /// `peer` for somebody else's server, `internal` for one of ours.
+    /// `peer` for somebody else's server, `internal` for one of ours, `phone` for an access edge of
+    /// ours (`edge.core` names us there): what it brings is its phones', who prove themselves each.
     #[serde(default = "peer_zone")]
     pub zone: Zone,
     /// How it is recognised: `address`, where its requests come from; or `certificate`, the one it
@@ -151,6 +152,14 @@ pub enum PeerError {
     /// [`PEERS_MAX`].
     #[error("{0} peers are configured; the limit is {PEERS_MAX}")]
     TooMany(usize),
+    /// `edge.core`.
+    #[error("edge.core is '{name}', {why}")]
+    Core {
+        /// What it says.
+        name: String,
+        /// What is wrong, and what to do.
+        why: &'static str,
+    },
     /// A profile.
     #[error(transparent)]
     Profile(#[from] ProfileError),
@@ -205,8 +214,10 @@ impl PeerConfig {
     pub(super) fn check(&self) -> Result<(), PeerError> {
         let field =
             |field, why: String| Err(PeerError::Field { name: self.name.clone(), field, why });
-        if self.zone == Zone::Phone {
-            return field("zone", "must be peer or internal".into());
+        if self.zone == Zone::Phone && !(self.domains.is_empty() && self.prefixes.is_empty()) {
+            let why = "phone is an access edge, whose phones are called by their registrations; \
+                       take domains and prefixes off, or use peer or internal";
+            return field("zone", why.into());
         }
         if sip::SipUri::parse(self.uri().as_bytes()).is_err() {
             return field("address", format!("'{}' is not HOST[:PORT]", self.address));
@@ -279,6 +290,14 @@ impl PeerConfig {
             )?;
         }
         Ok(policy)
+    }
+
+    /// Where its requests come from: addresses and how many bits of each count.
+    ///
+    /// # Errors
+    /// A source that is no address or prefix.
+    pub(crate) fn networks(&self) -> Result<Vec<(IpAddr, u8)>, PeerError> {
+        Ok(self.nets()?.into_iter().map(Net::parts).collect())
     }
 
     pub(super) fn nets(&self) -> Result<Vec<Net>, PeerError> {

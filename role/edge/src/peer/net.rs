@@ -31,6 +31,14 @@ impl Net {
         (text.find('/').is_none() || bits <= most).then(|| Self::new(ip, bits))
     }
 
+    /// The address, and how many of its bits count.
+    pub(super) fn parts(self) -> (IpAddr, u8) {
+        match self.is_v4 {
+            true => (IpAddr::V4(((self.address >> 96) as u32).into()), self.bits),
+            false => (IpAddr::V6(self.address.into()), self.bits),
+        }
+    }
+
     pub(super) fn single(self) -> Option<IpAddr> {
         match (self.is_v4, self.bits) {
             (true, 32) => Some(IpAddr::V4(((self.address >> 96) as u32).into())),

@@ -53,7 +53,7 @@ fn r2_9_keys_do_not_travel_in_clear_unless_somebody_says_so() {
 #[test]
 fn a_peer_that_makes_no_sense_is_refused_with_its_field() {
     for (rest, says) in [
-        ("zone = \"phone\"\n", "zone must be"),
+        ("zone = \"phone\"\ndomains = [\"a\"]\n", "zone phone is an access edge"),
         ("sources = [\"192.0.2.0/33\"]\n", "sources '192.0.2.0/33'"),
         ("responses = { \"200\" = \"stop\" }\n", "300 to 699"),
         ("responses = { \"404\" = \"perhaps\" }\n", "fail-over"),

@@ -1,5 +1,6 @@
 //! The edge in virtual time, with scripted phones and four shards.
 
+mod access;
 mod calls;
 mod causes;
 mod diagnose;

@@ -9,7 +9,7 @@ use super::{LinkEvent, Linked, QUEUE};
 use ::phone::{Account, Transports, TransportsOutput};
 use anyhow::Result;
 use bytes::Bytes;
-use net::client::{ClientTransport, Endpoint};
+use net::client::{ClientTransport, Endpoint, Heard};
 use sansio::Transport;
 use std::future::Future;
 use std::pin::Pin;
@@ -21,6 +21,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 const SEND_MAX: Duration = Duration::from_secs(10);
 /// How often it is looked whether the network is another one.
 const NETWORK_EVERY: Duration = Duration::from_secs(2);
+
+/// What the engine sends to keep a link alive, too.
+const KEEP_ALIVE: &[u8] = b"\r\n\r\n";
 
 type Future_<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Connected = Result<(Endpoint, ClientTransport)>;
@@ -45,7 +48,7 @@ struct Open {
 
 enum Happened {
     Queued(Option<Bytes>),
-    Received(Result<Option<Bytes>, net::NetError>),
+    Received(Result<Option<Heard>, net::NetError>),
     Connected(Box<Connected>),
     Probed(bool),
     TimeOut,
@@ -101,7 +104,7 @@ impl Task {
         tokio::select! {
             queued = async { match to_send { Some(to_send) => to_send.recv().await, None => never().await } }
                 => Happened::Queued(queued),
-            received = async { match link { Some(link) => link.recv().await, None => never().await } }
+            received = async { match link { Some(link) => link.hear().await, None => never().await } }
                 => Happened::Received(received),
             connected = async { match &mut self.connecting { Some(c) => c.await, None => never().await } }
                 => Happened::Connected(Box::new(connected)),
@@ -129,7 +132,11 @@ impl Task {
                 }
                 self.broke("the link did not keep up".into()).await
             }
-            Happened::Received(Ok(Some(bytes))) => {
+            Happened::Received(Ok(Some(Heard::KeptAlive))) => {
+                self.transports.handle_kept_alive();
+                Some(())
+            }
+            Happened::Received(Ok(Some(Heard::Message(bytes)))) => {
                 self.transports.handle_heard(now, crate::present::wall());
                 // After the driver let go, what is still queued goes out: no early return here.
                 drop(self.tell.send(LinkEvent::Message(bytes)).await);
@@ -187,6 +194,7 @@ impl Task {
                     let (servers, account) = (self.ways.by(transport), self.account.clone());
                     self.probing = Some((transport, Box::pin(answers(servers, account))));
                 }
+                TransportsOutput::KeepAlive => self.send(Bytes::from_static(KEEP_ALIVE)).await?,
                 TransportsOutput::Remember => self.memory.save(self.transports.remembered()),
                 TransportsOutput::Exhausted => {
                     self.drop_link("nothing works at present").await?;

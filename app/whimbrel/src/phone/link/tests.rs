@@ -43,6 +43,9 @@ async fn a_broken_link_is_made_again_and_the_last_words_go_out() {
     let _send = up(&mut task).await;
     accepted.write_all(OPTIONS).await.unwrap();
     assert!(matches!(task.next().await, LinkEvent::Message(m) if m == OPTIONS));
+    let mut keep_alive = [0; 4];
+    accepted.read_exact(&mut keep_alive).await.unwrap();
+    assert_eq!(&keep_alive, b"\r\n\r\n");
     drop(accepted);
     assert!(matches!(task.next().await, LinkEvent::Down(why) if why.contains("closed")));
     let (mut accepted, _) = server.accept().await.unwrap();
@@ -88,6 +91,51 @@ async fn r1_2_a_request_that_udp_swallows_goes_by_tcp_a_moment_later() {
     let (_accepted, (facts, _send)) = tokio::join!(answering, using);
     assert_eq!(facts.transport, Transport::Tcp);
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+/// A server that answers STUN and anything else until it is told to be deaf.
+async fn udp_server(socket: UdpSocket, deaf: watch::Receiver<bool>) {
+    let mut buffer = [0; 2048];
+    while let Ok((n, from)) = socket.recv_from(&mut buffer).await {
+        // A STUN success response with no attributes has the request's transaction id.
+        let stun = n == 20 && buffer[..4] == [0, 1, 0, 0];
+        let answer = if stun { [&[1, 1, 0, 0], &buffer[4..20]].concat() } else { OK.to_vec() };
+        if !*deaf.borrow() {
+            socket.send_to(&answer, from).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn r1_2_udp_that_goes_deaf_while_idle_is_left_after_two_keep_alives() {
+    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let fixed = |transport, at: std::net::SocketAddr| {
+        let endpoints = vec![Endpoint::new(transport, at)];
+        (transport, Servers::Fixed { endpoints, or_named: None })
+    };
+    let ways = Ways::several(vec![
+        fixed(Transport::Udp, udp.local_addr().unwrap()),
+        fixed(Transport::Tcp, tcp.local_addr().unwrap()),
+    ]);
+    let (deafen, deaf) = watch::channel(false);
+    let server = tokio::spawn(udp_server(udp, deaf));
+    let mut task = LinkTask::start(linked(ways).await);
+    let (facts, send) = up(&mut task).await;
+    assert_eq!(facts.transport, Transport::Udp);
+    send.send(Bytes::from_static(OPTIONS)).await.unwrap();
+    assert!(matches!(task.next().await, LinkEvent::Message(m) if m == OK));
+    // The keep-alive that comes with the first answer is answered, and so is the engine's next.
+    send.send(Bytes::from_static(b"\r\n\r\n")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    deafen.send(true).unwrap();
+    let begun = Instant::now();
+    send.send(Bytes::from_static(b"\r\n\r\n")).await.unwrap();
+    let (facts, _send) = up(&mut task).await;
+    assert_eq!(facts.transport, Transport::Tcp);
+    let took = begun.elapsed();
+    assert!((7..10).contains(&took.as_secs()), "{took:?}: not after the first, not after a third");
+    server.abort();
 }
 
 #[tokio::test(flavor = "current_thread")]
