@@ -16,7 +16,7 @@ use crate::identity::Claims;
 use crate::ports::{MediaProfile, Plan, Reach, Target};
 use sansio::{FlowId, Transport};
 use sip::transaction::{Arrival, ServerKey};
-use sip::{Aor, Edit, HeaderName, Message, Method};
+use sip::{Aor, Edit, HeaderName, Message, Method, SipUri};
 use std::net::{IpAddr, SocketAddr};
 
 /// A phone's flow as it stands in a Path: what seals it is [`crate::token::TokenKeys`].
@@ -98,6 +98,32 @@ impl EdgeCore {
         Arrival { peer: seen.unwrap_or(arrival.peer), ..*arrival }
     }
 
+    /// An initial request at an access edge: from a phone to the core, or from the core to a phone.
+    /// False for what neither of them concerns.
+    pub(crate) fn passes_between(
+        &mut self,
+        at: Present,
+        key: ServerKey,
+        arrival: &Arrival,
+        request: &Message,
+    ) -> bool {
+        let core = self.core_for(arrival).filter(|_| !asks_server(request));
+        if core.is_none() && request.routes().next().is_none() {
+            return false;
+        }
+        let is_invite = request.method() == Some(Method::INVITE);
+        if self.refuses_unfit(at, key, request)
+            || (is_invite && self.refuses_more(at, key, request))
+        {
+            return true;
+        }
+        match core {
+            Some(core) => self.hand_to_core(at, key, (arrival, core), request.clone()),
+            None => return self.by_path(at, key, arrival, request),
+        }
+        true
+    }
+
     /// A phone's request goes to the core as it is; who sends it is the core's to find out.
     pub(crate) fn hand_to_core(
         &mut self,
@@ -128,7 +154,7 @@ impl EdgeCore {
 
     /// A request of the core's for a phone whose flow stands in its Route. False when it has none:
     /// then it is like any other of an internal server.
-    pub(crate) fn by_path(
+    fn by_path(
         &mut self,
         at: Present,
         key: ServerKey,
@@ -208,6 +234,12 @@ impl EdgeCore {
         let flow = token.transport.is_reliable().then_some(flow);
         Some(Reach { transport: token.transport, flow, local, peer: token.peer })
     }
+}
+
+/// Whether it is for the server itself.
+fn asks_server(request: &Message) -> bool {
+    request.method() == Some(Method::OPTIONS)
+        && SipUri::parse(request.request_uri()).is_ok_and(|uri| uri.user().is_none())
 }
 
 /// Whom a request is for, as records show it.

@@ -189,17 +189,7 @@ impl EdgeCore {
         let target = &branch.target;
         let transport = target.reach.transport;
         let own = self.place.advertise(transport, Some(target.reach.local)).to_string();
-        let via = ViaBuilder::new(transport, &own).branch(&via_branch).rport();
-        let peer = branch.peering.peer.and_then(|number| self.peers.get(number));
-        // Whom we know by its certificate may use our connection, and we its (RFC 5923).
-        let via = match peer.is_some_and(|peer| peer.by_certificate) {
-            true => via.flag("alias"),
-            false => via,
-        };
-        let via = match peer.is_some_and(|peer| peer.overload_control) {
-            true => via.flag("oc").param("oc-algo", "\"loss\"").build(),
-            false => via.build(),
-        };
+        let via = self.via_for(branch, &own, &via_branch);
         let hops = forward.request.max_forwards().unwrap_or(70).saturating_sub(1);
         let request = forward.request.clone();
         let hides =
@@ -249,6 +239,21 @@ impl EdgeCore {
         let words =
             if hides || peer { Words::of(&request, &sent, hides, uri) } else { Words::default() };
         Some((sent, words))
+    }
+
+    /// Our Via on a branch, with what a peer is offered in it.
+    fn via_for(&self, branch: &Branch, own: &str, via_branch: &str) -> String {
+        let via = ViaBuilder::new(branch.target.reach.transport, own).branch(via_branch).rport();
+        let peer = branch.peering.peer.and_then(|number| self.peers.get(number));
+        // Whom we know by its certificate may use our connection, and we its (RFC 5923).
+        let via = match peer.is_some_and(|peer| peer.by_certificate) {
+            true => via.flag("alias"),
+            false => via,
+        };
+        match peer.is_some_and(|peer| peer.overload_control) {
+            true => via.flag("oc").param("oc-algo", "\"loss\"").build(),
+            false => via.build(),
+        }
     }
 
     /// What the callee's Route will say: how to find the caller.

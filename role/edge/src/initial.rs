@@ -169,18 +169,11 @@ impl EdgeCore {
         rewritten: Option<u8>,
     ) {
         let is_invite = request.method() == Some(Method::INVITE);
-        let core = self.core_for(arrival).filter(|_| rewritten.is_none() && !asks_server(&request));
-        if core.is_some() || self.peers.core().is_some_and(|_| request.routes().next().is_some()) {
-            let refused = self.refuses_unfit(at, key, &request);
-            if refused || is_invite && self.refuses_more(at, key, &request) {
-                return;
-            }
-            if let Some(core) = core {
-                return self.hand_to_core(at, key, (arrival, core), request);
-            }
-            if self.by_path(at, key, arrival, &request) {
-                return;
-            }
+        if self.peers.core().is_some()
+            && rewritten.is_none()
+            && self.passes_between(at, key, arrival, &request)
+        {
+            return;
         }
         let target = rewritten.map(|number| self.methods.target(number).as_bytes());
         let target = target.unwrap_or(request.request_uri());
@@ -237,7 +230,7 @@ impl EdgeCore {
     }
 
     /// Refuses a call that is one too many; true when it did.
-    fn refuses_more(&mut self, at: Present, key: ServerKey, request: &Message) -> bool {
+    pub(crate) fn refuses_more(&mut self, at: Present, key: ServerKey, request: &Message) -> bool {
         let full = self.draining || self.calls.len() >= self.config.calls_max;
         if full {
             let reason = if self.draining { "Server Is Stopping" } else { "Too Many Calls" };
@@ -524,12 +517,6 @@ impl EdgeCore {
     pub(crate) fn local_of(&self) -> SocketAddr {
         self.arrived_at
     }
-}
-
-/// Whether it is for the server itself.
-fn asks_server(request: &Message) -> bool {
-    request.method() == Some(Method::OPTIONS)
-        && SipUri::parse(request.request_uri()).is_ok_and(|uri| uri.user().is_none())
 }
 
 /// The media profile a caller's leg has: what its offer says, or, without one, its transport.
