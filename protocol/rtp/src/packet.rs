@@ -239,6 +239,22 @@ mod tests {
         assert_eq!(kind(&[0, 1]), PacketKind::Stun);
         assert_eq!(kind(&[22, 254]), PacketKind::Dtls);
         assert_eq!(kind(&[]), PacketKind::Other);
+        // RFC 7983 §7, Figure 3: the rest is ZRTP, TURN channels, or nobody's.
+        for first in 0..=255_u8 {
+            let by_first = match first {
+                0..=3 => PacketKind::Stun,
+                20..=63 => PacketKind::Dtls,
+                128..=191 => PacketKind::Rtp,
+                _ => PacketKind::Other,
+            };
+            assert_eq!(kind(&[first, 0, 0, 0]), by_first, "{first}");
+        }
+        // RFC 5761 §4: packet types 192 to 223 are RTCP, payload types 64 to 95 none.
+        for second in 0..=255_u8 {
+            let is_rtcp = (192..=223).contains(&second);
+            let wanted = if is_rtcp { PacketKind::Rtcp } else { PacketKind::Rtp };
+            assert_eq!(kind(&[0x80, second]), wanted, "{second}");
+        }
     }
 
     proptest! {

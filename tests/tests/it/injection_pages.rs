@@ -24,6 +24,9 @@ const TEXTS: [&str; 8] = [
 /// What a Call-ID may be, by RFC 3261 §25.1.
 const CALL_ID: &str = "\"><script>alert(1)</script>";
 
+/// RFC 7989: what the caller of the call that goes on calls it.
+const SESSION: &str = "0123456789abcdef0123456789abcdef;remote=00000000000000000000000000000000";
+
 /// Puts headers before the Contact.
 fn with(text: &str, lines: &str) -> String {
     text.replacen("Contact:", &format!("{lines}\r\nContact:"), 1)
@@ -62,7 +65,7 @@ fn r2_4_what_strangers_write_is_text_in_the_console_the_web_phone_and_the_api() 
         let mut alice = Handset::at(&story, "alice", own);
         let mut live = alice.invite_changed(&story.address("bob"), |request| {
             let marked = request.replacen("Call-ID: ", &format!("Call-ID: {CALL_ID}"), 1);
-            with(&marked, &format!("User-Agent: {}", TEXTS[0]))
+            with(&marked, &format!("User-Agent: {}\r\nSession-ID: {SESSION}", TEXTS[0]))
         });
         assert_eq!(live.status(), 200, "{:?}", live.last);
         let link = story.cli(&["admin", "link"]).expect_code(0).out;
@@ -121,5 +124,16 @@ fn r2_4_what_strangers_write_is_text_in_the_console_the_web_phone_and_the_api() 
     }
     assert!(!server.complaints().contains("panicked"));
     // Nothing was run as SQL.
-    assert!(server.records().len() >= TEXTS.len(), "{:?}", server.records());
+    let records = server.records();
+    assert!(records.len() > TEXTS.len(), "{records:?}");
+    // A call has one name in records, console and log: what its caller gave it, if that was one.
+    let id = SESSION.split(';').next().expect("the caller's half");
+    assert!(records.iter().any(|r| r["session_id"] == id), "{records:?}");
+    // The carrier called after the page was looked at.
+    for record in records.iter().filter(|r| r["from"].to_string().contains("alice")) {
+        let id = record["session_id"].as_str().expect("text");
+        assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
+        shows("history", id);
+        assert!(server.complaints().contains(&format!("session_id={id}")), "{id} in the log");
+    }
 }

@@ -167,15 +167,16 @@ fn notifies(world: &World) -> Vec<&Message> {
 #[test]
 fn r1_7_a_refer_is_accepted_and_told_of_at_once() {
     let (mut world, tag) = talk_to_eve();
-    deliver(&mut world, refer(2, &tag, "<sip:carol@example.com>"));
+    let by = refer(2, &tag, "<sip:carol@example.com>");
+    deliver(&mut world, by.header(HeaderName::REFERRED_BY, "<sip:eve@example.com>"));
     assert_eq!(last(&world, 202).cseq().unwrap().method, Method::REFER);
     let notify = notifies(&world)[0];
     assert_eq!(notify.header_str(HeaderName::EVENT), Some("refer"));
     assert_eq!(notify.header_str(HeaderName::SUBSCRIPTION_STATE), Some("active;expires=300"));
     assert_eq!(notify.body(), b"SIP/2.0 100 Trying\r\n");
     let asked = |e: &PhoneEvent| {
-        matches!(e, PhoneEvent::TransferRequested { target, attended: false, .. }
-            if target == "sip:carol@example.com")
+        matches!(e, PhoneEvent::TransferRequested { target, by, attended: false, .. }
+            if target == "sip:carol@example.com" && by.contains("sip:eve@example.com"))
     };
     assert_eq!(world.count(0, asked), 1);
     deliver(&mut world, refer(3, &tag, "<sip:dave@example.com>"));

@@ -60,6 +60,27 @@ fn a_browsers_offer_becomes_plain_rtp_and_the_rest_stays() {
 }
 
 #[test]
+fn lines_nobody_knows_keep_their_place_through_every_edit() {
+    let text = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nq=of tomorrow\r\nt=0 0\r\na=x-new:1\r\n\
+        m=audio 4000 RTP/AVP 0\r\na=x-first\r\nk=clear:old\r\na=sendrecv\r\na=X-Second: kept ,as is\r\n\
+        m=x-thing 9 NEW/PROTO a b\r\na=y\r\n";
+    let mut s = Session::parse(text.as_bytes()).expect("a good description");
+    assert_eq!(s.to_bytes(), text.as_bytes());
+    let audio = &mut s.media_mut()[0];
+    audio.set_port(30000);
+    audio.set_direction(Direction::RecvOnly);
+    let edited = text.replace("audio 4000", "audio 30000").replace("sendrecv", "recvonly");
+    let out = String::from_utf8(s.to_bytes()).expect("text");
+    let order = |text: &str| {
+        let known = ["q=", "a=x-", "a=X-", "k=", "m=x-", "a=y"];
+        let keep = |line: &&str| known.iter().any(|k| line.starts_with(k));
+        text.lines().filter(keep).map(String::from).collect::<Vec<_>>()
+    };
+    assert_eq!(order(&out), order(&edited));
+    assert!(out.contains("m=audio 30000 ") && out.contains("a=recvonly"), "{out}");
+}
+
+#[test]
 fn inserted_lines_stand_where_the_grammar_wants_them() {
     let text = "v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nt=0 0\nm=audio 4000/2 RTP/AVP 0\nb=AS:64";
     let mut s = Session::parse(text.as_bytes()).expect("a good description");

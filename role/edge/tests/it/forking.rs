@@ -370,3 +370,24 @@ fn a_response_without_the_callers_via_goes_nowhere() {
     lab.send(2, bare);
     assert!(lab.is_empty(1));
 }
+
+#[test]
+fn a_phone_that_only_rings_is_cancelled_by_timer_c() {
+    let (mut lab, invites) = ringing(&[2]);
+    lab.send(2, respond(2, &invites[0], 180, false));
+    lab.find(1, "180");
+    // RFC 3261 §16.8: more than three minutes; 185 s by default, from the last 180 on.
+    lab.advance(Duration::from_secs(100));
+    lab.send(2, respond(2, &invites[0], 180, false));
+    lab.advance(Duration::from_secs(184));
+    while !lab.is_empty(2) {
+        assert_ne!(text(lab.next(2).header(HeaderName::CSEQ)), "2 CANCEL", "too early");
+    }
+    lab.advance(Duration::from_secs(2));
+    lab.find(2, "CANCEL");
+    lab.send(2, respond(2, &invites[0], 487, false));
+    let told = lab.find(1, "487");
+    assert_eq!(text(told.header(HeaderName::CSEQ)), "2 INVITE");
+    assert_eq!(lab.ended().len(), 1);
+    lab.assert_nothing_left();
+}

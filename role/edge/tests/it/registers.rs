@@ -3,6 +3,7 @@
 use crate::lab::{DOMAIN, EMPTY, Lab, credentials, request, text};
 use edge::EdgeEvent;
 use sip::HeaderName;
+use sip::digest::{self, Algorithm};
 
 const REGISTRAR: &str = "sip:example.com";
 
@@ -27,6 +28,43 @@ fn a_good_password_registers() {
     let (_, answer) = attempt("user1", "pw-user1");
     assert_eq!(answer.status(), Some(200));
     assert!(answer.header(HeaderName::CONTACT).is_some());
+}
+
+/// RFC 2617 §3.2.2.1: what clients of before qop answer, without nc and cnonce.
+fn old_credentials(challenge: &sip::Message, password: &str) -> String {
+    let offered = challenge.headers(HeaderName::WWW_AUTHENTICATE).flat_map(digest::challenges);
+    let md5 = offered.into_iter().find(|c| c.algorithm() == Some(Algorithm::Md5)).expect("MD5");
+    let (realm, nonce) = (text(Some(&md5.realm())), text(Some(md5.nonce())));
+    let ha1 = digest::ha1(Algorithm::Md5, b"user1", realm.as_bytes(), password.as_bytes());
+    let inputs = digest::Inputs {
+        algorithm: Algorithm::Md5,
+        method: b"REGISTER",
+        uri: REGISTRAR.as_bytes(),
+        nonce: md5.nonce(),
+        auth: None,
+    };
+    let response = digest::response(&inputs, &ha1);
+    format!(
+        "Authorization: Digest username=\"user1\", realm=\"{realm}\", nonce=\"{nonce}\", \
+         uri=\"{REGISTRAR}\", response=\"{response}\"\r\n"
+    )
+}
+
+#[test]
+fn a_client_without_qop_registers_once_by_a_nonce() {
+    for (password, status) in [("pw-user1", 200), ("guess", 403)] {
+        let mut lab = Lab::new(1);
+        lab.send(1, register("user1", EMPTY));
+        let auth = old_credentials(&lab.next(1), password);
+        lab.send(1, register("user1", &format!("{auth}{EMPTY}")));
+        assert_eq!(lab.next(1).status(), Some(status), "{password}");
+        // Nothing in them counts: what is sent again by somebody else is a replay.
+        lab.send(
+            2,
+            register("user1", &format!("{auth}{EMPTY}")).replace("branch=z9", "branch=z9hG4bKr"),
+        );
+        assert_ne!(lab.next(2).status(), Some(200), "{password}");
+    }
 }
 
 #[test]

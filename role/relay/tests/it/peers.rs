@@ -293,6 +293,21 @@ impl Peer {
     }
 
     /// New ICE credentials, as after `restartIce()`.
+    /// The relay's ufrag and password, as this browser was told last.
+    pub fn told_by_ice(&self) -> Option<(String, String)> {
+        match &self.keys {
+            Keys::Browser(browser) => browser.remote.clone(),
+            _ => None,
+        }
+    }
+
+    /// Forgets what the last description said: it goes on with these.
+    pub fn believe_ice(&mut self, old: Option<(String, String)>) {
+        if let Keys::Browser(browser) = &mut self.keys {
+            browser.remote = old;
+        }
+    }
+
     pub fn restart_ice(&mut self) {
         if let Keys::Browser(browser) = &mut self.keys {
             browser.ufrag.push('r');

@@ -421,15 +421,29 @@ fn an_ice_restart_gets_new_credentials_and_the_call_goes_on() {
     world.establish(&mut a);
     world.assert_talking(&mut a, &mut b);
     world.advance(600 * MS);
+    let before = a.told_by_ice();
     a.addr = addr("198.51.100.9:6000");
     a.restart_ice();
     world.connect(&mut a, &mut b, Protocol::Rtp);
+    let after = a.told_by_ice();
+    let differ = before.as_ref().zip(after.as_ref()).is_some_and(|(b, a)| b.0 != a.0 && b.1 != a.1);
+    assert!(differ, "both are new: {before:?}, {after:?}");
     for check in a.poll(world.now) {
         for sent in world.send(a.addr, a.remote.unwrap().port(), &check) {
             a.handle(world.now, &sent.bytes);
         }
     }
     world.assert_talking(&mut a, &mut b);
+    // The old ones served until then, and are good for nothing any more.
+    a.believe_ice(before);
+    a.renominate();
+    let refused = a.poll(world.now);
+    assert!(!refused.is_empty());
+    for check in refused {
+        for sent in world.send(a.addr, a.remote.unwrap().port(), &check) {
+            assert_ne!(sent.bytes[..2], [1, 1], "no success");
+        }
+    }
 }
 
 #[test]
