@@ -299,6 +299,18 @@ impl EdgeCore {
         }
     }
 
+    /// Whether a transfer would have the other side call an address, not a name: it is not to see
+    /// it, and would hardly reach it.
+    pub(crate) fn refers_inside(&self, refer: &Message) -> bool {
+        refer.values(HeaderName::REFER_TO).any(|target| self.is_address(target))
+    }
+
+    /// Whether a header names a host by an address that is not ours.
+    fn is_address(&self, value: &[u8]) -> bool {
+        let Ok(named) = NameAddr::parse(value) else { return false };
+        named.sip_uri().is_ok_and(|uri| uri.ip().is_some() && !self.directory.is_local(uri.host()))
+    }
+
     /// A Call-ID as the other side knows it: a veil is opened, an inner one veiled where the other
     /// side is not to see it.
     pub(crate) fn call_id_across<'c>(&self, call_id: &'c [u8], hides: bool) -> Cow<'c, [u8]> {
@@ -336,7 +348,9 @@ impl EdgeCore {
                 edit = edit.set(name, warning(value));
             } else if name == HeaderName::REASON {
                 edit = edit.set(name, reasons(message));
-            } else if name == HeaderName::ALERT_INFO && !is_urn(value) {
+            } else if (name == HeaderName::ALERT_INFO && !is_urn(value))
+                || (name == HeaderName::REFERRED_BY && self.is_address(value))
+            {
                 edit = edit.remove_all(name);
             } else if CALL_ID_FIRST.contains(&name) {
                 let end = value.iter().position(|b| *b == b';').unwrap_or(value.len());

@@ -68,6 +68,10 @@ impl EdgeCore {
             self.reply(at, key, &request, (403, "Not Your From"), &[]);
             return;
         }
+        if route.hides && request.method() == Some(Method::REFER) && self.refers_inside(&request) {
+            self.reply(at, key, &request, (403, "Refer-To Names An Address"), &[]);
+            return;
+        }
         let request = self.without_clear_keys(arrival.transport, request);
         let is_answer = request.method() == Some(Method::PRACK) && self.answer_due(&route);
         if !is_answer

@@ -10,7 +10,7 @@ use tests::{Probe, Server, Story};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 /// How long each of the two stretches of talking is.
-const TALK_MS: u32 = 1_500;
+const TALK_MS: u32 = 2_500;
 
 /// Who answers a call, and in what order its dialogs end.
 struct Forked {
@@ -152,7 +152,7 @@ fn play(story: &Story, server: &Server<'_>, n: usize, flow: &Forked) -> Result<(
     let keys = [3, 4, 5].map(|k| at(k).to_string());
     let ports = PARTIES.iter().zip(&keys);
     let ports = ports.flat_map(|(who, port)| ["-key".into(), format!("{who}_port"), port.clone()]);
-    let more = ["-timeout", "20s", "-timeout_error", "-recv_timeout", "12000"].map(String::from);
+    let more = ["-timeout", "40s", "-timeout_error", "-recv_timeout", "15000"].map(String::from);
     let more: Vec<String> = more.into_iter().chain(ports).collect();
     let start = |k: usize, xml: String, users| {
         let name = format!("{}-{k}", flow.name);
@@ -210,7 +210,7 @@ fn converse(
 
 /// Whether everybody heard whom they should, in that order.
 fn check(flow: &Forked, sounds: &[Sound], looked: Option<usize>) -> Result<(), String> {
-    /// Of some seventy packets in a stretch.
+    /// Of more than a hundred packets in a stretch.
     const ENOUGH: usize = 20;
     let [caller, one, two] = sounds else { return Err("three parties".into()) };
     if looked != Some(1) {

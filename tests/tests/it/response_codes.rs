@@ -235,8 +235,13 @@ fn carry(
 
 /// Our phone calls; what was wrong with what it told.
 fn call(story: &Story, user: &str, t: &Try) -> Option<String> {
-    let phone = Phone::of(story, user, "udp", "pcma").call(&story.address(&t.number)).seconds(1);
-    let result = phone.start().finish(PATIENCE).result;
+    let phone = Phone::of(story, user, "udp", "pcma").call(&story.address(&t.number)).seconds(30);
+    let mut phone = phone.start();
+    if t.next == Ask {
+        phone.wait_event("answered", PATIENCE);
+        phone.interrupt();
+    }
+    let result = phone.finish(PATIENCE).result;
     let heard = match t.status {
         // RFC 3261 §16.7: a 503 is not for upstream.
         503 => 500,

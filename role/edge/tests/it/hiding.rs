@@ -275,3 +275,34 @@ fn r2_2_a_caller_that_asks_for_header_privacy_is_hidden_from_phones() {
         assert_eq!(ok.headers(HeaderName::VIA).count(), 1);
     }
 }
+
+#[test]
+fn r2_2_a_transfer_tells_a_carrier_names_and_no_addresses() {
+    for (hides, to, by, status, said) in [
+        (true, "sip:user3@example.com", "sip:user2@example.com", 202, true),
+        (true, "sip:user3@example.com", "sip:user2@192.0.2.2", 202, false),
+        (true, "sip:phone3@192.0.2.3:5060?Replaces=a%3Bto-tag%3Db%3Bfrom-tag%3Dc", "", 403, false),
+        (true, "sip:phone3@[2001:db8::3]", "", 403, false),
+        (false, "sip:phone3@192.0.2.3:5060", "sip:user2@192.0.2.2", 202, true),
+    ] {
+        let mut lab = lab(hides);
+        lab.send(PEER, peers_invite());
+        let invite = lab.find(2, "INVITE");
+        lab.send(2, phones_response(&invite, 200));
+        let ok = lab.find(PEER, "200");
+        lab.send(PEER, inside("ACK", PEER, &ok, "", 1, PEER_MARK));
+        lab.find(2, "ACK");
+        let refer = inside("REFER", 2, &invite, "to2", 5, PHONE_MARK);
+        let lines = format!("Refer-To: <{to}>\r\nReferred-By: <{by}>\r\n");
+        let lines = if by.is_empty() { lines.replace("Referred-By: <>\r\n", "") } else { lines };
+        lab.send(2, refer.replacen("Max-Forwards", &format!("{lines}Max-Forwards"), 1));
+        if status == 403 {
+            assert_eq!(lab.find(2, "403").reason(), b"Refer-To Names An Address", "{to}");
+            assert!(lab.is_empty(PEER), "{to}");
+            continue;
+        }
+        let refer = lab.find(PEER, "REFER");
+        assert_eq!(text(refer.header(HeaderName::REFER_TO)), format!("<{to}>"));
+        assert_eq!(refer.header(HeaderName::REFERRED_BY).is_some(), said, "{by}");
+    }
+}

@@ -108,7 +108,12 @@ fn outward(vias: u32) -> Vec<Flow> {
     let answers = || called().respond(200, "c", "", SDP).expect("ACK");
     let alice = || Caller::new().invite("", SDP).may(180);
     let talks = || alice().expect(200).ack("");
-    let refer = "Refer-To: <sip:carol@call.example>\nReferred-By: <sip:alice@call.example>\n";
+    let refer = "Refer-To: <sip:carol@call.example>\nReferred-By: <sip:alice@10.77.0.2>\n";
+    // To an address inside: refused where carriers are not to see it.
+    let refer_inside = |caller: Caller| match vias {
+        1 => caller.then("REFER", "Refer-To: <sip:bob@10.77.0.2:9>\n", "").expect(403),
+        _ => caller,
+    };
     let news = "Event: refer\nSubscription-State: terminated\n\
         Content-Type: message/sipfrag;version=2.0\n";
     let active = "Event: presence\nSubscription-State: active\n";
@@ -119,7 +124,7 @@ fn outward(vias: u32) -> Vec<Flow> {
     vec![
         flow(
             "out-transferred",
-            talks().then("REFER", refer, "").expect(200).serve("NOTIFY").hang_up(),
+            refer_inside(talks()).then("REFER", refer, "").expect(200).serve("NOTIFY").hang_up(),
             "+4940101",
             answers().serve("REFER").ask("NOTIFY", "c", news, "SIP/2.0 200 OK\n").serve("BYE"),
         ),
