@@ -7,9 +7,14 @@ use sansio::{NodeId, ShardId};
 
 const COOKIE: &[u8] = b"z9hG4bKw";
 
-/// The first 16 characters of every branch a shard makes; random characters follow.
+/// The first 16 characters of every branch a shard makes, with room for those that follow.
 pub fn branch_prefix(node: NodeId, shard: ShardId) -> String {
-    format!("z9hG4bKw{node:04x}{shard:04x}")
+    let mut branch = String::with_capacity(64);
+    branch.push_str("z9hG4bKw");
+    let digit = |number: u16, at: u32| char::from(b"0123456789abcdef"[usize::from(number >> at) & 15]);
+    branch.extend([12, 8, 4, 0].map(|at| digit(node, at)));
+    branch.extend([12, 8, 4, 0].map(|at| digit(shard, at)));
+    branch
 }
 
 /// Node and shard that made `branch`, if it is one of ours.

@@ -18,7 +18,8 @@ pub trait Entropy {
     fn token(&mut self, len: usize) -> String {
         let mut bytes = vec![0; len];
         self.token_into(&mut bytes);
-        bytes.into_iter().map(char::from).collect()
+        // Letters and digits: always UTF-8.
+        String::from_utf8(bytes).unwrap_or_default()
     }
 
     /// The same into a buffer: all of it becomes letters and digits.

@@ -4,7 +4,7 @@ mod scratch;
 
 use std::borrow::Cow;
 
-use crate::message::Message;
+use crate::message::{Marks, Message};
 use crate::name::HeaderName;
 use crate::text::{offset_in, split_list, trim_start};
 use crate::writer::{Decimal, Writer};
@@ -21,6 +21,8 @@ use scratch::{Line, Scratch};
 pub struct Edit<'m> {
     message: &'m Message,
     scratch: Scratch,
+    /// What is still known of the tags and the branch.
+    marks: Marks,
     changed: bool,
 }
 
@@ -29,7 +31,7 @@ impl<'m> Edit<'m> {
     pub fn new(message: &'m Message) -> Self {
         let mut scratch = Scratch::take();
         scratch.lines.extend(message.slots().map(Line::kept));
-        Self { message, scratch, changed: false }
+        Self { message, scratch, marks: message.marks(), changed: false }
     }
 
     /// Adds a line before the first of its name; when there is none, behind the Via lines, or for
@@ -159,6 +161,7 @@ impl<'m> Edit<'m> {
             _ => writer.copy_start(message),
         };
         self.write_lines(&mut writer);
+        writer.mark(self.marks);
         writer.finish(start, body)
     }
 
@@ -190,12 +193,17 @@ impl<'m> Edit<'m> {
         let line = self.scratch.new_line(name, parts);
         let at = at.min(self.scratch.lines.len());
         self.scratch.lines.insert(at, line);
-        self.changed = true;
+        self.touched(name.id());
     }
 
     fn remove(&mut self, at: usize) {
-        self.scratch.lines.remove(at);
+        let line = self.scratch.lines.remove(at);
+        self.touched(line.id());
+    }
+
+    fn touched(&mut self, id: u8) {
         self.changed = true;
+        self.marks.forget(id);
     }
 
     fn position(&self, name: HeaderName<'_>) -> Option<usize> {

@@ -17,8 +17,8 @@ use crate::method::Method;
 use crate::name::HeaderName;
 use crate::text::{self, Items, split_list};
 
-use index::{Extra, GAP, Slots};
-pub(crate) use index::{Index, Slot};
+use index::{Extra, GAP, Mark, Marked, Slots};
+pub(crate) use index::{Index, Marks, Slot};
 pub(crate) use lines::{body_length, line_end};
 pub(crate) use parse::assemble;
 pub use typed::CSeq;
@@ -131,6 +131,12 @@ impl Message {
         self.slots().map(|slot| (self.name_of(&slot), self.value_of(&slot)))
     }
 
+    /// The number of each header line's name in order ([`HeaderName::id`]); zero for one that is not
+    /// registered.
+    pub fn header_ids(&self) -> impl Iterator<Item = u8> {
+        self.slots().map(|slot| slot.id)
+    }
+
     /// The body.
     pub fn body(&self) -> &[u8] {
         &self.bytes[self.body_at as usize..]
@@ -154,7 +160,69 @@ impl Message {
 
     /// Every line of that name.
     pub(crate) fn named<'a>(&'a self, name: HeaderName<'a>) -> impl Iterator<Item = Slot> {
-        self.slots().filter(move |slot| self.is_named(slot, name))
+        let alike = self.slots.named(name.id(), self.extra.as_deref(), self.head_end());
+        alike.filter(move |slot| slot.id != 0 || self.is_named(slot, name))
+    }
+
+    /// Whether a header of one of these names is there.
+    pub fn has_any(&self, names: &[HeaderName<'_>]) -> bool {
+        names.iter().any(|name| self.find(*name).is_some())
+    }
+
+    /// What is known of where tags and branch stand.
+    pub(crate) fn marks(&self) -> Marks {
+        self.slots.marks
+    }
+
+    /// The parameter that stands at `mark` in the first line of that name; `slow` reads it where
+    /// that is not known.
+    #[inline]
+    fn marked<'a>(
+        &'a self,
+        name: HeaderName<'_>,
+        mark: Mark,
+        slow: impl FnOnce(&'a Self) -> Option<&'a [u8]>,
+    ) -> Option<&'a [u8]> {
+        match mark.read() {
+            Marked::Absent => None,
+            Marked::Unknown => slow(self),
+            Marked::At(at) => {
+                let slot = self.find(name)?;
+                let rest = self.bytes.get(slot.start + at..slot.end)?;
+                Some(&rest[..text::span(rest, text::TOKEN)])
+            }
+        }
+    }
+
+    /// The message with another topmost Via value, which `write` appends, telling where in its
+    /// output the branch begins. `None` where that is not simple: use an [`Edit`](crate::Edit).
+    pub(crate) fn with_top_via(
+        &self,
+        first: &[u8],
+        write: impl FnOnce(&mut Vec<u8>) -> Option<usize>,
+    ) -> Option<Self> {
+        if self.extra.is_some() {
+            return None;
+        }
+        let number = self.slots.first(HeaderName::VIA.id())?;
+        let slot = self.find(HeaderName::VIA)?;
+        let value_at = text::offset_in(&self.bytes, first);
+        if !(slot.start..slot.end).contains(&value_at) {
+            return None;
+        }
+        let mut out = Vec::with_capacity(self.bytes.len() + 64);
+        out.extend_from_slice(&self.bytes[..value_at]);
+        let branch_at = write(&mut out);
+        let grown = out.len() - value_at;
+        out.extend_from_slice(&self.bytes[value_at + first.len()..]);
+        let by = isize::try_from(grown).ok()? - isize::try_from(first.len()).ok()?;
+        let mut slots = self.slots.moved(number, by)?;
+        let end = slot.end.checked_add_signed(by)?;
+        let branch = branch_at.and_then(|at| out.get(at..).map(|b| &b[..text::span(b, text::TOKEN)]));
+        slots.marks.branch = Mark::of(&out[slot.start..end], branch.filter(|b| !b.is_empty()));
+        let body_at = (self.body_at as usize).checked_add_signed(by)? as u32;
+        let start = self.start;
+        Some(Self { bytes: out.into(), extra: None, start, body_at, slots })
     }
 
     fn find(&self, name: HeaderName<'_>) -> Option<Slot> {

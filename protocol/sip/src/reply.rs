@@ -188,7 +188,9 @@ impl<'v> Stamp<'v> {
     }
 
     /// Appends the Via value. What its sender wrote into the two parameters is thrown away.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+    /// Tells where in `out` the branch begins.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) -> Option<usize> {
+        let mut branch_at = None;
         out.extend_from_slice(b"SIP/2.0/");
         out.extend_from_slice(self.via.transport_token());
         out.push(b' ');
@@ -201,6 +203,9 @@ impl<'v> Stamp<'v> {
             out.extend_from_slice(name);
             if let Some(text) = text {
                 out.push(b'=');
+                if branch_at.is_none() && name.eq_ignore_ascii_case(b"branch") {
+                    branch_at = Some(out.len());
+                }
                 out.extend_from_slice(text);
             }
         }
@@ -212,6 +217,7 @@ impl<'v> Stamp<'v> {
             out.extend_from_slice(b";rport=");
             out.extend_from_slice(Decimal::new(self.source.port().into()).as_ref());
         }
+        branch_at
     }
 }
 

@@ -18,8 +18,6 @@ pub struct Via<'a> {
     raw: &'a [u8],
     transport: &'a [u8],
     sent_by: &'a [u8],
-    host: &'a [u8],
-    port: Option<u16>,
     params: Params<'a>,
 }
 
@@ -48,12 +46,12 @@ impl<'a> Via<'a> {
             None => (rest, b"".as_slice()),
         };
         let sent_by = trim(sent_by);
-        let (host, port) = split_host_port(sent_by).ok_or_else(|| error(sent_by, "host[:port]"))?;
         let params = Params::new(params);
         if !checked {
+            split_host_port(sent_by).ok_or_else(|| error(sent_by, "host[:port]"))?;
             params.check(RFC).map_err(|e| e.shifted(offset_in(value, params.raw())))?;
         }
-        Ok(Self { raw, transport, sent_by, host, port, params })
+        Ok(Self { raw, transport, sent_by, params })
     }
 
     /// The whole value as on the wire.
@@ -79,18 +77,23 @@ impl<'a> Via<'a> {
     /// The host of the sent-by; an IPv6 address keeps its brackets.
     pub fn host(&self) -> &'a str {
         // A host that was let through is ASCII.
-        std::str::from_utf8(self.host).unwrap_or_default()
+        std::str::from_utf8(self.host_port().0).unwrap_or_default()
     }
 
     /// The port of the sent-by, when it is written.
     pub fn port(&self) -> Option<u16> {
-        self.port
+        self.host_port().1
+    }
+
+    /// The sent-by taken apart. It was let through, so it is good.
+    fn host_port(&self) -> (&'a [u8], Option<u16>) {
+        split_host_port(self.sent_by).unwrap_or_default()
     }
 
     /// The port of the sent-by, or the transport's default (RFC 3261 §18.2.2).
     pub fn port_or_default(&self) -> u16 {
         let tls = self.transport().is_some_and(|t| t == Transport::Tls);
-        self.port.unwrap_or(if tls { 5061 } else { 5060 })
+        self.port().unwrap_or(if tls { 5061 } else { 5060 })
     }
 
     /// The parameters.
@@ -126,7 +129,7 @@ impl<'a> Via<'a> {
     /// Where a response goes over an unreliable transport when this Via is on top, by RFC 3261
     /// §18.2.2 and RFC 3581 §4; `None` when the host is a name that must be looked up.
     pub fn response_address(&self) -> Option<SocketAddr> {
-        let written = || parse_ip(self.host);
+        let written = || parse_ip(self.host_port().0);
         let ip = self.maddr().map_or_else(|| self.received().or_else(written), parse_ip)?;
         let port = self.rport().flatten().filter(|_| self.received().is_some());
         Some(SocketAddr::new(ip, port.unwrap_or_else(|| self.port_or_default())))
@@ -141,14 +144,21 @@ pub struct ViaBuilder {
 
 impl ViaBuilder {
     /// `SIP/2.0/transport sent_by`, where `sent_by` is `host` or `host:port`.
-    pub fn new(transport: Transport, sent_by: impl fmt::Display) -> Self {
-        Self { value: format!("SIP/2.0/{transport} {sent_by}") }
+    pub fn new(transport: Transport, sent_by: impl AsRef<str>) -> Self {
+        let sent_by = sent_by.as_ref();
+        let mut value = String::with_capacity(96 + sent_by.len());
+        for part in ["SIP/2.0/", transport.via_token(), " ", sent_by] {
+            value.push_str(part);
+        }
+        Self { value }
     }
 
     /// Adds the branch. It should begin with `z9hG4bK` (RFC 3261 §8.1.1.7).
     #[must_use]
-    pub fn branch(self, branch: &str) -> Self {
-        self.param("branch", branch)
+    pub fn branch(mut self, branch: &str) -> Self {
+        self.value.push_str(";branch=");
+        self.value.push_str(branch);
+        self
     }
 
     /// Asks for symmetric response routing (RFC 3581 §3).
@@ -168,7 +178,8 @@ impl ViaBuilder {
     /// Adds `;name`.
     #[must_use]
     pub fn flag(mut self, name: &str) -> Self {
-        let _ = write!(self.value, ";{name}");
+        self.value.push(';');
+        self.value.push_str(name);
         self
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::message::{Index, Message, Slot, StartLine, assemble};
+use crate::message::{Index, Marks, Message, Slot, StartLine, assemble};
 use crate::name::HeaderName;
 
 /// Bytes and index of a message under construction: start line, then header lines, then body.
@@ -78,6 +78,11 @@ impl Writer {
         }
         self.out.extend_from_slice(bytes);
         debug_assert_eq!(at, self.out.len(), "lines and their lengths");
+    }
+
+    /// Notes what is known of the tags and the branch in the lines copied.
+    pub(crate) fn mark(&mut self, marks: Marks) {
+        self.index.mark(marks);
     }
 
     /// Notes that one of the lines is folded.

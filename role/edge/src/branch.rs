@@ -72,7 +72,7 @@ impl EdgeCore {
             return self.locate_branch(at, key, id);
         }
         let session = self.relay_session(forward);
-        match sdp_of(&forward.request).filter(|_| session != 0) {
+        match (session != 0).then(|| sdp_of(&forward.request)).flatten() {
             Some(sdp) => {
                 let description = RelayDescription {
                     session,
@@ -286,7 +286,8 @@ impl EdgeCore {
         let call_id = self.real_call_id(request);
         let tag = request.from_tag().unwrap_or_default();
         let sealed = self.tokens.seal(token, &call_id, tag, &mut *self.entropy);
-        format!("<sip:{sealed}@{own};transport={};lr>", transport.uri_token())
+        let parts = ["<sip:", &sealed, "@", own, ";transport=", transport.uri_token(), ";lr>"];
+        parts.concat()
     }
 
     pub(crate) fn relay_session(&self, forward: &Forward) -> u64 {

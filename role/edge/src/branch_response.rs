@@ -2,7 +2,7 @@
 
 use crate::asks::Pending;
 use crate::branch::{BranchId, local_failure};
-use crate::call::sdp_of;
+use crate::call::{has_sdp, sdp_of};
 use crate::config::MediaEncryption;
 use crate::core::{EdgeCore, Failure, Present};
 use crate::dialog_track::DialogPhase;
@@ -84,10 +84,10 @@ impl EdgeCore {
         let session = self.relay_session(forward);
         let described = response.status().is_some_and(|s| (101..300).contains(&s)) && session != 0;
         let is_final = is_invite_success(&response);
-        let delayed = sdp_of(&forward.request).is_none();
+        let delayed = !has_sdp(&forward.request);
         let (selected, winner) = (forward.selected.clone(), forward.outcome == Outcome::Accepted);
         let reach = forward.branches.get(id).map(|b| b.target.reach);
-        match sdp_of(&response).filter(|_| described) {
+        match described.then(|| sdp_of(&response)).flatten() {
             // A second answer: its dialog is the caller's to end. The media stays where it is.
             Some(sdp) if is_final && winner && !delayed && selected.is_some() => {
                 let (_, first) = selected.unwrap_or((id, Bytes::new()));
@@ -131,7 +131,7 @@ impl EdgeCore {
         sdp: Bytes,
     ) {
         let Some(forward) = self.forwards.get_mut(&key) else { return };
-        let delayed = sdp_of(&forward.request).is_none();
+        let delayed = !has_sdp(&forward.request);
         let Some(branch) = forward.branches.get_mut(id) else { return };
         branch.at_relay = Some(response);
         branch.answer = Some(sdp.clone());
@@ -175,7 +175,7 @@ impl EdgeCore {
             }
             Ok(sdp) => {
                 let mut edited = response.clone();
-                if sdp_of(&response).is_some() {
+                if has_sdp(&response) {
                     let edit = replace_description(Edit::new(&response), &response, &sdp);
                     edited = edit.finish();
                 }

@@ -236,9 +236,19 @@ pub(crate) fn session_id_value(id: &str) -> String {
 }
 
 /// The session description of a message: its body, or the one part of it that is one.
-pub(crate) fn sdp_of(message: &Message) -> Option<Bytes> {
+pub(crate) fn described(message: &Message) -> Option<&[u8]> {
     match sip::body::description(message) {
-        Description::Sdp(sdp) => Some(Bytes::copy_from_slice(sdp)),
+        Description::Sdp(sdp) => Some(sdp),
         Description::Absent | Description::Hidden => None,
     }
+}
+
+/// Whether it has one.
+pub(crate) fn has_sdp(message: &Message) -> bool {
+    described(message).is_some()
+}
+
+/// The same, to keep: it does not hold on to the message's memory.
+pub(crate) fn sdp_of(message: &Message) -> Option<Bytes> {
+    described(message).map(Bytes::copy_from_slice)
 }

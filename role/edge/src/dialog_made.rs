@@ -1,7 +1,7 @@
 //! Dialogs a branch's responses make: remembered, and given a Route of ours for each side.
 
 use crate::branch::BranchId;
-use crate::call::{DIALOGS_MAX, sdp_of};
+use crate::call::{DIALOGS_MAX, has_sdp};
 use crate::core::EdgeCore;
 use crate::dialog_track::{CSeqSpace, DialogPhase, DialogTrack, Party, Side};
 use crate::forward::Forward;
@@ -17,7 +17,7 @@ impl EdgeCore {
         let Some(call) = forward.call.and_then(|call| self.calls.get_mut(&call)) else { return };
         let Some(tag) = response.to_tag() else { return };
         let is_final = response.status().is_some_and(|s| s >= 200);
-        let offers = sdp_of(&forward.request).is_none() && sdp_of(response).is_some();
+        let offers = !has_sdp(&forward.request) && has_sdp(response);
         if call.dialog(tag).is_none() {
             // Only a final may go beyond the limit: that dialog is real.
             if call.dialogs.len() >= DIALOGS_MAX && !is_final {
@@ -156,12 +156,20 @@ fn contact_uri(message: &Message) -> Option<String> {
 
 /// A From or To value without its tag parameter.
 pub(crate) fn without_tag(message: &Message, name: HeaderName<'_>) -> String {
-    let value = text(message.header(name).unwrap_or_default());
+    let value = message.header(name).unwrap_or_default();
+    let tag = if name == HeaderName::TO { message.to_tag() } else { message.from_tag() };
+    if let Some(bare) = tag.and_then(|tag| value.strip_suffix(tag)?.strip_suffix(b";tag=")) {
+        return text(bare);
+    }
+    let value = text(value);
     let Some(at) = value.to_ascii_lowercase().rfind(";tag=") else { return value };
     let end = value[at + 1..].find(';').map_or(value.len(), |semi| at + 1 + semi);
     format!("{}{}", &value[..at], &value[end..])
 }
 
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::from_utf8_lossy(bytes).into_owned(),
+    }
 }

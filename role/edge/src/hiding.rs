@@ -179,14 +179,18 @@ impl EdgeCore {
         edit.set(HeaderName::FROM, from).set(HeaderName::TO, to)
     }
 
-    /// A request whose Request-URI is a veil of ours, with the target and routes behind it.
-    pub(crate) fn unveiled(&self, request: Message) -> Message {
-        let Some((target, routes)) = self.unveiled_target(&request) else { return request };
-        let mut edit = Edit::new(&request).replace_request_uri(target);
+    /// A request whose Request-URI is a veil of ours, with the target and routes behind it in the
+    /// place of its first `ours` Routes.
+    pub(crate) fn unveiled(&self, request: &Message, ours: usize) -> Option<Message> {
+        let (target, routes) = self.unveiled_target(request)?;
+        let mut edit = Edit::new(request).replace_request_uri(target);
+        for _ in 0..ours {
+            edit = edit.remove_first(HeaderName::ROUTE);
+        }
         for route in routes.iter().rev() {
             edit = edit.prepend(HeaderName::ROUTE, route);
         }
-        edit.finish()
+        Some(edit.finish())
     }
 
     /// A response of a branch in the caller's words, and without what the caller is not to see.

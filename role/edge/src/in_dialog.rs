@@ -1,7 +1,7 @@
 //! Requests inside a dialog: carried by the token in their Route, whatever is remembered here.
 
 use crate::asks::Pending;
-use crate::call::sdp_of;
+use crate::call::described;
 use crate::core::{EdgeCore, Present};
 use crate::dialog_track::DialogPhase;
 use crate::hygiene::{bare, hides_description};
@@ -76,7 +76,7 @@ impl EdgeCore {
         let is_answer = request.method() == Some(Method::PRACK) && self.answer_due(&route);
         if !is_answer
             && let Some(sdp) = negotiable(&request)
-            && let Err(refusal) = self.check_offer(&sdp, arrival.transport)
+            && let Err(refusal) = self.check_offer(sdp, arrival.transport)
         {
             let (status, reason) = (refusal.status, refusal.reason.as_str());
             self.reply(at, key, &request, (status, reason), &refusal.headers);
@@ -116,6 +116,7 @@ impl EdgeCore {
         if let Some(dialog) = self.dialog(&held.route).filter(|d| d.relay_session != 0)
             && let Some(sdp) = negotiable(&held.request)
         {
+            let sdp = Bytes::copy_from_slice(sdp);
             let question = Self::relay_question(dialog, from, sdp, is_offer);
             if let Some(key) = held.key {
                 self.held.insert(key, false);
@@ -254,7 +255,11 @@ impl EdgeCore {
     fn onward_request(&mut self, route: &Onward, request: &Message) -> Message {
         let via = self.own_via(route.reach.transport, route.reach.local);
         let hops = request.max_forwards().unwrap_or(70).saturating_sub(1);
-        let edit = self.without_secrets(Edit::new(request), request);
+        let mut edit = Edit::new(request);
+        for _ in 0..route.routes {
+            edit = edit.remove_first(HeaderName::ROUTE);
+        }
+        let edit = self.without_secrets(edit, request);
         let mut edit = self
             .in_other_words(edit, request, route)
             .remove_all(HeaderName::MAX_FORWARDS)
@@ -278,8 +283,8 @@ impl EdgeCore {
 
 /// The description of a request that takes part in offer and answer. OPTIONS may carry one that
 /// only tells capabilities.
-fn negotiable(request: &Message) -> Option<Bytes> {
+fn negotiable(request: &Message) -> Option<&[u8]> {
     let takes_part =
         matches!(request.method().map(|m| m.as_str()), Some("INVITE" | "ACK" | "PRACK" | "UPDATE"));
-    sdp_of(request).filter(|_| takes_part)
+    if takes_part { described(request) } else { None }
 }

@@ -5,7 +5,7 @@ use crate::asks::Pending;
 use crate::authenticate::Face;
 use crate::branch::BranchId;
 use crate::branches::Branches;
-use crate::call::{Call, sdp_of};
+use crate::call::{Call, described};
 use crate::core::{EdgeCore, Present, RETRY_AFTER};
 use crate::diagnose::ALLOW;
 use crate::end_reason::EndedBy;
@@ -253,8 +253,8 @@ impl EdgeCore {
             Plan::Refuse { status, reason } => return Err(Refusal::new(status, reason)),
         };
         self.complete_peers(&mut targets);
-        if let (Some(Method::INVITE), Some(sdp)) = (request.method(), sdp_of(request)) {
-            self.check_offer(&sdp, transport)?;
+        if let (Some(Method::INVITE), Some(sdp)) = (request.method(), described(request)) {
+            self.check_offer(sdp, transport)?;
         }
         if SipUri::parse(request.request_uri()).is_ok_and(|uri| uri.is_sips()) {
             // A target still to be located is sought on TLS alone.
@@ -491,21 +491,26 @@ impl EdgeCore {
 
     /// The request without the Routes that brought it here (RFC 3261 §16.4).
     pub(crate) fn without_our_routes(&self, request: &Message) -> Message {
-        let mut message = request.clone();
-        loop {
-            let ours = message.routes().next().is_some_and(|route| {
-                route.is_ok_and(|r| r.sip_uri().is_ok_and(|uri| self.is_ours(&uri)))
-            });
-            if !ours {
-                return message;
-            }
-            message = Edit::new(&message).remove_first(HeaderName::ROUTE).finish();
+        let mut edit = Edit::new(request);
+        for _ in 0..self.our_routes(request) {
+            edit = edit.remove_first(HeaderName::ROUTE);
         }
+        edit.finish()
+    }
+
+    /// How many of its topmost Routes name us.
+    pub(crate) fn our_routes(&self, request: &Message) -> usize {
+        let ours = |uri: SipUri<'_>| self.is_ours(&uri);
+        let mut routes = request.routes().map(|route| route.and_then(|route| route.sip_uri()));
+        routes.by_ref().take_while(|uri| uri.is_ok_and(ours)).count()
     }
 
     /// The same without Routes that lead elsewhere: a phone or peer does not choose the way beyond
     /// us, and the device called would follow them. Our own servers may.
     fn without_routes(&self, request: &Message, zone: Zone) -> Message {
+        if request.header(HeaderName::ROUTE).is_none() {
+            return request.clone();
+        }
         let message = self.without_our_routes(request);
         if zone == Zone::Internal || message.header(HeaderName::ROUTE).is_none() {
             return message;
@@ -521,7 +526,7 @@ impl EdgeCore {
 
 /// The media profile a caller's leg has: what its offer says, or, without one, its transport.
 fn profile_of_offer(request: &Message, transport: Transport) -> MediaProfile {
-    let offered = sdp_of(request).and_then(|sdp| offered_profile(&sdp));
+    let offered = described(request).and_then(offered_profile);
     offered.unwrap_or_else(|| MediaProfile::for_transport(transport))
 }
 

@@ -1,6 +1,6 @@
 //! Which media a leg may have (design decision 11: no plain RTP where policy says encrypted).
 
-use crate::call::sdp_of;
+use crate::call::described;
 use crate::config::{MediaAnchor, MediaEncryption};
 use crate::core::EdgeCore;
 use crate::forward::Forward;
@@ -47,11 +47,11 @@ impl EdgeCore {
         if secure || self.config.keys_in_clear {
             return request;
         }
-        let Some(sdp) = sdp_of(&request).filter(|sdp| has_keys(sdp) && !insists_on_keys(sdp))
+        let Some(sdp) = described(&request).filter(|sdp| has_keys(sdp) && !insists_on_keys(sdp))
         else {
             return request;
         };
-        let text = String::from_utf8_lossy(&sdp);
+        let text = String::from_utf8_lossy(sdp);
         let kept = text.lines().filter(|line| !is_key(line));
         let kept: String = kept.flat_map(|line| [line, "\r\n"]).collect();
         Edit::new(&request).replace_body("application/sdp", kept).finish()
@@ -71,8 +71,18 @@ fn encrypted(reason: &str, text: &str) -> Refusal {
 
 /// Whether a description has SDES keys in it.
 fn has_keys(sdp: &[u8]) -> bool {
-    sdp.split(|b| *b == b'\n')
-        .any(|line| line.get(..9).is_some_and(|head| head.eq_ignore_ascii_case(b"a=crypto:")))
+    lines(sdp).any(is_key_line)
+}
+
+/// The lines of a description, without what ends them.
+fn lines(sdp: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = memchr::memchr_iter(b'\n', sdp).chain(std::iter::once(sdp.len()));
+    ends.scan(0, |from, end| Some(&sdp[std::mem::replace(from, end + 1).min(end)..end]))
+}
+
+fn is_key_line(line: &[u8]) -> bool {
+    line.first() == Some(&b'a')
+        && line.get(..9).is_some_and(|head| head.eq_ignore_ascii_case(b"a=crypto:"))
 }
 
 fn is_key(line: &str) -> bool {
@@ -94,15 +104,13 @@ fn insists_on_keys(sdp: &[u8]) -> bool {
 
 /// The profile of a description's first audio stream. `None` without audio: nothing to encrypt.
 pub(crate) fn offered_profile(sdp: &[u8]) -> Option<MediaProfile> {
-    let text = String::from_utf8_lossy(sdp);
-    let mut lines = text.lines().skip_while(|line| !is_audio(line));
-    let proto = lines.next()?.split_ascii_whitespace().nth(2)?.to_ascii_uppercase();
-    let keyed = lines
-        .take_while(|line| !line.starts_with("m="))
-        .any(|line| line.to_ascii_lowercase().starts_with("a=crypto:"));
-    Some(if proto.contains("TLS") {
+    let mut lines = lines(sdp).skip_while(|line| !is_audio(line));
+    let proto = words(lines.next()?).nth(2)?.to_ascii_uppercase();
+    let keyed = lines.take_while(|line| !line.starts_with(b"m=")).any(is_key_line);
+    let names = |part: &[u8]| proto.windows(part.len()).any(|window| window == part);
+    Some(if names(b"TLS") {
         MediaProfile::WebRtc
-    } else if keyed || proto.contains("SAVP") {
+    } else if keyed || names(b"SAVP") {
         MediaProfile::Sdes
     } else {
         MediaProfile::Plain
@@ -110,9 +118,16 @@ pub(crate) fn offered_profile(sdp: &[u8]) -> Option<MediaProfile> {
 }
 
 /// An audio line that is not rejected (port 0, RFC 3264 §6).
-fn is_audio(line: &str) -> bool {
-    let mut parts = line.split_ascii_whitespace();
-    parts.next() == Some("m=audio") && parts.next().is_some_and(|port| port != "0")
+fn is_audio(line: &[u8]) -> bool {
+    if !line.starts_with(b"m=audio") {
+        return false;
+    }
+    let mut parts = words(line);
+    parts.next() == Some(b"m=audio") && parts.next().is_some_and(|port| port != b"0")
+}
+
+fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]

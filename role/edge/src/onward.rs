@@ -22,6 +22,8 @@ pub(crate) struct Onward {
     pub hides: bool,
     /// The other side is hidden from the sender.
     pub hides_back: bool,
+    /// How many of the request's Routes are ours, and go no further.
+    pub routes: usize,
 }
 
 /// What the track says of a request.
@@ -55,7 +57,11 @@ impl EdgeCore {
         };
         let from_tag = request.from_tag()?.to_vec();
         let to_tag = request.to_tag()?.to_vec();
-        let request = self.unveiled(self.without_our_routes(&request));
+        let routes = self.our_routes(&request);
+        let (request, routes) = match self.unveiled(&request, routes) {
+            Some(unveiled) => (unveiled, 0),
+            None => (request, routes),
+        };
         let call = self.calls.get(&token.call).map(|_| token.call);
         let (from, last) = match self.learn(&token, (&from_tag, &to_tag), &request, arrival) {
             Known::Fits(side, reach) => (side, Some(reach)),
@@ -75,7 +81,8 @@ impl EdgeCore {
             local: self.local_of(),
             peer: arrival.peer,
         };
-        Some((Onward { call, callee_tag, from, reach, back, hides, hides_back }, request))
+        let way = Onward { call, callee_tag, from, reach, back, hides, hides_back, routes };
+        Some((way, request))
     }
 
     /// The way to a party: where its binding is now, which may be nowhere; `last` for one without.
@@ -174,7 +181,7 @@ impl EdgeCore {
 fn negotiates(request: &Message) -> bool {
     match request.method().map(|m| m.as_str()) {
         Some("INVITE") => true,
-        Some("UPDATE" | "PRACK" | "ACK") => crate::call::sdp_of(request).is_some(),
+        Some("UPDATE" | "PRACK" | "ACK") => crate::call::has_sdp(request),
         _ => false,
     }
 }

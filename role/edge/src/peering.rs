@@ -173,7 +173,7 @@ impl EdgeCore {
         let peer = branch.and_then(|b| b.peering.peer).and_then(|n| self.peers.get(n));
         let strips = peer.is_some_and(|p| p.profile.early_media == EarlyMedia::Strip);
         let early = response.status().is_some_and(|s| (101..200).contains(&s));
-        if strips && early && crate::call::sdp_of(&response).is_some() {
+        if strips && early && crate::call::has_sdp(&response) {
             return bare(&response);
         }
         response

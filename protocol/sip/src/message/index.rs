@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::name::HeaderName;
+
 /// Header lines held without allocating.
 pub(crate) const INLINE: usize = 24;
 
@@ -29,9 +31,80 @@ pub(crate) struct Slot {
 pub(crate) struct Slots {
     starts: [u16; INLINE],
     ids: [u8; INLINE],
+    /// How many lines, and [`CHECKED`].
     used: u8,
-    /// Whether the values everything rests on were checked when they were parsed.
-    pub(crate) checked: bool,
+    pub(crate) marks: Marks,
+}
+
+/// The bit of [`Slots::used`] that says the values everything rests on were checked at the parse.
+const CHECKED: u8 = 0x80;
+
+/// Where the parameters that everybody asks for stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Marks {
+    pub(crate) from_tag: Mark,
+    pub(crate) to_tag: Mark,
+    /// Of the topmost Via.
+    pub(crate) branch: Mark,
+}
+
+/// Where a parameter's value begins, in bytes behind the start of its line: so it holds wherever the
+/// line is copied to. Zero when that is not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Mark(u8);
+
+/// What a [`Mark`] says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Marked {
+    Unknown,
+    Absent,
+    At(usize),
+}
+
+impl Marks {
+    /// A line with this number was changed.
+    #[inline]
+    pub(crate) fn forget(&mut self, id: u8) {
+        const FROM: u8 = HeaderName::FROM.id();
+        const TO: u8 = HeaderName::TO.id();
+        const VIA: u8 = HeaderName::VIA.id();
+        match id {
+            FROM => self.from_tag = Mark::UNKNOWN,
+            TO => self.to_tag = Mark::UNKNOWN,
+            VIA => self.branch = Mark::UNKNOWN,
+            _ => {}
+        }
+    }
+}
+
+impl Mark {
+    pub(crate) const UNKNOWN: Self = Self(0);
+    const ABSENT: Self = Self(u8::MAX);
+
+    /// Marks `value`, a part of `line`. Only a plain token can be found again by where it begins.
+    #[inline]
+    pub(crate) fn of(line: &[u8], value: Option<&[u8]>) -> Self {
+        let Some(value) = value else { return Self::ABSENT };
+        let at = crate::text::offset_in(line, value);
+        let ends = line.get(at + value.len());
+        match u8::try_from(at) {
+            Ok(short @ 1..=254)
+                if crate::text::is_token(value) && matches!(ends, Some(b';' | b'\r' | b',')) =>
+            {
+                Self(short)
+            }
+            _ => Self::UNKNOWN,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn read(self) -> Marked {
+        match self {
+            Self::UNKNOWN => Marked::Unknown,
+            Self::ABSENT => Marked::Absent,
+            Self(at) => Marked::At(at.into()),
+        }
+    }
 }
 
 /// What few messages need, shared by their clones.
@@ -58,14 +131,20 @@ pub(crate) struct Index {
 
 impl Index {
     /// Notes that every value which [`super::validate`] looks at was let through.
-    pub(crate) fn checked(mut self) -> Self {
-        self.slots.checked = true;
+    pub(crate) fn checked(mut self, marks: Marks) -> Self {
+        self.slots.used |= CHECKED;
+        self.slots.marks = marks;
         self
+    }
+
+    /// Notes what is known of parameters in lines that were copied.
+    pub(crate) fn mark(&mut self, marks: Marks) {
+        self.slots.marks = marks;
     }
 
     #[inline]
     pub(crate) fn push(&mut self, start: usize, id: u8) {
-        let used = usize::from(self.slots.used);
+        let used = self.slots.len();
         match u16::try_from(start) {
             Ok(short) if used < INLINE && self.more.is_empty() => {
                 self.slots.starts[used] = short;
@@ -78,11 +157,11 @@ impl Index {
     }
 
     pub(crate) fn len(&self) -> usize {
-        usize::from(self.slots.used) + self.more.len()
+        self.slots.len() + self.more.len()
     }
 
     pub(crate) fn last_id(&self) -> Option<u8> {
-        let last = usize::from(self.slots.used).checked_sub(1).map(|at| self.slots.ids[at]);
+        let last = self.slots.len().checked_sub(1).map(|at| self.slots.ids[at]);
         self.more.last().map(|wide| wide.id).or(last)
     }
 
@@ -99,23 +178,78 @@ impl Index {
 }
 
 impl Slots {
+    #[inline]
+    fn len(&self) -> usize {
+        usize::from(self.used & !CHECKED)
+    }
+
+    #[inline]
+    pub(crate) fn checked(&self) -> bool {
+        self.used & CHECKED != 0
+    }
+
+    /// The same lines when line `changed` has become longer or shorter: those behind it begin `by`
+    /// bytes later. `None` when a start does not fit any more.
+    pub(crate) fn moved(&self, changed: usize, by: isize) -> Option<Self> {
+        let mut moved = self.clone();
+        for start in moved.starts[..self.len()].iter_mut().skip(changed + 1) {
+            *start = u16::try_from(isize::from_ne_bytes(usize::from(*start).to_ne_bytes()) + by).ok()?;
+        }
+        Some(moved)
+    }
+
     /// The lines of a message whose last line ends at `end`.
     pub(crate) fn iter<'a>(&'a self, extra: Option<&'a Extra>, end: usize) -> SlotIter<'a> {
         SlotIter { slots: self, more: extra.map_or(&[], |e| &e.more), at: 0, end }
     }
 
-    /// The first line of a registered name. Eight names are compared at once.
+    /// The first line of a registered name.
     #[inline]
     pub(crate) fn find(&self, id: u8, extra: Option<&Extra>, end: usize) -> Option<Slot> {
-        for (group, eight) in self.ids.as_chunks::<8>().0.iter().enumerate() {
-            let found = crate::text::equal(u64::from_le_bytes(*eight), id);
-            if found != 0 {
-                let at = group * 8 + (found.trailing_zeros() / 8) as usize;
-                return SlotIter { at, ..self.iter(extra, end) }.next();
-            }
+        if let Some(at) = self.first(id) {
+            return SlotIter { at, ..self.iter(extra, end) }.next();
         }
         extra.filter(|e| !e.more.is_empty())?;
         self.iter(extra, end).find(|slot| slot.id == id)
+    }
+
+    /// Number of the first inline line of a registered name. Eight names are compared at once.
+    #[inline]
+    pub(crate) fn first(&self, id: u8) -> Option<usize> {
+        for (group, eight) in self.ids.as_chunks::<8>().0.iter().enumerate() {
+            let found = crate::text::equal(u64::from_le_bytes(*eight), id);
+            if found != 0 {
+                return Some(group * 8 + (found.trailing_zeros() / 8) as usize);
+            }
+        }
+        None
+    }
+
+    /// Every line with this number, which is that of a registered name or zero for all others.
+    #[inline]
+    pub(crate) fn named<'a>(
+        &'a self,
+        id: u8,
+        extra: Option<&'a Extra>,
+        end: usize,
+    ) -> impl Iterator<Item = Slot> + use<'a> {
+        let inline = self.len();
+        let mut lines = self.iter(extra, end);
+        lines.at = match id {
+            0 => 0,
+            id => self.first(id).unwrap_or(inline),
+        };
+        std::iter::from_fn(move || {
+            loop {
+                while lines.at < inline && self.ids[lines.at] != id {
+                    lines.at += 1;
+                }
+                let slot = lines.next()?;
+                if slot.id == id {
+                    return Some(slot);
+                }
+            }
+        })
     }
 }
 
@@ -129,8 +263,9 @@ pub(crate) struct SlotIter<'a> {
 }
 
 impl SlotIter<'_> {
+    #[inline]
     fn start(&self, at: usize) -> Option<usize> {
-        let used = usize::from(self.slots.used);
+        let used = self.slots.len();
         if at < used {
             return self.slots.starts.get(at).map(|start| usize::from(*start));
         }
@@ -141,9 +276,10 @@ impl SlotIter<'_> {
 impl Iterator for SlotIter<'_> {
     type Item = Slot;
 
+    #[inline]
     fn next(&mut self) -> Option<Slot> {
         let start = self.start(self.at)?;
-        let used = usize::from(self.slots.used);
+        let used = self.slots.len();
         let id = match self.slots.ids.get(self.at) {
             Some(id) if self.at < used => *id,
             _ => self.more.get(self.at - used)?.id,

@@ -46,14 +46,16 @@ pub(super) fn index(bytes: Bytes, limits: &Limits) -> Result<Message, ParseError
             let value_at = line.end - value.len();
             match id == HeaderName::CONTENT_LENGTH.id() {
                 true => agree(&mut length, content_length(value, value_at)?, value_at)?,
-                false => checks.line(id, trim_end(value)).map_err(|e| e.shifted(value_at))?,
+                false => checks
+                    .line(id, trim_end(value), &bytes[line.start..line.end])
+                    .map_err(|e| e.shifted(value_at))?,
             }
         }
         any_fold |= line.folded;
         index.push(line.start, id);
         at = line.end;
     }
-    checks.finish()?;
+    let marks = checks.finish()?;
     let body_at = at + 2;
     if let Some(length) = length {
         let end = body_at.saturating_add(length as usize);
@@ -64,7 +66,7 @@ pub(super) fn index(bytes: Bytes, limits: &Limits) -> Result<Message, ParseError
         }
         bytes.truncate(end);
     }
-    Ok(assemble(bytes, start, body_at, index.checked(), any_fold))
+    Ok(assemble(bytes, start, body_at, index.checked(marks), any_fold))
 }
 
 /// As [`index`], passing over what is wrong.

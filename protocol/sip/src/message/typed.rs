@@ -51,7 +51,7 @@ impl Message {
 
     /// All Via values, topmost first.
     pub fn vias(&self) -> impl Iterator<Item = Result<Via<'_>, ParseError>> {
-        let checked = self.slots.checked;
+        let checked = self.slots.checked();
         self.values(HeaderName::VIA).map(move |value| Via::parse_as(value, checked))
     }
 
@@ -77,17 +77,22 @@ impl Message {
         text: &'static str,
     ) -> Result<NameAddr<'_>, ParseError> {
         let value = self.header(name).ok_or_else(|| missing(text))?;
-        NameAddr::parse_as(value, self.slots.checked)
+        NameAddr::parse_as(value, self.slots.checked())
     }
 
     /// The tag of From.
     pub fn from_tag(&self) -> Option<&[u8]> {
-        self.from_().ok().and_then(|f| f.tag())
+        self.marked(HeaderName::FROM, self.slots.marks.from_tag, |m| m.from_().ok()?.tag())
     }
 
     /// The tag of To.
     pub fn to_tag(&self) -> Option<&[u8]> {
-        self.to().ok().and_then(|t| t.tag())
+        self.marked(HeaderName::TO, self.slots.marks.to_tag, |m| m.to().ok()?.tag())
+    }
+
+    /// The branch of the topmost Via; `None` when that has none, or cannot be read.
+    pub fn top_branch(&self) -> Option<&[u8]> {
+        self.marked(HeaderName::VIA, self.slots.marks.branch, |m| m.top_via().ok()?.branch())
     }
 
     /// Call-ID; absent only from a message of [`Message::parse_lenient`].
@@ -110,7 +115,7 @@ impl Message {
 
     /// Reads the values of a header that is checked when a message is parsed.
     fn reader<'a>(&self) -> impl Fn(&'a [u8]) -> Result<NameAddr<'a>, ParseError> + use<'a> {
-        let checked = self.slots.checked;
+        let checked = self.slots.checked();
         move |value| NameAddr::parse_as(value, checked)
     }
 

@@ -1,6 +1,7 @@
 //! What every message must hold before anybody acts on it (RFC 3261 §8.1.1, §16.3).
 
 use super::typed::missing;
+use super::index::{Mark, Marks};
 use super::{CSeq, StartLine};
 use crate::error::{ParseError, ParseErrorKind};
 use crate::method::Method;
@@ -56,32 +57,53 @@ pub(super) struct Checks<'a> {
     /// Of a request.
     method: Option<&'a [u8]>,
     seen: u16,
+    marks: Marks,
 }
 
 impl<'a> Checks<'a> {
     /// Checks the start line.
     pub(super) fn new(bytes: &'a [u8], start: StartLine) -> Result<Self, ParseError> {
         let StartLine::Request { method_len, uri_end } = start else {
-            return Ok(Self { method: None, seen: 0 });
+            return Ok(Self { method: None, seen: 0, marks: Marks::default() });
         };
         let (method_len, uri_end) = (usize::from(method_len), uri_end as usize);
         let at = method_len + 1;
         check_request_uri(&bytes[at..uri_end]).map_err(|e| e.shifted(at))?;
-        Ok(Self { method: Some(&bytes[..method_len]), seen: 0 })
+        Ok(Self { method: Some(&bytes[..method_len]), seen: 0, marks: Marks::default() })
     }
 
-    /// Checks one header whose name [`is_checked`]. A fold in `value` is white space like any other.
+    /// Checks one header whose name [`is_checked`], with the `value` of its `line`. A fold in it is
+    /// white space like any other.
     #[inline]
-    pub(super) fn line(&mut self, id: u8, value: &[u8]) -> Result<(), ParseError> {
+    pub(super) fn line(&mut self, id: u8, value: &[u8], line: &[u8]) -> Result<(), ParseError> {
         let bit = BITS[usize::from(id)];
-        if self.seen & bit != 0 && !matches!(id, VIA | CONTACT) {
+        let is_first = self.seen & bit == 0;
+        if !is_first && !matches!(id, VIA | CONTACT) {
             let kind = ParseErrorKind::Repeated;
             return Err(ParseError::new(kind, 0, "this header once", "RFC 3261 §7.3.1"));
         }
         self.seen |= bit;
         match id {
-            VIA => check_list(value, |item| Via::parse(item).map(|_| ())),
-            FROM | TO => NameAddr::parse(value).map(|_| ()),
+            VIA => {
+                let mut top = None;
+                check_list(value, |item| {
+                    let via = Via::parse(item)?;
+                    top.get_or_insert(via);
+                    Ok(())
+                })?;
+                if let Some(via) = top.filter(|_| is_first) {
+                    self.marks.branch = Mark::of(line, via.branch());
+                }
+                Ok(())
+            }
+            FROM => {
+                self.marks.from_tag = Mark::of(line, NameAddr::parse(value)?.tag());
+                Ok(())
+            }
+            TO => {
+                self.marks.to_tag = Mark::of(line, NameAddr::parse(value)?.tag());
+                Ok(())
+            }
             CONTACT if value == b"*" => Ok(()),
             CONTACT => check_list(value, |item| NameAddr::parse(item).map(|_| ())),
             CSEQ => self.check_cseq(value),
@@ -96,11 +118,11 @@ impl<'a> Checks<'a> {
         }
     }
 
-    /// Checks that nothing is missing.
-    pub(super) fn finish(&self) -> Result<(), ParseError> {
+    /// Checks that nothing is missing, and tells what was found on the way.
+    pub(super) fn finish(&self) -> Result<Marks, ParseError> {
         let absent =
             CHECKED[..OPTIONAL].iter().find(|(id, _)| self.seen & BITS[usize::from(*id)] == 0);
-        absent.map_or(Ok(()), |(_, name)| Err(missing(name)))
+        absent.map_or(Ok(self.marks), |(_, name)| Err(missing(name)))
     }
 
     fn check_cseq(&self, value: &[u8]) -> Result<(), ParseError> {
@@ -121,9 +143,9 @@ impl<'a> Checks<'a> {
 }
 
 #[inline]
-fn check_list(
-    value: &[u8],
-    check: impl Fn(&[u8]) -> Result<(), ParseError>,
+fn check_list<'v>(
+    value: &'v [u8],
+    mut check: impl FnMut(&'v [u8]) -> Result<(), ParseError>,
 ) -> Result<(), ParseError> {
     if value.is_empty() {
         return Err(ParseError::syntax(0, "a value", "RFC 3261 §7.3.1"));

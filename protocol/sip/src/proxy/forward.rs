@@ -10,9 +10,10 @@
 //!
 //! Everything is a splice: what a function does not touch stays byte-exact.
 
+use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
 
-use sha2::{Digest, Sha256};
+use foldhash::quality::FixedState;
 
 use crate::reply::Stamp;
 use crate::writer::Decimal;
@@ -95,12 +96,11 @@ pub fn max_forwards(request: &Message) -> Result<u32, Refusal> {
 /// 5393 §4.2): the same request with the same token has looped, with another one it spirals.
 /// `salt` is the same for all proxies that share a name. Via and Max-Forwards stay out of it.
 pub fn loop_token(salt: u64, request: &Message) -> String {
-    let mut hasher = Sha256::new();
+    let mut hasher = FixedState::with_seed(salt).build_hasher();
     let mut add = |part: &[u8]| {
-        hasher.update((part.len() as u64).to_be_bytes());
-        hasher.update(part);
+        hasher.write_usize(part.len());
+        hasher.write(part);
     };
-    add(&salt.to_be_bytes());
     add(request.request_uri());
     add(request.call_id().unwrap_or_default());
     add(request.to_tag().unwrap_or_default());
@@ -112,12 +112,24 @@ pub fn loop_token(salt: u64, request: &Message) -> String {
     for name in routing {
         request.headers(name).for_each(&mut add);
     }
-    hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let mut token = String::with_capacity(16);
+    push_hex(&mut token, hasher.finish());
+    token
+}
+
+/// Appends sixteen hexadecimal digits.
+fn push_hex(out: &mut String, number: u64) {
+    let digit = |shift: u32| char::from(b"0123456789abcdef"[(number >> shift) as usize & 15]);
+    out.extend((0..16).rev().map(|nibble| digit(nibble * 4)));
 }
 
 /// Our branch: `prefix` (with the magic cookie), what makes it unique, and the loop token.
 pub fn branch(prefix: &str, unique: &str, loop_token: &str) -> String {
-    format!("{prefix}{unique}.{loop_token}")
+    let mut branch = String::with_capacity(prefix.len() + unique.len() + 1 + loop_token.len());
+    for part in [prefix, unique, ".", loop_token] {
+        branch.push_str(part);
+    }
+    branch
 }
 
 /// Whether one of our own Vias (`is_ours` looks at it) already carries the loop token this request
@@ -158,8 +170,11 @@ pub fn split_breadth(request: &Message, branches: u32) -> Result<Vec<u32>, Refus
 /// and both parameters when the client asked by `rport` (RFC 3261 §18.2.1, RFC 3581 §4). What the
 /// sender wrote into them is thrown away.
 pub fn received_from(request: &Message, peer: SocketAddr) -> Message {
-    let stamp = request.top_via().ok().and_then(|via| Stamp::new(via, peer));
-    let Some(stamp) = stamp else { return request.clone() };
+    let Ok(via) = request.top_via() else { return request.clone() };
+    let Some(stamp) = Stamp::new(via, peer) else { return request.clone() };
+    if let Some(stamped) = request.with_top_via(via.raw(), |out| stamp.write(out)) {
+        return stamped;
+    }
     let mut value = Vec::with_capacity(160);
     stamp.write(&mut value);
     Edit::new(request).replace_first(HeaderName::VIA, value).finish()

@@ -34,7 +34,7 @@ pub(super) fn write(
     out.push(side as u8);
     out.extend_from_slice(method.as_bytes());
     out.push(0);
-    match via.branch().filter(|b| b.starts_with(MAGIC_COOKIE)) {
+    match message.top_branch().filter(|b| b.starts_with(MAGIC_COOKIE)) {
         Some(branch) => {
             out.extend_from_slice(branch);
             out.push(0);
@@ -67,15 +67,14 @@ pub(super) fn filed_under(method: Method<'_>) -> Method<'_> {
 /// `None` inside a dialog, where requests do not merge. Salted, so that nobody can aim at
 /// collisions.
 pub(super) fn merge_hash(salt: u64, message: &Message) -> Option<u64> {
-    if message.to().ok()?.tag().is_some() {
+    if message.to_tag().is_some() {
         return None;
     }
     let cseq = message.cseq().ok()?;
-    let from = message.from_().ok()?;
     let mut hasher = DefaultHasher::new();
     hasher.write_u64(salt);
     hasher.write_u32(cseq.number);
-    for part in [cseq.method.as_bytes(), from.tag().unwrap_or_default(), message.call_id()?] {
+    for part in [cseq.method.as_bytes(), message.from_tag().unwrap_or_default(), message.call_id()?] {
         hasher.write_usize(part.len());
         hasher.write(part);
     }
