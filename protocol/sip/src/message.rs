@@ -189,7 +189,9 @@ impl Message {
             Marked::At(at) => {
                 let slot = self.find(name)?;
                 let rest = self.bytes.get(slot.start + at..slot.end)?;
-                Some(&rest[..text::span(rest, text::TOKEN)])
+                // Nothing else stands behind what was marked.
+                let len = memchr::memchr3(b';', b'\r', b',', rest)?;
+                Some(&rest[..len])
             }
         }
     }
@@ -257,6 +259,17 @@ impl Message {
 
     pub(crate) fn value_of(&self, slot: &Slot) -> &[u8] {
         let line = &self.text()[slot.start..slot.end];
+        // Nearly all are written `Name: value`.
+        let at = crate::name::len_of(slot.id);
+        if let Some([b':', b' ', value @ .., b'\r', b'\n']) = line.get(at..)
+            && at > 1
+            && let [first, .., last] = value
+            && !text::is_lws(*first)
+            && !text::is_lws(*last)
+            && !matches!(line[1], b':' | b' ' | b'\t' | b'\r')
+        {
+            return value;
+        }
         text::trim(line.get(self.colon_in(slot) + 1..).unwrap_or_default())
     }
 

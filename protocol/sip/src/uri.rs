@@ -182,8 +182,29 @@ impl<'a> Uri<'a> {
 }
 
 /// Refuses what is no URI, and a SIP URI that is malformed.
+#[inline]
 pub(crate) fn check_uri(raw: &[u8]) -> Result<(), ParseError> {
+    if is_plain(raw) {
+        return Ok(());
+    }
     Uri::parse(raw).map(|_| ())
+}
+
+/// Whether it is `sip:user@host` or `sip:user@host:port` and nothing needs a closer look.
+#[inline]
+fn is_plain(raw: &[u8]) -> bool {
+    let Some(rest) = raw.strip_prefix(b"sip:") else { return false };
+    let user = span(rest, HOST);
+    let Some([b'@', rest @ ..]) = rest.get(user..).filter(|_| user > 0) else { return false };
+    let host = span(rest, HOST);
+    match &rest[host..] {
+        [] => host > 0,
+        // Four digits are always a port.
+        [b':', port @ ..] => {
+            host > 0 && (1..5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit)
+        }
+        _ => false,
+    }
 }
 
 /// Host, port and what follows them; the host keeps IPv6 brackets.

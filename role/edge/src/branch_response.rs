@@ -37,7 +37,7 @@ impl EdgeCore {
         let branch = self.branch_mut(key, id);
         let (hidden, of_peer) =
             branch.map_or((false, false), |b| (b.words.hidden, b.peering.peer.is_some()));
-        if response.vias().count() < if hidden { 1 } else { 2 } {
+        if !has_vias(&response, if hidden { 1 } else { 2 }) {
             tracing::debug!("a response without the caller's Via");
             return;
         }
@@ -288,14 +288,10 @@ impl EdgeCore {
     ) -> Message {
         let dialog_making = response.status().is_some_and(|s| (101..300).contains(&s));
         let routes = self.routes_behind(key, id, &response);
-        let response = if dialog_making {
-            self.track_dialog(key, id, &response);
-            self.note_session(at, key, response)
-        } else {
-            response
-        };
         let mut edit = Edit::new(&response).remove_first(HeaderName::VIA);
         if dialog_making {
+            self.track_dialog(key, id, &response);
+            edit = self.note_session(at, key, edit, &response);
             edit = self.rewrite_record_route(edit, key, id, &response);
         }
         let response = self.in_callers_words(edit, (key, id), &response, &routes);
@@ -307,15 +303,19 @@ impl EdgeCore {
     }
 
     /// The first 2xx starts the session timer.
-    fn note_session(&mut self, at: Present, key: ServerKey, response: Message) -> Message {
-        let Some(forward) = self.forwards.get(&key).filter(|_| is_invite_success(&response)) else {
-            return response;
+    fn note_session<'m>(
+        &mut self,
+        at: Present,
+        key: ServerKey,
+        edit: Edit<'m>,
+        response: &Message,
+    ) -> Edit<'m> {
+        let Some(forward) = self.forwards.get(&key).filter(|_| is_invite_success(response)) else {
+            return edit;
         };
-        let (Some(call), Some(tag)) = (forward.call, response.to_tag().map(<[u8]>::to_vec)) else {
-            return response;
-        };
+        let (Some(call), Some(tag)) = (forward.call, response.to_tag()) else { return edit };
         let request = forward.request.clone();
-        self.session_granted(at, (call, &tag), &request, response)
+        self.session_granted(at, (call, tag), &request, (edit, response))
     }
 
     /// Whether the caller cannot take an answer any more.
@@ -384,6 +384,11 @@ impl EdgeCore {
     pub(crate) fn branch_mut(&mut self, key: ServerKey, id: BranchId) -> Option<&mut Branch> {
         self.forwards.get_mut(&key)?.branches.get_mut(id)
     }
+}
+
+/// Whether a response has at least so many Via values.
+pub(crate) fn has_vias(response: &Message, least: usize) -> bool {
+    response.values(HeaderName::VIA).take(least).count() == least
 }
 
 fn hash_of(message: &Message) -> u64 {

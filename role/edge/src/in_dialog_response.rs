@@ -2,6 +2,7 @@
 
 use crate::asks::Pending;
 use crate::call::sdp_of;
+use crate::branch_response::has_vias;
 use crate::core::{EdgeCore, Failure, Present};
 use crate::hygiene::{bare, hides_description};
 use crate::ports::{EndCause, Refusal};
@@ -17,7 +18,7 @@ impl EdgeCore {
         let response = crate::sanitize::cleaned(&response).unwrap_or(response);
         let Some(passing) = self.passing.get(key) else { return };
         let least = if passing.route.hides { 1 } else { 2 };
-        if response.status() == Some(100) || response.vias().count() < least {
+        if response.status() == Some(100) || !has_vias(&response, least) {
             return;
         }
         let (route, had_offer) = (passing.route.clone(), passing.had_offer);
@@ -99,12 +100,11 @@ impl EdgeCore {
         let Some(passing) = self.passing.get(key) else { return };
         let (server, route) = (passing.server, passing.route.clone());
         let refreshed = is_refresh_success(response).then(|| passing.request.clone());
-        let granted = route.call.zip(refreshed).map(|(call, request)| {
-            let tag = route.callee_tag.as_bytes();
-            self.session_granted(at, (call, tag), &request, response.clone())
-        });
-        let response = granted.as_ref().unwrap_or(response);
         let mut edit = Edit::new(response).remove_first(HeaderName::VIA).ensure_content_length();
+        if let Some((call, request)) = route.call.zip(refreshed) {
+            let tag = route.callee_tag.as_bytes();
+            edit = self.session_granted(at, (call, tag), &request, (edit, response));
+        }
         if let Ok(CSeq { number, method }) = response.cseq()
             && let Some(dialog) = self.dialog(&route)
         {

@@ -20,7 +20,7 @@ use crate::zones::{Verdict, Zone};
 use sansio::Transport;
 use sip::proxy::ResponseContext;
 use sip::transaction::{Arrival, ServerKey};
-use sip::{Aor, Edit, HeaderName, Message, Method, SipUri};
+use sip::{Aor, Edit, HeaderName, Message, Method, NameAddr, SipUri};
 use std::net::SocketAddr;
 
 /// Longest text of a header that goes into a record.
@@ -210,7 +210,7 @@ impl EdgeCore {
             None => self.caller(at, key, arrival, &request),
         };
         let Some((caller, claims)) = caller else { return };
-        let to = format!("sip:{user}@{domain}");
+        let to = ["sip:", &user, "@", &domain].concat();
         if is_invite && let Some(refusal) = self.held(at, &caller, &to) {
             let (status, reason) = (refusal.status, refusal.reason.as_str());
             self.reply(at, key, &request, (status, reason), &refusal.headers);
@@ -448,7 +448,8 @@ impl EdgeCore {
         let request = &forward.request;
         let given = session_id(request);
         let session_id = given.clone().unwrap_or_else(|| {
-            format!("{:016x}{:016x}", self.entropy.next_u64(), self.entropy.next_u64())
+            let mut half = || self.entropy.next_u64();
+            new_session_id([half(), half()])
         });
         if given.is_none() {
             forward.added_session_id = Some(session_id.clone());
@@ -483,7 +484,7 @@ impl EdgeCore {
             call_id: text(HeaderName::CALL_ID),
             from: forward.caller.clone(),
             to,
-            source: format!("{}:{}", forward.arrival.transport, forward.arrival.peer),
+            source: source_of(&forward.arrival),
             user_agent: text(HeaderName::USER_AGENT),
             at: at.wall,
         }
@@ -492,17 +493,20 @@ impl EdgeCore {
     /// The request without the Routes that brought it here (RFC 3261 §16.4).
     pub(crate) fn without_our_routes(&self, request: &Message) -> Message {
         let mut edit = Edit::new(request);
-        for _ in 0..self.our_routes(request) {
+        for _ in 0..self.our_routes(request, 0) {
             edit = edit.remove_first(HeaderName::ROUTE);
         }
         edit.finish()
     }
 
-    /// How many of its topmost Routes name us.
-    pub(crate) fn our_routes(&self, request: &Message) -> usize {
-        let ours = |uri: SipUri<'_>| self.is_ours(&uri);
-        let mut routes = request.routes().map(|route| route.and_then(|route| route.sip_uri()));
-        routes.by_ref().take_while(|uri| uri.is_ok_and(ours)).count()
+    /// How many of its topmost Routes name us, those below the first `known`.
+    pub(crate) fn our_routes(&self, request: &Message, known: usize) -> usize {
+        let ours = |route: &[u8]| {
+            let uri = NameAddr::parse(route).and_then(|route| route.sip_uri());
+            uri.is_ok_and(|uri| self.is_ours(&uri))
+        };
+        let below = request.values(HeaderName::ROUTE).skip(known);
+        below.take_while(|route| ours(route)).count()
     }
 
     /// The same without Routes that lead elsewhere: a phone or peer does not choose the way beyond
@@ -538,6 +542,25 @@ fn telephone_number(rest: &[u8]) -> Option<String> {
     let fits = |b: &u8| b.is_ascii_hexdigit() || b"*#+".contains(b);
     let known = !digits.is_empty() && digits.iter().all(fits);
     known.then(|| String::from_utf8_lossy(&digits).into_owned())
+}
+
+/// `transport:address:port`, as a record shows it.
+fn source_of(arrival: &Arrival) -> String {
+    use std::fmt::Write;
+    let mut text = String::with_capacity(32);
+    text.push_str(arrival.transport.via_token());
+    // Writing into a String does not fail.
+    let _ = write!(text, ":{}", arrival.peer);
+    text
+}
+
+/// 32 hexadecimal digits (RFC 7989 §5).
+fn new_session_id(halves: [u64; 2]) -> String {
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 15)]);
+    let bytes = halves.into_iter().flat_map(u64::to_be_bytes);
+    let mut id = String::with_capacity(32);
+    id.extend(bytes.flat_map(|byte| [digit(byte >> 4), digit(byte)]));
+    id
 }
 
 /// The caller's half of the Session-ID (RFC 7989), if it sent one. All zeros stand for none.

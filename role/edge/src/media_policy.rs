@@ -71,7 +71,12 @@ fn encrypted(reason: &str, text: &str) -> Refusal {
 
 /// Whether a description has SDES keys in it.
 fn has_keys(sdp: &[u8]) -> bool {
-    lines(sdp).any(is_key_line)
+    // Only behind a colon can its line begin.
+    memchr::memchr_iter(b':', sdp).any(|colon| {
+        let line = colon.checked_sub(8).map(|at| &sdp[at..=colon]);
+        let begins = colon == 8 || colon.checked_sub(9).is_some_and(|at| sdp[at] == b'\n');
+        begins && line.is_some_and(is_key_line)
+    })
 }
 
 /// The lines of a description, without what ends them.

@@ -45,10 +45,11 @@ impl EdgeCore {
         arrival: &Arrival,
         request: Message,
     ) -> Option<(Onward, Message)> {
-        let (token, sender, request) = match self.dialog_token(&request) {
-            Some((token, sender)) => (token, sender, request),
+        let (token, sender, request, on_top) = match self.dialog_token(&request) {
+            // What opened is ours.
+            Some((token, sender)) => (token, sender, request, 1),
             None => match self.strict_token(&request) {
-                Some(found) => found,
+                Some((token, sender, request)) => (token, sender, request, 0),
                 None => {
                     self.counters.forged_tokens += 1;
                     return None;
@@ -57,7 +58,7 @@ impl EdgeCore {
         };
         let from_tag = request.from_tag()?.to_vec();
         let to_tag = request.to_tag()?.to_vec();
-        let routes = self.our_routes(&request);
+        let routes = on_top + self.our_routes(&request, on_top);
         let (request, routes) = match self.unveiled(&request, routes) {
             Some(unveiled) => (unveiled, 0),
             None => (request, routes),

@@ -105,37 +105,37 @@ impl Sessions {
 impl EdgeCore {
     /// A 2xx to an INVITE or UPDATE passes in a dialog: its interval counts from now. When the
     /// answering side knows no timers and the asking one does, the latter is told to refresh (§8.2).
-    pub(crate) fn session_granted(
+    pub(crate) fn session_granted<'m>(
         &mut self,
         at: Present,
         (call, callee_tag): (u64, &[u8]),
         request: &Message,
-        response: Message,
-    ) -> Message {
+        (edit, response): (Edit<'m>, &Message),
+    ) -> Edit<'m> {
         let confirmed = |d: &DialogTrack| d.phase == DialogPhase::Confirmed;
         let dialog = self.calls.get_mut(&call).and_then(|c| c.dialog(callee_tag));
         let is_open = dialog.is_some_and(|d| confirmed(d));
         if !is_refresh(request) || self.sessions.expires.is_zero() || !is_open {
-            return response;
+            return edit;
         }
-        let (granted, response) = match SessionExpires::of(&response) {
-            Some(granted) => (granted.interval, response),
+        let (granted, edit) = match SessionExpires::of(response) {
+            Some(granted) => (granted.interval, edit),
             None if supports_timer(request) => {
                 let interval = self.sessions.expires.max(min_se(request));
                 let interval = SessionExpires::of(request)
                     .map_or(interval, |asked| interval.min(asked.interval.max(MIN_SE)));
                 let refresher = Some(Refresher::Uac);
                 let value = SessionExpires { interval, refresher }.to_string();
-                let told = Edit::new(&response)
+                let told = edit
                     .append(HeaderName::SESSION_EXPIRES, value)
                     .append(HeaderName::REQUIRE, "timer");
-                (interval, told.finish())
+                (interval, told)
             }
             // Neither side knows them: silence of the media is what ends such a call.
-            None => return response,
+            None => return edit,
         };
         self.watch_session(at, call, callee_tag, at.now + granted.max(MIN_SE));
-        response
+        edit
     }
 
     fn watch_session(&mut self, at: Present, call: u64, callee_tag: &[u8], until: Instant) {

@@ -5,7 +5,7 @@ use crate::error::{ParseError, ParseErrorKind};
 use crate::method::Method;
 use crate::name::HeaderName;
 use crate::name_addr::{NameAddr, lenient_seconds};
-use crate::text::{is_lws, number32, trim};
+use crate::text::{is_lws, number32, split_list, trim};
 use crate::via::Via;
 
 /// CSeq (RFC 3261 §20.16).
@@ -46,6 +46,12 @@ impl Message {
     /// # Errors
     /// None there, or malformed.
     pub fn top_via(&self) -> Result<Via<'_>, ParseError> {
+        // Where values were checked, none is empty.
+        if self.slots.checked()
+            && let Some(first) = self.header(HeaderName::VIA).and_then(|v| split_list(v).next())
+        {
+            return Via::parse_as(first, true);
+        }
         self.vias().next().unwrap_or_else(|| Err(missing("Via")))
     }
 

@@ -92,16 +92,17 @@ impl<'a> Checks<'a> {
                     Ok(())
                 })?;
                 if let Some(via) = top.filter(|_| is_first) {
-                    self.marks.branch = Mark::of(line, via.branch());
+                    let branch = first_param(via.params().raw(), b";branch=");
+                    self.marks.branch = Mark::of(line, branch.or_else(|| via.branch()));
                 }
                 Ok(())
             }
             FROM => {
-                self.marks.from_tag = Mark::of(line, NameAddr::parse(value)?.tag());
+                self.marks.from_tag = tag_mark(line, NameAddr::parse(value)?);
                 Ok(())
             }
             TO => {
-                self.marks.to_tag = Mark::of(line, NameAddr::parse(value)?.tag());
+                self.marks.to_tag = tag_mark(line, NameAddr::parse(value)?);
                 Ok(())
             }
             CONTACT if value == b"*" => Ok(()),
@@ -140,6 +141,19 @@ impl<'a> Checks<'a> {
             _ => Ok(()),
         }
     }
+}
+
+fn tag_mark(line: &[u8], address: NameAddr<'_>) -> Mark {
+    let tag = first_param(address.params().raw(), b";tag=");
+    Mark::of(line, tag.or_else(|| address.tag()))
+}
+
+/// The value of the first parameter, when `start` is how that is written.
+#[inline]
+fn first_param<'a>(params: &'a [u8], start: &[u8]) -> Option<&'a [u8]> {
+    let value = params.strip_prefix(start)?;
+    let value = &value[..crate::text::find_byte(value, b';').unwrap_or(value.len())];
+    crate::text::is_token(value).then_some(value)
 }
 
 #[inline]

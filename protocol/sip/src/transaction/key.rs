@@ -38,7 +38,9 @@ pub(super) fn write(
         Some(branch) => {
             out.extend_from_slice(branch);
             out.push(0);
-            out.extend(via.sent_by().iter().map(u8::to_ascii_lowercase));
+            let at = out.len();
+            out.extend_from_slice(via.sent_by());
+            out[at..].make_ascii_lowercase();
         }
         None => write_rfc2543(out, message, &via)?,
     }

@@ -37,13 +37,21 @@ impl Aor {
     }
 
     fn from_parts(user: Option<&[u8]>, host: &str) -> Self {
-        let mut text = String::from(SCHEME);
+        let mut text = String::with_capacity(SCHEME.len() + user.map_or(0, <[u8]>::len) + 1 + host.len());
+        text.push_str(SCHEME);
         let at = user.map(|user| {
-            text.push_str(&normal(user));
+            match std::str::from_utf8(user) {
+                Ok(plain) if plain.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+                    text.push_str(plain);
+                }
+                _ => text.push_str(&normal(user)),
+            }
             text.push('@');
             text.len() - 1
         });
-        text.extend(host.chars().map(|c| c.to_ascii_lowercase()));
+        let host_at = text.len();
+        text.push_str(host);
+        text[host_at..].make_ascii_lowercase();
         Self { text, at }
     }
 
