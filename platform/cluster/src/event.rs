@@ -1,5 +1,7 @@
 //! What happened: the typed events of the whole server.
 
+pub(crate) mod json;
+
 use sansio::WallTime;
 use serde::{Deserialize, Deserializer, Serialize};
 

@@ -11,7 +11,8 @@ const COOKIE: &[u8] = b"z9hG4bKw";
 pub fn branch_prefix(node: NodeId, shard: ShardId) -> String {
     let mut branch = String::with_capacity(64);
     branch.push_str("z9hG4bKw");
-    let digit = |number: u16, at: u32| char::from(b"0123456789abcdef"[usize::from(number >> at) & 15]);
+    let digit =
+        |number: u16, at: u32| char::from(b"0123456789abcdef"[usize::from(number >> at) & 15]);
     branch.extend([12, 8, 4, 0].map(|at| digit(node, at)));
     branch.extend([12, 8, 4, 0].map(|at| digit(shard, at)));
     branch

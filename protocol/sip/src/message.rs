@@ -220,7 +220,8 @@ impl Message {
         let by = isize::try_from(grown).ok()? - isize::try_from(first.len()).ok()?;
         let mut slots = self.slots.moved(number, by)?;
         let end = slot.end.checked_add_signed(by)?;
-        let branch = branch_at.and_then(|at| out.get(at..).map(|b| &b[..text::span(b, text::TOKEN)]));
+        let branch =
+            branch_at.and_then(|at| out.get(at..).map(|b| &b[..text::span(b, text::TOKEN)]));
         slots.marks.branch = Mark::of(&out[slot.start..end], branch.filter(|b| !b.is_empty()));
         let body_at = (self.body_at as usize).checked_add_signed(by)? as u32;
         let start = self.start;

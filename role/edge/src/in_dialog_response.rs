@@ -1,8 +1,8 @@
 //! Responses inside a dialog, and requests that got none.
 
 use crate::asks::Pending;
-use crate::call::sdp_of;
 use crate::branch_response::has_vias;
+use crate::call::sdp_of;
 use crate::core::{EdgeCore, Failure, Present};
 use crate::hygiene::{bare, hides_description};
 use crate::ports::{EndCause, Refusal};

@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, watch};
 use super::segments::Segments;
 use super::{Emission, OnWritten, SpineConfig};
 use crate::error::LogError;
-use crate::event::Envelope;
+use crate::event::{Envelope, json};
 use crate::frame::push_frame;
 use crate::logfile::LogFile;
 use crate::sync::SyncClock;
@@ -45,11 +45,7 @@ impl Writer {
             let durable = item.event.is_durable();
             let number = if durable { seq } else { 0 };
             let envelope = Envelope { seq: number, at: item.at, event: item.event };
-            let fits = !durable
-                || push_frame(&mut bytes, |out| {
-                    // Writing these types to memory cannot fail.
-                    let _ = serde_json::to_writer(out, &envelope);
-                });
+            let fits = !durable || push_frame(&mut bytes, |out| json::write(out, &envelope));
             seq += u64::from(durable && fits);
             entries.push((Arc::new(envelope), item.on_written, fits));
         }

@@ -193,7 +193,8 @@ impl Slots {
     pub(crate) fn moved(&self, changed: usize, by: isize) -> Option<Self> {
         let mut moved = self.clone();
         for start in moved.starts[..self.len()].iter_mut().skip(changed + 1) {
-            *start = u16::try_from(isize::from_ne_bytes(usize::from(*start).to_ne_bytes()) + by).ok()?;
+            *start =
+                u16::try_from(isize::from_ne_bytes(usize::from(*start).to_ne_bytes()) + by).ok()?;
         }
         Some(moved)
     }

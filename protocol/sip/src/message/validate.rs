@@ -1,7 +1,7 @@
 //! What every message must hold before anybody acts on it (RFC 3261 §8.1.1, §16.3).
 
-use super::typed::missing;
 use super::index::{Mark, Marks};
+use super::typed::missing;
 use super::{CSeq, StartLine};
 use crate::error::{ParseError, ParseErrorKind};
 use crate::method::Method;

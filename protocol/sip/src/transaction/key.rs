@@ -76,7 +76,8 @@ pub(super) fn merge_hash(salt: u64, message: &Message) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
     hasher.write_u64(salt);
     hasher.write_u32(cseq.number);
-    for part in [cseq.method.as_bytes(), message.from_tag().unwrap_or_default(), message.call_id()?] {
+    for part in [cseq.method.as_bytes(), message.from_tag().unwrap_or_default(), message.call_id()?]
+    {
         hasher.write_usize(part.len());
         hasher.write(part);
     }

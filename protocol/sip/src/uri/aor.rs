@@ -37,7 +37,8 @@ impl Aor {
     }
 
     fn from_parts(user: Option<&[u8]>, host: &str) -> Self {
-        let mut text = String::with_capacity(SCHEME.len() + user.map_or(0, <[u8]>::len) + 1 + host.len());
+        let mut text =
+            String::with_capacity(SCHEME.len() + user.map_or(0, <[u8]>::len) + 1 + host.len());
         text.push_str(SCHEME);
         let at = user.map(|user| {
             match std::str::from_utf8(user) {
