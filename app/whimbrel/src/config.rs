@@ -389,6 +389,24 @@ mod tests {
         if bare.contains(" = ") || bare.starts_with('[') { bare } else { line }
     }
 
+    /// The tables on the reference page, and what each must have besides.
+    const TABLES: [(&str, &str); 14] = [
+        ("", ""),
+        ("ports", ""),
+        ("tls", ""),
+        ("log", ""),
+        ("edge", ""),
+        ("edge.guesses", ""),
+        ("edge.admission", ""),
+        ("edge.conduct", ""),
+        ("registrar", ""),
+        ("media", ""),
+        ("dns", ""),
+        ("transport", ""),
+        ("[interface]", "name = \"a\"\nbind = \"0.0.0.0\""),
+        ("[peer]", "name = \"a\"\naddress = \"192.0.2.1\""),
+    ];
+
     #[test]
     fn the_reference_page_holds_every_field_with_its_default() {
         let page = include_str!("../../../docs/reference/config.md");
@@ -404,6 +422,25 @@ mod tests {
         }
         let all = Config::parse(&format!("{top}{rest}"), Path::new("config.md")).unwrap();
         assert_eq!(all.interface.len(), 1);
+        // And nothing is missing: each table names its fields to who writes a wrong one.
+        let commented = |line: &str| line.trim_start_matches("# ").to_string();
+        let lines: Vec<String> = block.lines().map(commented).collect();
+        for (table, needs) in TABLES {
+            let text = format!("[{table}]\n{needs}\nno_such_field = 1\n");
+            let text = if table.is_empty() { "no_such_field = 1\n".into() } else { text };
+            let known = error(&text);
+            let fields: Vec<&str> = known.split('`').skip(3).step_by(2).collect();
+            assert!(fields.len() > 1, "[{table}]: {known}");
+            let names = |field: &str| {
+                let own = |line: &String| line.starts_with(&format!("{field} ="));
+                let table = |line: &String| line.starts_with('[') && line.contains(field);
+                lines.iter().any(|line| own(line) || table(line))
+            };
+            // A file that is not there would be refused: it stands in a comment.
+            let wanted = fields.iter().filter(|field| **field != "password_file");
+            let missing: Vec<&&str> = wanted.filter(|field| !names(field)).collect();
+            assert!(missing.is_empty(), "[{table}] misses {missing:?}");
+        }
         assert_eq!((all.ports.sip_alternate, all.ports.ws), (Some(5070), Some(8080)));
         assert!(all.tls.key.is_some() && all.shards.is_some() && all.media.threads.is_some());
     }
