@@ -8,6 +8,7 @@
 //! Start reading at [`run`], then `driver.rs`.
 
 mod card;
+mod cost;
 mod driver;
 mod headless;
 mod instance;

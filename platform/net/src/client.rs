@@ -14,12 +14,15 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 mod connect;
+mod cost;
 mod keep_alive;
 
 use crate::connecting::Io;
 use crate::core::begins_message;
 use crate::error::NetError;
 use crate::ws;
+use cost::Meter;
+pub use cost::{HandshakeCost, LinkCost, process_cpu};
 use keep_alive::UdpKeepAlive;
 
 /// The largest UDP datagram.
@@ -78,6 +81,8 @@ pub struct ClientTransport {
     endpoint: Endpoint,
     local: SocketAddr,
     inner: Inner,
+    meter: Meter,
+    handshake: Option<HandshakeCost>,
 }
 
 #[derive(Debug)]
@@ -103,8 +108,14 @@ impl ClientTransport {
     /// # Errors
     /// Unreachable, not trusted, or the WebSocket refused.
     pub async fn connect(endpoint: Endpoint) -> Result<Self, NetError> {
-        let (inner, local) = connect::connect(&endpoint).await?;
-        Ok(Self { endpoint, local, inner })
+        let connect::Made { inner, local, meter, handshake } = connect::connect(&endpoint).await?;
+        Ok(Self { endpoint, local, inner, meter, handshake })
+    }
+
+    /// What it has cost so far.
+    pub fn cost(&self) -> LinkCost {
+        let (sent, received) = (self.meter.sent(), self.meter.received());
+        LinkCost { sent, received, handshake: self.handshake }
     }
 
     /// Our address on this connection, for Via and Contact.
@@ -132,6 +143,7 @@ impl ClientTransport {
         let sent = match &mut self.inner {
             Inner::Udp { socket, keep_alive, .. } => {
                 let datagram = if is_keep_alive(&message) { keep_alive.next() } else { message };
+                self.meter.add_sent(datagram.len());
                 socket.send(&datagram).await.map(drop).map_err(|e| e.to_string())
             }
             Inner::Stream { io, asked, .. } => {
@@ -172,7 +184,7 @@ impl ClientTransport {
     pub async fn hear(&mut self) -> Result<Option<Heard>, NetError> {
         let received = match &mut self.inner {
             Inner::Udp { socket, buffer, keep_alive } => {
-                receive_datagram(socket, buffer, keep_alive).await
+                receive_datagram(socket, buffer, (keep_alive, &self.meter)).await
             }
             Inner::Stream { io, framer, buffer, asked } => {
                 receive_framed(io, (framer, asked), buffer).await
@@ -202,7 +214,7 @@ fn is_keep_alive(message: &[u8]) -> bool {
 async fn receive_datagram(
     socket: &UdpSocket,
     buffer: &mut [u8],
-    keep_alive: &mut UdpKeepAlive,
+    (keep_alive, meter): (&mut UdpKeepAlive, &Meter),
 ) -> Result<Option<Heard>, String> {
     loop {
         let n = match socket.recv(buffer).await {
@@ -211,6 +223,7 @@ async fn receive_datagram(
             Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => continue,
             Err(e) => return Err(e.to_string()),
         };
+        meter.add_received(n);
         if begins_message(&buffer[..n]) {
             return Ok(Some(Heard::Message(Bytes::copy_from_slice(&buffer[..n]))));
         }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, HandshakeKind};
 use sansio::Transport;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
@@ -90,11 +90,12 @@ async fn tcp(addr: SocketAddr, from: &[IpAddr]) -> io::Result<TcpStream> {
 
 /// TLS with a server that proves `name`: a domain, or an address. Where SIP is spoken on it without
 /// HTTP in between, a wildcard proves nothing (RFC 5922 §7.2): who holds it may be any host.
-pub(crate) async fn tls(
-    tcp: TcpStream,
+/// Also whether a session was resumed.
+pub(crate) async fn tls<S: Io + 'static>(
+    tcp: S,
     config: Arc<ClientConfig>,
     (transport, name): (Transport, &str),
-) -> Result<Box<dyn Io>, ConnectError> {
+) -> Result<(Box<dyn Io>, bool), ConnectError> {
     let bare = name.trim_matches(['[', ']']).to_owned();
     let name = ServerName::try_from(bare).map_err(io::Error::other)?;
     match TlsConnector::from(config).connect(name.clone(), tcp).await {
@@ -104,7 +105,8 @@ pub(crate) async fn tls(
             {
                 return Err(ConnectError::Wildcard);
             }
-            Ok(Box::new(tls))
+            let resumed = tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+            Ok((Box::new(tls), resumed))
         }
         Err(error) => Err(match error.get_ref().and_then(|e| e.downcast_ref()) {
             Some(source @ rustls::Error::InvalidCertificate(_)) => {

@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::process::Command;
 use std::time::Duration;
 use tests::process::Process;
-use tests::{Server, Story};
+use tests::{Phone, Server, Story};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -148,5 +148,31 @@ fn r1_3_openssl_is_refused_below_1_2_and_resumes_above() {
             let second = connect(&[version, "-sess_in", &session]);
             assert!(second.contains("Reused, TLSv1."), "{version} on {port}: {second}");
         }
+    }
+}
+
+/// The phone's account of handshakes, registrations and an hour: nothing of a handshake in clear, and
+/// a registration over UDP that costs about what is on the wire.
+#[test]
+fn r1_3_our_phone_says_what_staying_reachable_costs() {
+    let story = Story::on_loopback("phone-cost");
+    story.add_users(&["alice"]);
+    let _server = Server::start(&story);
+    for (transport, handshakes) in [("udp", 0), ("tls", 1), ("wss", 1)] {
+        let phone = Phone::of(&story, "alice", transport, "opus").answer().seconds(3).start();
+        let ended = phone.finish(Duration::from_secs(30));
+        let cost = &ended.result["cost"];
+        assert_eq!(cost["handshakes"], handshakes, "{transport}: {cost:#}");
+        assert_eq!(cost["refreshes"], 2, "{transport}: registered, and taken off again: {cost:#}");
+        let figure = |name: &str| cost[name].as_f64().unwrap_or(0.0);
+        if handshakes > 0 {
+            assert!((0.05..500.0).contains(&figure("handshake_cpu_ms")), "{transport}: {cost:#}");
+            assert!((1_000.0..6_000.0).contains(&figure("handshake_bytes")), "{transport}: {cost:#}");
+        }
+        // Two requests and two responses at first, then two with the known nonce.
+        assert!((600.0..6_000.0).contains(&figure("refresh_bytes")), "{transport}: {cost:#}");
+        let (cpu, bytes) = (figure("cpu_ms_per_hour"), figure("signalling_bytes_per_hour"));
+        assert!(cpu > 0.0 && bytes > figure("refresh_bytes"), "{transport}: {cost:#}");
+        tests::story::tell(&format!("{transport}: {cost}"));
     }
 }

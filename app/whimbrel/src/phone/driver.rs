@@ -1,5 +1,6 @@
 //! Runs the phone engine on tokio: its link, its media sockets, its clock, its sound.
 
+use super::cost::Costs;
 use super::link::{LinkEvent, LinkTask, Linked};
 use super::pace::Pace;
 use super::sound::{FRAME, Sink, Source};
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use net::MediaSockets;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -183,6 +184,11 @@ impl Driver {
                 () = until(timeout) => self.phone.handle_timeout(Instant::now()),
             }
         }
+    }
+
+    /// What staying reachable has cost so far.
+    pub fn costs(&self) -> Arc<Mutex<Costs>> {
+        self.link.costs()
     }
 
     /// The last words: what the engine still wants sent, and the recording's end.

@@ -9,6 +9,7 @@ use ::phone::{CallHandle, PhoneEvent};
 use anyhow::{Result, bail};
 use serde_json::json;
 use std::collections::VecDeque;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 /// After a BYE of ours: how long its answer is awaited.
@@ -73,8 +74,11 @@ pub async fn run(driver: Driver, args: &PhoneArgs, started: Instant) -> Result<b
     phone.goodbye(&mut signals).await?;
     let calling = args.call.is_some();
     let Headless { driver, outcome, .. } = phone;
+    let costs = driver.costs();
     driver.finish().await?;
-    report::tell(args.json, &outcome.line(calling));
+    let mut line = outcome.line(calling);
+    line["cost"] = costs.lock().unwrap_or_else(PoisonError::into_inner).line();
+    report::tell(args.json, &line);
     if let Some(complaint) = outcome.complaint(&args.account) {
         bail!(complaint);
     }

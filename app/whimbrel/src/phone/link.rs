@@ -10,6 +10,7 @@
 
 mod task;
 
+use super::cost::Costs;
 use super::memory::Memory;
 use super::network::Network;
 use super::probe::facts;
@@ -21,6 +22,7 @@ use net::NetError;
 use net::client::ClientTransport;
 use sansio::Transport;
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -59,6 +61,7 @@ pub struct LinkTask {
     events: mpsc::Receiver<LinkEvent>,
     busy: watch::Sender<bool>,
     task: JoinHandle<()>,
+    costs: Arc<Mutex<Costs>>,
 }
 
 impl Linked {
@@ -121,7 +124,14 @@ impl LinkTask {
     pub fn start(linked: Linked) -> Self {
         let (tell, events) = mpsc::channel(QUEUE);
         let (busy, is_busy) = watch::channel(false);
-        Self { events, busy, task: tokio::spawn(task::run(linked, tell, is_busy)) }
+        let costs = Arc::new(Mutex::new(Costs::new()));
+        let task = tokio::spawn(task::run(linked, tell, (is_busy, Arc::clone(&costs))));
+        Self { events, busy, task, costs }
+    }
+
+    /// What staying reachable has cost so far.
+    pub fn costs(&self) -> Arc<Mutex<Costs>> {
+        Arc::clone(&self.costs)
     }
 
     /// What happens next. Safe to cancel.

@@ -81,7 +81,8 @@ pub async fn connect_any(endpoints: &[Endpoint]) -> Result<(Endpoint, ClientTran
 
 /// A certificate that is not trusted says more than another address that does not answer.
 fn is_telling(error: &NetError) -> bool {
-    matches!(error, NetError::Untrusted { .. } | NetError::WebSocketRefused { .. })
+    use NetError::{Untrusted, WebSocketRefused, Wildcard};
+    matches!(error, Untrusted { .. } | Wildcard { .. } | WebSocketRefused { .. })
 }
 
 pub fn proves_another_name(error: &NetError) -> bool {

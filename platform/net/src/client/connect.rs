@@ -8,32 +8,60 @@ use sansio::Transport;
 use sip::StreamFramer;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
+use super::cost::{HandshakeCost, Meter, Metered, Timed};
 use super::keep_alive::UdpKeepAlive;
 use super::{DATAGRAM_MAX, Endpoint, Inner};
 use crate::connecting::{self, ConnectError, Io};
 use crate::error::NetError;
 
-/// The connection and our address on it.
-pub(super) async fn connect(endpoint: &Endpoint) -> Result<(Inner, SocketAddr), NetError> {
+/// A connection that was made.
+pub(super) struct Made {
+    pub(super) inner: Inner,
+    /// Our address on it.
+    pub(super) local: SocketAddr,
+    pub(super) meter: Meter,
+    pub(super) handshake: Option<HandshakeCost>,
+}
+
+/// Makes the connection within the endpoint's patience.
+pub(super) async fn connect(endpoint: &Endpoint) -> Result<Made, NetError> {
     match tokio::time::timeout(endpoint.timeout, try_connect(endpoint)).await {
         Ok(result) => result,
         Err(_) => Err(unreachable(endpoint, io::ErrorKind::TimedOut.into())),
     }
 }
 
-async fn try_connect(endpoint: &Endpoint) -> Result<(Inner, SocketAddr), NetError> {
+async fn try_connect(endpoint: &Endpoint) -> Result<Made, NetError> {
     let failed = |source| unreachable(endpoint, source);
+    let meter = Meter::default();
     if endpoint.transport == Transport::Udp {
         let socket = udp(endpoint).await.map_err(failed)?;
         let local = socket.local_addr().map_err(failed)?;
         let buffer = vec![0; DATAGRAM_MAX].into_boxed_slice();
-        let keep_alive = UdpKeepAlive::default();
-        return Ok((Inner::Udp { socket, buffer, keep_alive }, local));
+        let inner = Inner::Udp { socket, buffer, keep_alive: UdpKeepAlive::default() };
+        return Ok(Made { inner, local, meter, handshake: None });
     }
     let tcp = tcp(endpoint).await.map_err(failed)?;
     let local = tcp.local_addr().map_err(failed)?;
-    let io: Box<dyn Io> =
-        if endpoint.transport.is_secure() { tls(endpoint, tcp).await? } else { Box::new(tcp) };
+    let tcp = Metered::new(tcp, meter.clone());
+    let (made, cpu) = Timed::new(shake_hands(endpoint, tcp)).await;
+    let (inner, resumed) = made?;
+    let handshake = resumed.map(|resumed| {
+        let (sent, received) = (meter.sent(), meter.received());
+        HandshakeCost { cpu, sent, received, resumed }
+    });
+    Ok(Made { inner, local, meter, handshake })
+}
+
+/// TLS and WebSocket, as the transport wants; with TLS whether a session was resumed.
+async fn shake_hands(
+    endpoint: &Endpoint,
+    tcp: Metered<TcpStream>,
+) -> Result<(Inner, Option<bool>), NetError> {
+    let (io, resumed): (Box<dyn Io>, _) = match endpoint.transport.is_secure() {
+        true => tls(endpoint, tcp).await.map(|(io, resumed)| (io, Some(resumed)))?,
+        false => (Box::new(tcp), None),
+    };
     let inner = match endpoint.transport {
         Transport::Ws | Transport::Wss => websocket(endpoint, io).await?,
         _ => {
@@ -41,7 +69,7 @@ async fn try_connect(endpoint: &Endpoint) -> Result<(Inner, SocketAddr), NetErro
             Inner::Stream { io, framer, buffer, asked: false }
         }
     };
-    Ok((inner, local))
+    Ok((inner, resumed))
 }
 
 async fn udp(endpoint: &Endpoint) -> io::Result<UdpSocket> {
@@ -67,7 +95,10 @@ async fn tcp(endpoint: &Endpoint) -> io::Result<TcpStream> {
     Ok(tcp)
 }
 
-async fn tls(endpoint: &Endpoint, tcp: TcpStream) -> Result<Box<dyn Io>, NetError> {
+async fn tls(
+    endpoint: &Endpoint,
+    tcp: Metered<TcpStream>,
+) -> Result<(Box<dyn Io>, bool), NetError> {
     let config = match &endpoint.tls {
         Some(config) => config.clone(),
         None => crate::tls::client_config(&[], true)?,

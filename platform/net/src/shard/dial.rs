@@ -108,7 +108,7 @@ async fn secure(
         return Ok(Box::new(tcp));
     }
     let config = dialling.tls.clone().ok_or(io::Error::other("no TLS for clients"))?;
-    connecting::tls(tcp, config, (hop.transport, &hop.server_name)).await
+    connecting::tls(tcp, config, (hop.transport, &hop.server_name)).await.map(|(io, _)| io)
 }
 
 fn reason(error: &ConnectError) -> CloseReason {

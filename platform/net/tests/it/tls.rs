@@ -254,3 +254,41 @@ async fn r1_3_a_wildcard_proves_a_web_server_and_no_sip_server() {
     assert_eq!(we.next_closed(), (0, flow, CloseReason::Untrusted));
     https.shutdown();
 }
+
+/// Full handshakes and resumed ones, each at the client: processor time and bytes.
+#[tokio::test]
+async fn r1_3_a_resumed_handshake_costs_less_than_a_full_one_and_both_stay_within_their_limits() {
+    const ROUNDS: u32 = 20;
+    let secure = secure();
+    let (mut full, mut resumed) = ((0, 0), (0, 0));
+    let kept = secure.endpoint("localhost");
+    ask(&mut ClientTransport::connect(kept.clone()).await.unwrap()).await;
+    for _ in 0..ROUNDS {
+        // A new configuration knows no session.
+        for (endpoint, again, sum) in
+            [(secure.endpoint("localhost"), false, &mut full), (kept.clone(), true, &mut resumed)]
+        {
+            let mut link = ClientTransport::connect(endpoint).await.unwrap();
+            let cost = link.cost().handshake.unwrap();
+            assert_eq!(cost.resumed, again);
+            sum.0 += cost.cpu.as_micros();
+            sum.1 += u128::from(cost.sent + cost.received);
+            ask(&mut link).await;
+            assert!(link.cost().received > cost.received, "it goes on counting");
+        }
+    }
+    let mean = |sum: (u128, u128)| (sum.0 / u128::from(ROUNDS), sum.1 / u128::from(ROUNDS));
+    let (full, resumed) = (mean(full), mean(resumed));
+    let text = format!(
+        "full {} us, {} bytes; resumed {} us, {} bytes",
+        full.0, full.1, resumed.0, resumed.1
+    );
+    #[allow(clippy::print_stdout, reason = "the figures are what it is for")]
+    {
+        println!("handshake at the client: {text}");
+    }
+    assert!(resumed.1 * 10 < full.1 * 8, "{text}");
+    assert!(resumed.0 < full.0, "{text}");
+    // Far above what a quiet machine takes (0.6 ms and 0.4 ms here): a regression, not noise.
+    assert!(full.0 < 10_000 && full.1 < 4_000 && resumed.1 < 1_500, "{text}");
+}

@@ -1,5 +1,6 @@
 //! The task: carries messages, and does what [`Transports`] asks for.
 
+use super::super::cost::Costs;
 use super::super::memory::Memory;
 use super::super::network::Network;
 use super::super::probe::{answers, facts};
@@ -9,10 +10,11 @@ use super::{LinkEvent, Linked, QUEUE};
 use ::phone::{Account, Transports, TransportsOutput};
 use anyhow::Result;
 use bytes::Bytes;
-use net::client::{ClientTransport, Endpoint, Heard};
+use net::client::{ClientTransport, Endpoint, Heard, LinkCost};
 use sansio::Transport;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -38,6 +40,7 @@ struct Task {
     open: Option<Open>,
     connecting: Option<Future_<Connected>>,
     probing: Option<(Transport, Future_<bool>)>,
+    costs: Arc<Mutex<Costs>>,
 }
 
 /// The link that stands.
@@ -62,12 +65,12 @@ enum Happened {
 pub(super) async fn run(
     linked: Linked,
     tell: mpsc::Sender<LinkEvent>,
-    mut busy: watch::Receiver<bool>,
+    (mut busy, costs): (watch::Receiver<bool>, Arc<Mutex<Costs>>),
 ) {
     let Linked { ways, transports, memory, network, account, first } = linked;
     let (open, connecting, probing) = (None, None, None);
     let mut task =
-        Task { ways, transports, memory, network, account, tell, open, connecting, probing };
+        Task { ways, transports, memory, network, account, tell, open, connecting, probing, costs };
     let mut look = interval(NETWORK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     if task.opened(first).await.is_none() {
@@ -137,6 +140,7 @@ impl Task {
                 Some(())
             }
             Happened::Received(Ok(Some(Heard::Message(bytes)))) => {
+                self.account(|costs, link| costs.heard(&bytes, link));
                 self.transports.handle_heard(now, crate::present::wall());
                 // After the driver let go, what is still queued goes out: no early return here.
                 drop(self.tell.send(LinkEvent::Message(bytes)).await);
@@ -230,16 +234,25 @@ impl Task {
         let facts = facts(&link);
         let (send, to_send) = mpsc::channel(QUEUE);
         self.open = Some(Open { link, to_send });
+        self.account(Costs::opened);
         self.tell.send(LinkEvent::Up { facts, send }).await.ok()
     }
 
     async fn send(&mut self, bytes: Bytes) -> Option<()> {
+        self.account(|costs, link| costs.sends(&bytes, link));
         let Some(open) = &mut self.open else { return Some(()) };
         self.transports.handle_sent(Instant::now(), &bytes);
         match tokio::time::timeout(SEND_MAX, open.link.send(bytes)).await {
             Ok(Ok(())) => Some(()),
             Ok(Err(error)) => self.broke(error.to_string()).await,
             Err(_) => self.broke("the server takes nothing any more".into()).await,
+        }
+    }
+
+    /// Has the account note what the link that stands has cost.
+    fn account(&self, note: impl FnOnce(&mut Costs, LinkCost)) {
+        if let Some(open) = &self.open {
+            note(&mut self.costs.lock().unwrap_or_else(PoisonError::into_inner), open.link.cost());
         }
     }
 
