@@ -167,7 +167,10 @@ fn r1_3_our_phone_says_what_staying_reachable_costs() {
         let figure = |name: &str| cost[name].as_f64().unwrap_or(0.0);
         if handshakes > 0 {
             assert!((0.05..500.0).contains(&figure("handshake_cpu_ms")), "{transport}: {cost:#}");
-            assert!((1_000.0..6_000.0).contains(&figure("handshake_bytes")), "{transport}: {cost:#}");
+            assert!(
+                (1_000.0..6_000.0).contains(&figure("handshake_bytes")),
+                "{transport}: {cost:#}"
+            );
         }
         // Two requests and two responses at first, then two with the known nonce.
         assert!((600.0..6_000.0).contains(&figure("refresh_bytes")), "{transport}: {cost:#}");
