@@ -1,6 +1,7 @@
 //! `whimbrel.toml`: one table per role, every unknown field refused with its place.
 
 mod network;
+mod sense;
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -260,7 +261,13 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), (String, String)> {
-        self.edge.check().map_err(|e| (e.to_string(), "correct the [edge] table".to_string()))?;
+        self.edge.check().map_err(|e| {
+            let text = e.to_string();
+            let of_peer = text.starts_with("[[peer]]");
+            let remedy = if of_peer { "correct that [[peer]]" } else { "correct the [edge] table" };
+            (text, remedy.to_string())
+        })?;
+        sense::check(self)?;
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             return Err((
                 "[tls] names only one of certificate and key".into(),
@@ -276,16 +283,6 @@ impl Config {
                 ),
                 "give at least four ports".into(),
             ));
-        }
-        for (name, port) in [("sip_alternate", ports.sip_alternate), ("ws", ports.ws)] {
-            let others = [Some(ports.sip), Some(ports.sips), Some(ports.https)];
-            let twice = name == "ws" && port == ports.sip_alternate;
-            if port.is_some() && (others.contains(&port) || twice) {
-                return Err((
-                    format!("ports.{name} {} is used by another of [ports]", port.unwrap_or(0)),
-                    "give it a port of its own, or leave it out".into(),
-                ));
-            }
         }
         for name in self.interface.iter().filter_map(|i| i.sip_name.as_ref()) {
             let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
@@ -377,7 +374,10 @@ mod tests {
         let text = error("[ports]\nsip = \"many\"\n");
         assert!(text.starts_with("whimbrel.toml:2:7: ports.sip: invalid type"), "{text}");
         assert!(error("shards = 0").contains("1 to 64"));
-        assert!(error("[ports]\nsip_alternate = 5061").contains("sip_alternate 5061 is used"));
+        assert!(
+            error("[ports]\nsip_alternate = 5061")
+                .contains("sip_alternate 5061 is used by ports.sips")
+        );
         assert!(error("[ports]\nws = 8443").contains("ports.ws 8443 is used"));
         assert!(error("[tls]\nkey = \"k.pem\"").contains("only one of certificate and key"));
         assert!(error("[edge]\ndigest_algorithms = [\"MD4\"]").contains("MD4"));

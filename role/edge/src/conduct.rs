@@ -16,6 +16,7 @@ mod held;
 mod number;
 mod standing;
 
+use crate::config::ConfigError;
 use account::Account;
 use cluster::Event;
 use number::Destination;
@@ -60,6 +61,38 @@ pub struct ConductConfig {
     pub utc_offset_h: i8,
     /// Media of one account in an hour that is much, in megabytes (G.711 both ways: 58 an hour).
     pub volume_mb_h: u64,
+}
+
+impl ConductConfig {
+    /// Checks every field.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let wrong =
+            |field, value: String, wanted| Err(ConfigError::Conduct { field, value, wanted });
+        let numbers = [
+            ("score", self.score, 1..=10_000, "1 to 10000"),
+            ("half_life_min", self.half_life_min, 1..=525_600, "1 to 525600"),
+            ("throttle_per_h", self.throttle_per_h, 1..=3_600, "1 to 3600"),
+            ("burst_per_min", self.burst_per_min, 1..=10_000, "1 to 10000"),
+            ("night", self.night.0.into(), 0..=24, "hours, each 0 to 24"),
+            ("night", self.night.1.into(), 0..=24, "hours, each 0 to 24"),
+        ];
+        for (field, value, range, wanted) in numbers {
+            if !range.contains(&value) {
+                return wrong(field, value.to_string(), wanted);
+            }
+        }
+        if !(-12..=14).contains(&self.utc_offset_h) {
+            return wrong("utc_offset_h", self.utc_offset_h.to_string(), "-12 to 14");
+        }
+        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        if !digits(&self.home) {
+            return wrong("home", format!("'{}'", self.home), "the country's digits, such as 49");
+        }
+        match self.premium.iter().find(|range| range.is_empty() || !digits(range)) {
+            Some(bad) => wrong("premium", format!("'{bad}'"), "digits, such as 881"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What is done about an account.

@@ -187,6 +187,16 @@ pub enum ConfigError {
         /// Its value.
         value: u32,
     },
+    /// A field of `[edge.conduct]`.
+    #[error("edge.conduct.{field} is {value}; write {wanted}")]
+    Conduct {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What would do.
+        wanted: &'static str,
+    },
     /// A peer or its profile.
     #[error(transparent)]
     Peer(#[from] PeerError),
@@ -241,6 +251,7 @@ impl Config {
             return Err(ConfigError::RingTimeoutTooShort(self.ring_timeout_s));
         }
         self.guesses.check()?;
+        self.conduct.check()?;
         self.admission.policy(self.limit_loopback)?;
         let algorithms: Vec<Algorithm> = self
             .digest_algorithms

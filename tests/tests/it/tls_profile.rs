@@ -174,8 +174,10 @@ fn r1_3_our_phone_says_what_staying_reachable_costs() {
         }
         // Two requests and two responses at first, then two with the known nonce.
         assert!((600.0..6_000.0).contains(&figure("refresh_bytes")), "{transport}: {cost:#}");
-        let (cpu, bytes) = (figure("cpu_ms_per_hour"), figure("signalling_bytes_per_hour"));
-        assert!(cpu > 0.0 && bytes > figure("refresh_bytes"), "{transport}: {cost:#}");
+        assert!(
+            cost["cpu_ms_per_hour"].is_null(),
+            "three seconds tell nothing of an hour: {cost:#}"
+        );
         tests::story::tell(&format!("{transport}: {cost}"));
     }
 }

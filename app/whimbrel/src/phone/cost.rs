@@ -21,6 +21,9 @@ pub struct Costs {
     link: LinkCost,
 }
 
+/// From when on an hour can be told of: before, the start is most of it.
+const HOUR_FROM: Duration = Duration::from_secs(60);
+
 /// Things of one kind.
 #[derive(Debug, Default)]
 struct Sum {
@@ -92,10 +95,14 @@ impl Costs {
     }
 
     /// As JSON, for the result.
-    pub fn line(&self) -> Value {
+    pub fn line(&self, now: Instant) -> Value {
         let (handshake_cpu_ms, handshake_bytes) = self.handshakes.mean();
         let (refresh_cpu_ms, refresh_bytes) = self.refreshes.mean();
-        let hours = self.begun.elapsed().as_secs_f64() / 3600.0;
+        let lasted = now.saturating_duration_since(self.begun);
+        let hourly = |sum: f64| match lasted < HOUR_FROM {
+            true => Value::Null,
+            false => (sum * 3600.0 / lasted.as_secs_f64()).round().into(),
+        };
         let cpu = process_cpu().saturating_sub(self.cpu_before).as_secs_f64();
         let bytes = (self.bytes + total(&self.link)) as f64;
         json!({
@@ -106,8 +113,8 @@ impl Costs {
             "refreshes": self.refreshes.count,
             "refresh_cpu_ms": refresh_cpu_ms,
             "refresh_bytes": refresh_bytes,
-            "cpu_ms_per_hour": (cpu * 1000.0 / hours).round(),
-            "signalling_bytes_per_hour": (bytes / hours).round(),
+            "cpu_ms_per_hour": hourly(cpu * 1000.0),
+            "signalling_bytes_per_hour": hourly(bytes),
         })
     }
 }
@@ -153,20 +160,25 @@ mod tests {
         costs.sends(b"REGISTER sip:a SIP/2.0\r\n", link(900, 1900, None));
         costs.heard(b"SIP/2.0 200 OK\r\nCSeq: 1 OPTIONS\r\n\r\n", link(1400, 2200, None));
         costs.heard(b"SIP/2.0 200 OK\r\nCSeq: 2 REGISTER\r\n\r\n", link(1400, 2300, None));
-        let line = costs.line();
+        let at = |seconds| costs.begun + Duration::from_secs(seconds);
+        let line = costs.line(at(59));
+        assert_eq!(line["signalling_bytes_per_hour"], Value::Null, "too early to tell");
+        let line = costs.line(at(360));
+        assert_eq!(line["signalling_bytes_per_hour"], 37_000.0);
+        assert!(line["cpu_ms_per_hour"].as_f64() > Some(0.0));
         assert_eq!((&line["handshakes"], &line["handshake_bytes"]), (&1.into(), &2000.into()));
         assert_eq!(line["handshake_cpu_ms"], 3.0);
         assert_eq!((&line["refreshes"], &line["refresh_bytes"]), (&1.into(), &1700.into()));
 
         let again = HandshakeCost { resumed: true, ..handshake };
         costs.opened(link(200, 300, Some(again)));
-        let line = costs.line();
+        let line = costs.line(costs.begun);
         assert_eq!((&line["handshakes"], &line["handshakes_resumed"]), (&2.into(), &1.into()));
         assert_eq!(costs.bytes + total(&costs.link), 1400 + 2300 + 500);
     }
 
     #[test]
     fn without_a_handshake_there_is_no_figure_of_one() {
-        assert_eq!(Costs::new().line()["handshake_cpu_ms"], Value::Null);
+        assert_eq!(Costs::new().line(Instant::now())["handshake_cpu_ms"], Value::Null);
     }
 }

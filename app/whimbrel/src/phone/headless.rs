@@ -77,7 +77,7 @@ pub async fn run(driver: Driver, args: &PhoneArgs, started: Instant) -> Result<b
     let costs = driver.costs();
     driver.finish().await?;
     let mut line = outcome.line(calling);
-    line["cost"] = costs.lock().unwrap_or_else(PoisonError::into_inner).line();
+    line["cost"] = costs.lock().unwrap_or_else(PoisonError::into_inner).line(Instant::now());
     report::tell(args.json, &line);
     if let Some(complaint) = outcome.complaint(&args.account) {
         bail!(complaint);
