@@ -130,3 +130,20 @@ impl Probe {
         self.sent.clone()
     }
 }
+
+/// A TCP listener that answers nobody: its queue is full with the streams returned beside it.
+pub fn deaf_listener(at: SocketAddr) -> (socket2::Socket, Vec<socket2::Socket>) {
+    use socket2::{Domain, Socket, Type};
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    listener.bind(&at.into()).expect("a free address of loopback");
+    listener.listen(0).expect("it listens");
+    let knock = || {
+        let stream = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        stream.set_nonblocking(true).expect("it does not block");
+        // In progress, for ever from the second on.
+        let _ = stream.connect(&at.into());
+        stream
+    };
+    let queue = (0..4).map(|_| knock()).collect();
+    (listener, queue)
+}

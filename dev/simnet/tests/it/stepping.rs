@@ -106,7 +106,7 @@ fn r1_2_a_transport_cut_off_in_use_is_left_at_the_next_request() {
 }
 
 #[test]
-fn r1_2_a_transport_cut_off_while_idle_is_left_before_a_minute_is_over() {
+fn r1_2_a_transport_cut_off_while_idle_is_left_soon_after_its_next_keep_alive() {
     // (cut, next, how long): UDP is kept alive every 25 s, streams every 95 s; then come 8 s.
     for (cut, next, limit) in [(UDP, Transport::Tcp, 40), (TCP, Transport::Tls, 110)] {
         story(|net| {

@@ -138,7 +138,7 @@ impl<C: ShardCore, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
     async fn say_goodbye(&mut self, why: CloseReason) {
         let code = match why {
             CloseReason::PeerClosed => CloseCode::Normal,
-            CloseReason::Shutdown => CloseCode::Away,
+            CloseReason::Shutdown | CloseReason::Idle => CloseCode::Away,
             CloseReason::TooLarge => CloseCode::Size,
             CloseReason::Framing => CloseCode::Protocol,
             _ => return,

@@ -19,6 +19,7 @@ struct Two {
     they: World,
     https: HttpThread,
     plain: HttpThread,
+    trust: Arc<rustls::ClientConfig>,
     _folder: Folder,
 }
 
@@ -39,8 +40,8 @@ fn two() -> Two {
     };
     let (https, plain) = (http(Some(tls.https_config())), http(None));
     let trust = client_config(&[tls.ca_file().unwrap()], false).unwrap();
-    let we = World::start(ours(limits(), Some(trust)));
-    Two { we, they, https, plain, _folder: folder }
+    let we = World::start(ours(limits(), Some(Arc::clone(&trust))));
+    Two { we, they, https, plain, trust, _folder: folder }
 }
 
 fn ours(limits: Limits, client_tls: Option<Arc<rustls::ClientConfig>>) -> ShardsConfig {
@@ -198,16 +199,16 @@ async fn r1_2_a_connection_to_a_next_hop_is_kept_alive_and_a_dead_one_is_found()
 #[test]
 fn a_connection_nobody_uses_is_closed_in_order() {
     let two = two();
-    let brief = Limits { dialled_idle: Duration::from_millis(200), ..limits() };
-    let we = World::start(ours(brief, None));
-    for transport in [Transport::Tcp, Transport::Ws] {
+    let (idle, look) = (Duration::from_millis(200), Duration::from_millis(100));
+    // WebSockets look at their clocks when a ping is due.
+    let brief = Limits { dialled_idle: idle, websocket_ping: look, ..limits() };
+    let we = World::start(ours(brief, Some(Arc::clone(&two.trust))));
+    for transport in [Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss] {
         let flow = dial(&we, &two.hop(transport)).unwrap();
         send(&we, flow, "z9hG4bKa");
         we.next_received();
-        if transport == Transport::Tcp {
-            assert_eq!(we.next_closed(), (0, flow, CloseReason::Idle), "{transport}");
-            assert_eq!(two.they.next_closed().2, CloseReason::PeerClosed, "{transport}");
-        }
+        assert_eq!(we.next_closed(), (0, flow, CloseReason::Idle), "{transport}");
+        assert_eq!(two.they.next_closed().2, CloseReason::PeerClosed, "{transport}");
     }
 }
 
