@@ -11,6 +11,7 @@ use crate::early::EarlyDialogs;
 use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent};
 use crate::extensions::Peer;
 use crate::phone::{Phone, Timer};
+use crate::redirect::Redirections;
 use crate::referred::Referral;
 use crate::replaces::Takeover;
 use crate::requests::Purpose;
@@ -90,6 +91,8 @@ pub(crate) struct Call {
     pub referrer: Option<CallHandle>,
     /// What it does to a call there is.
     pub takeover: Takeover,
+    /// Where our INVITE was sent on to.
+    pub redirections: Redirections,
     pub clock: SessionClock,
     /// RFC 7989.
     pub session_id: String,
@@ -154,6 +157,7 @@ impl Call {
             referral: None,
             referrer: None,
             takeover: Takeover::None,
+            redirections: Redirections::default(),
             clock,
             session_id,
         }

@@ -149,6 +149,13 @@ pub enum PhoneEvent {
         /// The call.
         call: CallHandle,
     },
+    /// The other side sent our call on (RFC 3261 §8.1.3.4); it goes on there.
+    Redirected {
+        /// The call.
+        call: CallHandle,
+        /// Where to, as a URI.
+        to: String,
+    },
     /// Answered: both sides can talk.
     Answered {
         /// The call.

@@ -57,6 +57,7 @@ mod outgoing;
 mod phone;
 mod probe;
 mod progress;
+mod redirect;
 mod referred;
 mod registration;
 mod replaces;

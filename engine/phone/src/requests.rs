@@ -99,6 +99,11 @@ impl Phone {
         {
             return self.send_once_more(now, purpose, &again, tries);
         }
+        if let Purpose::Invite(call) = purpose
+            && let Some(again) = self.redirected(call, &request, response)
+        {
+            return self.send_once_more(now, purpose, &again, Tries::default());
+        }
         let status = response.status().unwrap_or_default();
         match purpose {
             Purpose::Register => self.register_answered(now, &request, response),

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use tests::handset::{StopAtEnd, answer_at};
+use tests::handset::{StopAtEnd, answer, answer_at};
 use tests::{Handset, Phone, Server, Story};
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -34,7 +34,8 @@ type Row = (u16, Next, u8, &'static str);
 
 /// Causes are those of RFC 3398 §8.2.6.1 where it has one; 127 is interworking.
 const TABLE: [Row; 80] = [
-    // RFC 3261 §16.7 step 4, §8.1.3.4: who called may go there, no proxy has to. Q.850: 23, redirection.
+    // RFC 3261 §16.7 step 4, §8.1.3.4: who called may go there, no proxy has to; here nothing is named.
+    // Q.850: 23, redirection.
     (300, Stop, 23, "failed"),
     (301, Stop, 23, "failed"),
     (302, Stop, 23, "failed"),
@@ -312,5 +313,54 @@ fn r1_8_each_of_eighty_statuses_leads_where_its_row_says_through_a_running_serve
         }
     }
     assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
+    assert!(!server.complaints().contains("panicked"));
+}
+
+#[test]
+fn r1_8_our_phone_follows_a_redirect_to_another_user_and_to_no_number() {
+    let story = Story::on_loopback("redirected");
+    story.add_users(&["alice", "bob", "carol", "bill", "cora"]);
+    let server = Server::start(&story);
+    let own = SocketAddr::from(([127, 74, 0, 1], 0));
+    let (stop, asked) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+    let to_carol = format!("<sip:{}>;q=0.5, <sip:+49900123@call.example>", story.address("carol"));
+    let away = "<sip:+49900123@call.example>, <tel:+49900123>, <sip:cora@elsewhere.example>".into();
+    for ([called, other], contacts, answered) in
+        [(["bob", "carol"], to_carol, true), (["bill", "cora"], away, false)]
+    {
+        stop.store(false, Ordering::Relaxed);
+        asked.lock().expect("no panic").clear();
+        let result = std::thread::scope(|scope| {
+            let _end = StopAtEnd(&stop);
+            for (user, contacts) in [(called, Some(&contacts)), (other, None)] {
+                let mut phone = Handset::at(&story, user, own);
+                assert_eq!(phone.register(), 200, "{user}");
+                let (asked, stop) = (&asked, &stop);
+                scope.spawn(move || {
+                    phone.serve_until(stop, |request| {
+                        let is_invite = request.method().is_some_and(|m| m.as_str() == "INVITE");
+                        let Some(contacts) = contacts.filter(|_| is_invite) else {
+                            asked.lock().expect("no panic").push(user);
+                            return answer(request);
+                        };
+                        let moved = sip::response_to(request, 302, "").to_tag("b");
+                        vec![moved.header("Contact", contacts.as_str()).build()]
+                    });
+                });
+            }
+            let phone = Phone::of(&story, "alice", "udp", "pcma").call(&story.address(called));
+            let mut phone = phone.seconds(30).start();
+            if answered {
+                let sent_on = phone.wait_event("redirected", PATIENCE);
+                assert_eq!(sent_on["to"], format!("sip:{}", story.address("carol")));
+                phone.wait_event("answered", PATIENCE);
+                phone.interrupt();
+            }
+            phone.finish(PATIENCE).result
+        });
+        assert_eq!(result["answered"], answered, "{contacts}: {result}");
+        assert_eq!(asked.lock().expect("no panic").contains(&other), answered, "{contacts}");
+        assert!(answered || result["status"] == 302, "{result}");
+    }
     assert!(!server.complaints().contains("panicked"));
 }

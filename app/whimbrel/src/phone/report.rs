@@ -171,6 +171,9 @@ pub fn event_line(event: &PhoneEvent) -> Value {
         }),
         PhoneEvent::Ringing { call } => json!({"event": "ringing", "call": call.0}),
         PhoneEvent::EarlyMedia { call } => json!({"event": "early-media", "call": call.0}),
+        PhoneEvent::Redirected { call, to } => {
+            json!({"event": "redirected", "call": call.0, "to": to})
+        }
         PhoneEvent::Answered { call, codec, encrypted } => json!({
             "event": "answered", "call": call.0, "codec": codec, "encrypted": encrypted,
         }),

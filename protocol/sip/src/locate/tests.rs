@@ -175,6 +175,27 @@ fn the_name_to_be_proved_is_the_domain_not_the_server() {
 }
 
 #[test]
+fn naptr_records_of_one_order_go_by_preference() {
+    let transports = |preferences: [u16; 2]| {
+        let [udp, tcp] = preferences;
+        let zone = Zone::default()
+            .naptr(
+                "example.org",
+                &[
+                    (10, udp, "SIP+D2U", "_sip._udp.example.org."),
+                    (10, tcp, "SIP+D2T", "_sip._tcp.example.org."),
+                ],
+            )
+            .srv("_sip._udp.example.org", &[(1, 0, 5070, "a.example.org.")])
+            .srv("_sip._tcp.example.org", &[(1, 0, 5080, "a.example.org.")])
+            .host("a.example.org", &["192.0.2.1"]);
+        once(zone, "sip:bob@example.org").unwrap()
+    };
+    assert_eq!(transports([1, 2]), ["UDP 192.0.2.1:5070", "TCP 192.0.2.1:5080"]);
+    assert_eq!(transports([2, 1]), ["TCP 192.0.2.1:5080", "UDP 192.0.2.1:5070"]);
+}
+
+#[test]
 fn without_naptr_srv_says_what_is_offered_and_without_srv_the_host_itself_is_meant() {
     let zone = Zone::default()
         .srv("_sip._tcp.example.org", &[(1, 0, 5080, "a.example.org")])

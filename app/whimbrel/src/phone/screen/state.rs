@@ -211,6 +211,7 @@ impl State {
             PhoneEvent::TransferRequested { target, .. } => {
                 format!("They send us to {}", caller(target))
             }
+            PhoneEvent::Redirected { to, .. } => format!("Sent on to {}", caller(to)),
             PhoneEvent::TransferProgress { status, .. } => {
                 format!("Transfer: {status} {}", sip::reason_phrase(*status))
             }
