@@ -2,7 +2,7 @@
 
 use sansio::{Transport, WallTime};
 
-use crate::peer::{Way, by_domain, by_number};
+use crate::peer::{Way, by_domain, by_number, open_to};
 use crate::plan::{MediaProfile, Outcome, PeerTarget, Plan, Target};
 use crate::policy::PolicySnapshot;
 use crate::step::Step;
@@ -68,8 +68,8 @@ pub fn decide(
     Plan { tenant: Some(domain), outcome, steps }
 }
 
-/// A domain that is not ours: that of a number granted here, when a peer asks for it; or one that
-/// lies behind a peer.
+/// A domain that is not ours: that of a number granted here or lying behind a server of ours, when a
+/// peer asks for it; or one that lies behind a peer.
 fn foreign(
     policy: &PolicySnapshot,
     locations: &dyn Locations,
@@ -77,21 +77,25 @@ fn foreign(
     domain: String,
     wall: WallTime,
 ) -> Plan {
-    let mut steps = Vec::new();
-    if let Some(peer) = facts.from_peer {
-        if let Some((user, home)) = policy.number_owner(facts.user) {
-            let outcome = granted(policy, locations, (facts.user, &user, &home), wall, &mut steps);
-            return Plan { tenant: Some(home), outcome, steps };
-        }
-        steps.push(Step::NoTransit { peer: peer.to_owned() });
-    } else {
-        let ways = by_domain(policy.peers(), &domain);
-        if !ways.is_empty() {
-            let outcome = hand_over(&ways, (facts.user, &domain), &mut steps);
-            return Plan { tenant: None, outcome, steps };
-        }
-        steps.push(Step::DomainForeign { domain });
+    let (mut steps, peers) = (Vec::new(), policy.peers());
+    if facts.from_peer.is_some()
+        && let Some((user, home)) = policy.number_owner(facts.user)
+    {
+        let outcome = granted(policy, locations, (facts.user, &user, &home), wall, &mut steps);
+        return Plan { tenant: Some(home), outcome, steps };
     }
+    let mut ways = open_to(by_domain(peers, &domain), peers, facts.from_peer);
+    if ways.is_empty() && facts.from_peer.is_some() && is_number(facts.user) {
+        ways = open_to(by_number(peers, facts.user), peers, facts.from_peer);
+    }
+    if !ways.is_empty() {
+        let outcome = hand_over(&ways, (facts.user, &domain), &mut steps);
+        return Plan { tenant: None, outcome, steps };
+    }
+    steps.push(match facts.from_peer {
+        Some(peer) => Step::NoTransit { peer: peer.to_owned() },
+        None => Step::DomainForeign { domain },
+    });
     Plan { tenant: None, outcome: refuse(403, "Relaying Not Allowed"), steps }
 }
 
@@ -120,12 +124,14 @@ fn within(
     }
     let aor = format!("sip:{user}@{domain}");
     let ways = if is_number(user) { by_number(policy.peers(), user) } else { Vec::new() };
+    let closed = !ways.is_empty();
+    let ways = open_to(ways, policy.peers(), facts.from_peer);
     match facts.from_peer {
-        Some(peer) if !ways.is_empty() => {
+        _ if !ways.is_empty() => hand_over(&ways, (user, domain), steps),
+        Some(peer) if closed => {
             steps.push(Step::NoTransit { peer: peer.to_owned() });
             refuse(404, "Not Found")
         }
-        None if !ways.is_empty() => hand_over(&ways, (user, domain), steps),
         _ => {
             steps.push(Step::UserUnknown { aor });
             refuse(404, "Not Found")

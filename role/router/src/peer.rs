@@ -13,6 +13,8 @@ pub struct PeerRoute {
     pub prefixes: Vec<PrefixRoute>,
     /// The lowest is tried first.
     pub priority: u16,
+    /// A server of ours, not somebody else's.
+    pub internal: bool,
 }
 
 /// Numbers a peer takes, and how they are dialled there.
@@ -62,6 +64,20 @@ pub(crate) fn by_domain<'p>(peers: &'p [PeerRoute], domain: &str) -> Vec<Way<'p>
         .map(|(number, peer)| Way { number, peer, rule: None })
         .collect();
     ways.sort_by_key(|way| way.peer.priority);
+    ways
+}
+
+/// Of these ways, those open to a call from a peer: a carrier's goes to servers of ours and nowhere
+/// else, one of ours may call everybody but itself. To users all are open.
+pub(crate) fn open_to<'p>(
+    mut ways: Vec<Way<'p>>,
+    peers: &[PeerRoute],
+    from_peer: Option<&str>,
+) -> Vec<Way<'p>> {
+    if let Some(from) = from_peer {
+        let is_ours = peers.iter().any(|peer| peer.internal && peer.name == from);
+        ways.retain(|way| way.peer.name != from && (is_ours || way.peer.internal));
+    }
     ways
 }
 

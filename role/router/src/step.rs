@@ -117,7 +117,10 @@ impl fmt::Display for Step {
                 write!(f, "the domain lies behind peer {peer}: {dialled}")
             }
             Self::NoTransit { peer } => {
-                write!(f, "calls from peer {peer} end here, no other peer gets them")
+                write!(
+                    f,
+                    "calls from peer {peer} go to users and servers of ours, no other peer gets them"
+                )
             }
             Self::ServiceNamed { user, service } => write!(f, "{user} is the {service} service"),
             Self::UserKnown { aor } => write!(f, "{aor} is a user"),

@@ -112,3 +112,60 @@ fn r2_10_calls_go_out_to_and_come_in_from_kamailio_and_out_to_sipp() {
         (good.count() == 3).then_some(())
     });
 }
+
+/// A server without users between two carriers and a core of ours (R2.1).
+#[test]
+fn r2_1_a_peering_edge_joins_carriers_and_the_core_and_no_two_carriers() {
+    let story = Story::on_loopback("peering-edge");
+    story.add_users(&[]);
+    let port = story.place.peer_port(0);
+    let at = |n: u8| SocketAddr::from(([127, 83, 0, n], port));
+    let (carrier, other, core) = (at(1), at(2), at(3));
+    let peer = |name: &str, at: SocketAddr, prefix: &str, zone: &str| {
+        format!(
+            "[[peer]]\nname = \"{name}\"\naddress = \"{at}\"\nzone = \"{zone}\"\n\
+             prefixes = [{{ prefix = \"{prefix}\" }}]\n\n"
+        )
+    };
+    let config = peer("carrier", carrier, "+", "peer")
+        + &peer("other", other, "+1", "peer")
+        + &peer("core", core, "+4930", "internal");
+    let mut server = Server::start_with(&story, &config);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _end = StopAtEnd(&stop);
+        let stop = &stop;
+        let mut far = Handset::at(&story, "far", carrier);
+        let mut second = Handset::at(&story, "second", other);
+        let mut inner = Handset::at(&story, "inner", core);
+        let call = |phone: &mut Handset<'_>, who: &str, number: &str| {
+            let from = format!("<sip:{who}@{who}.example>");
+            phone.invite_changed(&story.address(number), |text| {
+                text.replace(&format!("<sip:{who}@call.example>"), &from)
+            })
+        };
+        // Out: the core calls by the first carrier.
+        let carrier_serves = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let _end = StopAtEnd(&carrier_serves);
+            let far = &mut far;
+            let until = &carrier_serves;
+            scope.spawn(move || far.serve_until(until, |r| answer_at(r, carrier)));
+            let outcome = call(&mut inner, "inner", "+4940123");
+            assert_eq!(outcome.status(), 200, "{:?}", outcome.last);
+            assert_eq!(inner.hang_up(&mut outcome.talk.expect("a call")), 200);
+        });
+        // In: a carrier reaches the core, and not the other carrier.
+        scope.spawn(move || inner.serve_until(stop, |r| answer_at(r, core)));
+        let outcome = call(&mut far, "far", "+4930555");
+        assert_eq!(outcome.status(), 200, "{:?}", outcome.last);
+        assert_eq!(far.hang_up(&mut outcome.talk.expect("a call")), 200);
+        assert_eq!(call(&mut second, "second", "+4940123").status(), 404, "no transit");
+        assert_eq!(call(&mut far, "far", "+1555").status(), 404, "no transit");
+    });
+    server.wait_for("two answered calls", START, || {
+        let records = tests::server::records(&story);
+        let good = records.iter().filter(|r| r["answered"] == true && r["cause"] == "bye");
+        (good.count() == 2).then_some(())
+    });
+}

@@ -164,6 +164,7 @@ fn peer_route(peer: &edge::PeerConfig) -> PeerRoute {
         domains: peer.domains.iter().map(|d| d.to_ascii_lowercase()).collect(),
         prefixes: peer.prefixes.iter().map(prefix).collect(),
         priority: peer.priority,
+        internal: peer.zone == edge::Zone::Internal,
     }
 }
 

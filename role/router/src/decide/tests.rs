@@ -138,11 +138,13 @@ fn peers() -> std::sync::Arc<[PeerRoute]> {
         domains: domains.iter().map(|d| (*d).to_owned()).collect(),
         prefixes,
         priority,
+        internal: name == "core",
     };
     [
         peer("cheap", 20, vec![prefix("+", 0, ""), prefix("0", 1, "+49")], &[]),
         peer("good", 10, vec![prefix("+", 0, "")], &["partner.example"]),
         peer("local", 90, vec![prefix("+4940", 3, "0")], &[]),
+        peer("core", 50, vec![prefix("+4989", 0, "")], &["home.example"]),
     ]
     .into()
 }
@@ -200,10 +202,35 @@ fn granted_numbers_ring_their_user_whoever_calls() {
 }
 
 #[test]
+fn r2_1_a_peering_edge_leads_carriers_to_servers_of_ours_and_those_to_carriers() {
+    for domain in ["example.com", "198.51.100.1"] {
+        // In: to the core, and to no carrier, though two take every number.
+        let (targets, steps) = via_peers("+4989555", domain, Some("cheap"));
+        assert_eq!(targets, ["core: +4989555@core.example.net"], "{domain}");
+        assert_eq!(steps.last().unwrap(), "peer core takes +4989: +4989555@core.example.net");
+        // Out: to every carrier, and not back.
+        let (targets, _) = via_peers("+4989555", domain, Some("core"));
+        assert_eq!(
+            targets,
+            ["good: +4989555@good.example.net", "cheap: +4989555@cheap.example.net"]
+        );
+    }
+    assert_eq!(via_peers("carol", "home.example", Some("cheap")).0, ["core: carol@home.example"]);
+    assert_eq!(via_peers("carol", "home.example", Some("core")).0, ["403"]);
+    assert_eq!(
+        via_peers("carol", "partner.example", Some("core")).0[0],
+        "good: carol@partner.example"
+    );
+}
+
+#[test]
 fn a_peer_is_never_led_to_another() {
     let (targets, steps) = via_peers("+4940555", "example.com", Some("cheap"));
     assert_eq!(targets, ["404"]);
-    assert_eq!(steps[1], "calls from peer cheap end here, no other peer gets them");
+    assert_eq!(
+        steps[1],
+        "calls from peer cheap go to users and servers of ours, no other peer gets them"
+    );
     assert_eq!(via_peers("carol", "partner.example", Some("cheap")).0, ["403"]);
     assert_eq!(via_peers("bob", "example.com", Some("cheap")).0, ["rings"]);
 }
