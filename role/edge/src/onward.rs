@@ -73,7 +73,7 @@ impl EdgeCore {
         };
         let callee_tag = if from == Side::Callee { from_tag } else { to_tag };
         let callee_tag = String::from_utf8_lossy(&callee_tag).into_owned();
-        let reach = self.other_side(at, &token, last, &request)?;
+        let reach = self.other_side(at, &token, last, (&request, routes))?;
         let hides = token.policy & DialogToken::HIDES_HOLDER != 0;
         let hides_back = token.policy & DialogToken::HIDES_OTHER != 0;
         let back = Reach {
@@ -98,7 +98,7 @@ impl EdgeCore {
         at: Present,
         token: &DialogToken,
         last: Option<Reach>,
-        request: &Message,
+        (request, ours): (&Message, usize),
     ) -> Option<Reach> {
         let is_server = token.policy & DialogToken::PEER_IS_SERVER != 0;
         if let Some(last) = last {
@@ -106,7 +106,7 @@ impl EdgeCore {
             return Some(self.best_reach(at, binding, last));
         }
         if is_server {
-            let named = self.reach_named(token.peer, request);
+            let named = self.reach_named(token.peer, request, ours);
             return named.or_else(|| self.reach_of_peer(token.peer));
         }
         let current = (token.peer != 0).then(|| self.locations.reach(token.peer, at.wall));

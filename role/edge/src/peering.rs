@@ -150,10 +150,10 @@ impl EdgeCore {
 
     /// The way to a peer by what a request of a dialog names, where that is an address the peer
     /// sends from: it may call from another place than it is called at. Never from encrypted to
-    /// clear.
-    pub(crate) fn reach_named(&self, id: u64, request: &Message) -> Option<Reach> {
+    /// clear. The first `ours` of its Routes are ours.
+    pub(crate) fn reach_named(&self, id: u64, request: &Message, ours: usize) -> Option<Reach> {
         let number = self.peers.by_id(id)?;
-        let route = request.values(HeaderName::ROUTE).next();
+        let route = request.values(HeaderName::ROUTE).nth(ours);
         let route = route.and_then(|route| NameAddr::parse(route).ok());
         let uri = route.as_ref().map_or(request.request_uri(), NameAddr::uri);
         let hop = Ask::of_uri(uri).ok()?.literal()?;

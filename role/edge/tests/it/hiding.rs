@@ -306,3 +306,31 @@ fn r2_2_a_transfer_tells_a_carrier_names_and_no_addresses() {
         assert_eq!(refer.header(HeaderName::REFERRED_BY).is_some(), said, "{by}");
     }
 }
+
+#[test]
+fn a_peer_is_notified_where_it_subscribed_from_and_not_where_it_is_called() {
+    for hides in [false, true] {
+        let more = format!(
+            "zone = \"internal\"\nhide_topology = {hides}\nsources = [\"192.0.2.11\", \"192.0.2.12\"]\n"
+        );
+        let config = Config {
+            peers: vec![peer("carrier", 11, &more)],
+            hide_from_phones: if hides { HideFromPhones::All } else { HideFromPhones::Off },
+            ..Config::default()
+        };
+        let mut lab = Lab::with(1, config);
+        lab.user("user2", &[2]);
+        let lines = format!("Event: presence\r\n{EMPTY}");
+        let subscribe = request("SUBSCRIBE", 12, "x", BOB, &lines)
+            .replace("<sip:x@example.com>", "<sip:+4940777@carrier.example>");
+        lab.send(12, subscribe);
+        let got = lab.find(2, "SUBSCRIBE");
+        lab.send(2, crate::lab::respond(2, &got, 200, false));
+        let ok = lab.find(12, "200");
+        assert_eq!(text(ok.header(HeaderName::CSEQ)), "1 SUBSCRIBE");
+        lab.send(2, inside("NOTIFY", 2, &got, "to2", 1, PHONE_MARK));
+        let notify = lab.find(12, "NOTIFY");
+        assert_eq!(notify.request_uri(), b"sip:x@192.0.2.12:5060", "hides: {hides}");
+        assert!(lab.is_empty(11));
+    }
+}
