@@ -2,7 +2,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/whimbrel/target
 export DATA ARGS ROWS ORDER OPS
 
-.PHONY: help run test check web sim screenshot bench fuzz-smoke clean
+.PHONY: help run test check web sim screenshot dist bench fuzz-smoke clean
 
 help:              ## Shows this list.
 	@sed -n 's/^\([a-z-]*\): *## /  make \1\t/p' Makefile | expand -t 22
@@ -24,6 +24,9 @@ sim:               ## Runs the stories of the simulated network under SEEDS=100 
 
 screenshot:        ## Makes docs/images/console.png: a true picture of the console during calls.
 	@scripts/setup.sh test && scripts/web.sh && tests/browser/screenshot.sh
+
+dist:              ## Builds the server to install: release, its code laid out by a rehearsal. Needs Debian 12 and two cores.
+	@scripts/dist.sh
 
 bench:             ## Measures Whimbrel beside Kamailio. ROWS=register,options ORDER=WKW OPS=1. Needs Debian and two cores.
 	@scripts/bench.sh

@@ -6,16 +6,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ "$(nproc)" -ge 2 ] || die "two cores are needed: one for the server, one for the load"
 "$REPO/scripts/setup.sh" bench
 cd "$REPO"
-say "building the server (release)"
-features=$(cargo_features)
-# shellcheck disable=SC2086
-cargo build --release --locked -p whimbrel $features
+# What an operator installs is what is measured.
+"$REPO/scripts/dist.sh"
 
-port_is_free() { ! ss -Hlnut "sport = :$1" 2>/dev/null | grep -q .; }
-for port in 5060 5061 7000 6000; do
-  port_is_free "$port" || die "port $port is taken: stop what listens there (ss -lnutp 'sport = :$port'), then try again"
-done
+for port in 5060 5061 7000 6000; do free_port "$port"; done
 lock=${BENCH_LOCK:-/run/lock/bench.lock}
 [ -w "$(dirname "$lock")" ] || lock=/tmp/bench.lock
-exec python3 "$REPO/bench/bench.py" --whimbrel "$CARGO_TARGET_DIR/release/whimbrel" --run "$CACHE/bench" \
+exec python3 "$REPO/bench/bench.py" --whimbrel "$CARGO_TARGET_DIR/dist/whimbrel" --run "$CACHE/bench" \
   --lock "$lock" --rows "${ROWS:-}" --order "${ORDER:-WKW}" --ops "${OPS:-1}"

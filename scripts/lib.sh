@@ -53,6 +53,12 @@ cargo_features() {
   if have pkg-config && pkg-config --exists alsa; then printf -- '--features=whimbrel/audio-device\n'; fi
 }
 
+# free_port PORT: stops where something listens there already.
+free_port() {
+  ! ss -Hlnut "sport = :$1" 2>/dev/null | grep -q . ||
+    die "port $1 is taken: stop what listens there (ss -lnutp 'sport = :$1'), then try again"
+}
+
 # sources_hash PATH..: one hash over the names and contents of all files below, built output left out.
 sources_hash() {
   find "$@" -type f -not -path '*/node_modules/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Prepares this machine: `setup.sh run` for `make run`, `setup.sh test` for `make test`, `setup.sh bench` for `make bench`.
+# Prepares this machine: `setup.sh run` for `make run`, `setup.sh test` for `make test`, `setup.sh dist` for `make dist`,
+# `setup.sh bench` for `make bench`.
 # Looks first, installs only what is missing, says what and why, asks nothing. Run again, it does nothing.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -53,14 +54,22 @@ need_for_test() {
   need has_python_headers python3-dev "PESQ is built from C"
 }
 
+need_for_dist() {
+  need_for_run
+  need '[ -x /usr/lib/llvm-16/bin/llvm-bolt ]' bolt-16 "lays the code of the server out"
+  need '[ -f /usr/lib/llvm-16/lib/libbolt_rt_instr.a ]' libbolt-16-dev "counts which code a rehearsal takes"
+  need '[ -f /usr/include/openssl/ssl.h ]' libssl-dev "the load generator's TLS"
+  need 'have openssl' openssl "a certificate for the rehearsal"
+  need 'have taskset' util-linux "pins server and load to a core each"
+  need 'have ss' iproute2 "looks whether a port is free"
+  need 'have python3' python3 "directs the rehearsal"
+}
+
 # Debian starts what it installs where there is an init system: `make bench` says when a port is taken.
 need_for_bench() {
   need 'have kamailio' kamailio "the server Whimbrel is measured beside"
   need '[ -f /usr/lib/*/kamailio/modules/tls.so ]' kamailio-tls-modules "Kamailio over TLS"
   need 'have rtpengine' rtpengine-daemon "Kamailio's media relay"
-  need '[ -f /usr/include/openssl/ssl.h ]' libssl-dev "the load generator's TLS"
-  need 'have openssl' openssl "one certificate for both servers"
-  need 'have taskset' util-linux "pins server and load to a core each"
 }
 
 install_missing() {
@@ -155,12 +164,13 @@ install_in_venv() {
 case $WANT in
   run) need_for_run ;;
   test) need_for_run; need_for_test ;;
-  bench) need_for_run; need_for_bench ;;
-  *) die "usage: scripts/setup.sh run|test|bench" ;;
+  dist) need_for_dist ;;
+  bench) need_for_dist; need_for_bench ;;
+  *) die "usage: scripts/setup.sh run|test|dist|bench" ;;
 esac
 install_missing
 install_rust_parts
-[ "$WANT" = bench ] || install_node
+install_node
 if [ "$WANT" = test ]; then
   install_nextest
   install_gungraun

@@ -182,6 +182,22 @@ mod tests {
     }
 
     #[test]
+    fn blocks_of_bytes_are_judged_as_their_bytes() {
+        for at in [0, 5, 31, 32, 40, 63, 64, 70] {
+            for byte in 0..=u8::MAX {
+                let mut head = vec![b'a'; 71];
+                head[at] = byte;
+                let clean = matches!(byte, b'\r' | b'\n' | b'\t' | b' '..=b'~');
+                assert_eq!(is_clean(&head), clean, "{byte} at {at}");
+            }
+        }
+        let long = "Grüße ".repeat(20);
+        assert!(is_clean(long.as_bytes()));
+        assert!(!is_clean(format!("{long}\u{7f}").as_bytes()));
+        assert!(!is_clean(format!("{long}\u{85}").as_bytes()));
+    }
+
+    #[test]
     fn r2_4_what_would_be_trouble_elsewhere_goes_no_further() {
         for (headers, why) in [
             (b"Subject: a\0b\r\n".as_slice(), Some("Bad Characters")),

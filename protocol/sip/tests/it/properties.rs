@@ -54,7 +54,101 @@ fn touch(message: &Message) {
     }
 }
 
+/// Tags and branch as whoever takes the headers apart finds them.
+fn read_slowly(message: &Message) -> [Option<Vec<u8>>; 3] {
+    let tag = |name| {
+        let value = message.header(name)?;
+        NameAddr::parse(value).ok()?.tag().map(<[u8]>::to_vec)
+    };
+    let via = message.values(HeaderName::VIA).next().and_then(|via| Via::parse(via).ok());
+    let branch = via.and_then(|via| via.branch().map(<[u8]>::to_vec));
+    [tag(HeaderName::FROM), tag(HeaderName::TO), branch]
+}
+
+/// The same as the message says.
+fn read(message: &Message) -> [Option<Vec<u8>>; 3] {
+    let found = [message.from_tag(), message.to_tag(), message.top_branch()];
+    found.map(|value| value.map(<[u8]>::to_vec))
+}
+
+/// A good request with parameters in whatever order and spelling.
+fn spelled() -> impl Strategy<Value = Vec<u8>> {
+    let params = prop::collection::vec(
+        prop::sample::select(
+            [
+                ";tag=a1",
+                ";tag=b2",
+                " ; Tag = c3",
+                ";x",
+                ";tag=\"q\"",
+                ";y=\"a;tag=no\"",
+                ";tag",
+                ";tag=%41",
+                ";tag=[x]",
+            ]
+            .as_slice(),
+        ),
+        0..3,
+    );
+    let via = prop::sample::select(
+        [
+            "SIP/2.0/UDP h;branch=z9hG4bK1",
+            "SIP/2.0/UDP h;rport;branch=z9hG4bK2;received=1.2.3.4",
+            "SIP/2.0/UDP h ; Branch = z9hG4bK3 , SIP/2.0/TCP i;branch=z9hG4bK4",
+            "SIP/2.0/UDP h;branch=\"z9hG4bK5\"",
+            "SIP / 2.0 / UDP h;branch=z9hG4bK:6",
+            "SIP/2.0/UDP h",
+        ]
+        .as_slice(),
+    );
+    let name = prop::sample::select(["From", "f", "FROM ", "from\t"].as_slice());
+    (params.clone(), params, via, name).prop_map(|(from, to, via, name)| {
+        format!(
+            "INFO sip:a@b SIP/2.0\r\nVia: {via}\r\nMax-Forwards: 70\r\n{name}: <sip:c@d>{}\r\nTo: \"x\" <sip:e@f>{}\r\n\
+             Call-ID: 1\r\nCSeq: 1 INFO\r\nSubject: a\r\n b\r\n\r\nbody",
+            from.concat(),
+            to.concat()
+        )
+        .into_bytes()
+    })
+}
+
 proptest! {
+    #[test]
+    fn marks_and_readers_agree_on_any_message(bytes in prop_oneof![mangled(), spelled()], peer in any::<([u8; 4], u16)>()) {
+        let Ok(message) = Message::parse(bytes.into()) else { return Ok(()) };
+        prop_assert_eq!(read(&message), read_slowly(&message));
+        let edited = Edit::new(&message)
+            .prepend(HeaderName::VIA, "SIP/2.0/TLS ours.example;branch=z9hG4bKours")
+            .remove_all(HeaderName::SUBJECT)
+            .finish();
+        prop_assert_eq!(read(&edited), read_slowly(&edited));
+        let retagged = Edit::new(&message).set(HeaderName::TO, "<sip:x@y>;tag=new").finish();
+        prop_assert_eq!(read(&retagged), read_slowly(&retagged));
+        let stamped = sip::proxy::forward::received_from(&message, peer.into());
+        prop_assert_eq!(read(&stamped), read_slowly(&stamped));
+        let parsed = Message::parse(stamped.bytes().clone()).map(|parsed| read(&parsed));
+        prop_assert_eq!(parsed, Ok(read(&stamped)));
+    }
+
+    #[test]
+    fn a_stamp_by_copy_is_the_stamp_by_edit(bytes in prop_oneof![mangled(), spelled()], peer in any::<([u8; 4], u16)>()) {
+        let Ok(message) = Message::parse(bytes.into()) else { return Ok(()) };
+        prop_assume!(message.is_request());
+        let stamped = sip::proxy::forward::received_from(&message, peer.into());
+        // Only the topmost Via differs, whatever it is written in.
+        let others = |m: &Message| m.header_lines().filter(|(name, _)| *name != HeaderName::VIA)
+            .map(|(name, value)| (name.as_str().to_string(), value.to_vec())).collect::<Vec<_>>();
+        prop_assert_eq!(others(&stamped), others(&message));
+        prop_assert_eq!(stamped.body(), message.body());
+        let vias = |m: &Message| m.values(HeaderName::VIA).skip(1).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        prop_assert_eq!(vias(&stamped), vias(&message));
+        let top = stamped.values(HeaderName::VIA).next().map(<[u8]>::to_vec).unwrap_or_default();
+        let by_edit = Edit::new(&message).replace_first(HeaderName::VIA, &top).finish();
+        let values = |m: &Message| m.values(HeaderName::VIA).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        prop_assert_eq!(values(&stamped), values(&by_edit));
+    }
+
     #[test]
     fn r1_1_nothing_panics_and_no_byte_changes(bytes in mangled()) {
         let bytes = Bytes::from(bytes);
