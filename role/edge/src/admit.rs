@@ -52,9 +52,7 @@ impl EdgeCore {
         if !message.is_request() {
             return None;
         }
-        let route = message.routes().next()?.ok()?;
-        let uri = route.sip_uri().ok()?;
-        self.opened(uri.user()?, message)
+        self.opened(message.top_route()?.user()?, message)
     }
 
     /// The token `sealed` in a request's dialog, and who sent the request.

@@ -6,6 +6,7 @@ use crate::method::Method;
 use crate::name::HeaderName;
 use crate::name_addr::{NameAddr, lenient_seconds};
 use crate::text::{is_lws, number32, split_list, trim};
+use crate::uri::SipUri;
 use crate::via::Via;
 
 /// CSeq (RFC 3261 §20.16).
@@ -143,6 +144,13 @@ impl Message {
     /// Each Route value, topmost first.
     pub fn routes(&self) -> impl Iterator<Item = Result<NameAddr<'_>, ParseError>> {
         self.values(HeaderName::ROUTE).map(NameAddr::parse)
+    }
+
+    /// The URI of the topmost Route, when that is a SIP URI. The header parameters behind it are not
+    /// looked at.
+    pub fn top_route(&self) -> Option<SipUri<'_>> {
+        let top = self.values(HeaderName::ROUTE).next()?;
+        NameAddr::parse_as(top, true).ok()?.sip_uri().ok()
     }
 
     /// Each Record-Route value, topmost first.
