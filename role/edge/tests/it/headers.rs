@@ -356,3 +356,32 @@ fn a_description_cannot_hide_from_the_relay() {
     lab.find(1, "488");
     lab.assert_nothing_left();
 }
+
+/// Compact names everywhere (RFC 3261 §7.3.3), as old gateways write them.
+#[test]
+fn r1_6_a_dialog_in_compact_names_is_known_again() {
+    let short = |text: String| {
+        let names = [("Via:", "v:"), ("From:", "f:"), ("To:", "t:"), ("Call-ID:", "i:")];
+        let more = [("Contact:", "m:"), ("Content-Length:", "l:"), ("Content-Type:", "c:")];
+        names.iter().chain(&more).fold(text, |t, (long, short)| t.replace(long, short))
+    };
+    let open = edge::Config {
+        open_from: vec!["192.0.2.0/24".parse().unwrap()],
+        ..edge::Config::default()
+    };
+    let mut lab = Lab::with(1, open);
+    lab.user("user2", &[2]);
+    lab.send(1, short(request("INVITE", 1, "user1", crate::talk::BOB, &with_sdp(""))));
+    let invite = lab.find(2, "INVITE");
+    lab.send(2, short(respond(2, &invite, 200, true)));
+    let ok = lab.find(1, "200");
+    let mut talk = crate::talk::Talk { lab, ok, invite };
+    for method in ["ACK", "BYE"] {
+        let sent = talk.by_caller(method, 2);
+        talk.lab.send(1, short(sent));
+        assert_eq!(talk.lab.next(2).method().map(|m| m.to_string()), Some(method.into()));
+    }
+    let bye = talk.by_callee("BYE", 7);
+    talk.lab.send(2, short(bye));
+    talk.lab.find(1, "BYE");
+}

@@ -176,3 +176,17 @@ fn a_request_to_our_own_domain_is_no_strict_route() {
     assert!(!done.strict && done.ours.is_empty());
     assert_eq!(done.message.bytes(), request.bytes());
 }
+
+#[test]
+fn a_compact_via_is_written_out_when_it_is_stamped() {
+    let text =
+        b"INFO sip:a@b SIP/2.0\r\nv: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:c@d>;tag=1\r\n\
+        To: <sip:e@f>;tag=2\r\nCall-ID: 1\r\nCSeq: 1 INFO\r\n\r\n";
+    let request = Message::parse(text.as_slice().into()).unwrap();
+    let stamped = forward::received_from(&request, "192.0.2.1:5".parse().unwrap());
+    let head = String::from_utf8_lossy(stamped.bytes()).into_owned();
+    assert!(
+        head.contains("\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1;received=192.0.2.1\r\n"),
+        "{head}"
+    );
+}
