@@ -10,6 +10,7 @@
 //! nothing. The core takes what comes from it as coming from phones: each proves itself, and limits
 //! count against the address the edge says it saw.
 
+use crate::branch::{BranchId, local_failure};
 use crate::core::{EdgeCore, Present};
 use crate::forward::Forward;
 use crate::identity::Claims;
@@ -182,6 +183,37 @@ impl EdgeCore {
         let plan = self.within_policy(request, arrival.transport, Plan::Fork(vec![target]));
         let to = called(request, &caller);
         self.begin(at, key, arrival, request.clone(), (caller, claims, to, plan));
+        true
+    }
+
+    /// Whether a branch goes to a phone by the Path that the core gave.
+    pub(crate) fn is_by_path(&self, key: ServerKey, id: BranchId) -> bool {
+        let core = self.peers.core();
+        let Some(forward) =
+            self.forwards.get(&key).filter(|f| core.is_some() && f.caller_peer == core)
+        else {
+            return false;
+        };
+        forward.branches.get(id).is_some_and(|branch| branch.peering.peer.is_none())
+    }
+
+    /// An edge says that the flow of its phone is gone: to the caller that is a phone that cannot be
+    /// reached, as one of ours would be. True if so.
+    pub(crate) fn lost_its_phone(
+        &mut self,
+        at: Present,
+        key: ServerKey,
+        id: BranchId,
+        response: &Message,
+    ) -> bool {
+        let Some(forward) = self.forwards.get_mut(&key) else { return false };
+        let by_edge = forward.branches.get(id).is_some_and(|b| !b.target.path.is_empty());
+        if response.status() != Some(430) || !by_edge {
+            return false;
+        }
+        let failure = local_failure(&forward.request, 480);
+        forward.context.handle_response(at.now, &id, failure);
+        self.run_context(at, key);
         true
     }
 

@@ -65,6 +65,9 @@ impl EdgeCore {
         if self.retry_profile(at, key, id, &response) || self.peer_goes_on(at, key, id, &response) {
             return;
         }
+        if self.lost_its_phone(at, key, id, &response) {
+            return;
+        }
         let response = self.as_peer_may(key, id, response);
         if is_invite_success(&response) && self.is_too_late(key) {
             self.reap_branch(at, key, id, &response);
@@ -256,8 +259,14 @@ impl EdgeCore {
         if self.peer_is_silent(at, key, id, why) {
             return;
         }
+        let by_path = why == Failure::FlowFailed && self.is_by_path(key, id);
         let Some(forward) = self.forwards.get_mut(&key) else { return };
         match why {
+            // The core is to know that it was not the phone that failed (RFC 5626 §5.3.1).
+            Failure::FlowFailed if by_path => {
+                let failure = local_failure(&forward.request, 430);
+                forward.context.handle_response(at.now, &id, failure);
+            }
             Failure::TimedOut => forward.context.handle_timed_out(&id),
             Failure::FlowFailed => forward.context.handle_flow_failed(&id),
         }

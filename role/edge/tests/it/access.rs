@@ -138,6 +138,27 @@ fn r2_1_the_core_calls_a_phone_by_its_path_over_any_transport() {
 }
 
 #[test]
+fn r2_1_a_phone_whose_connection_is_gone_is_430_to_the_core_and_480_to_who_calls() {
+    let mut lab = edge_lab();
+    lab.world().transports.insert(1, Transport::Tls);
+    let path = path_of(&mut lab, 1);
+    lab.send(OTHER, by_path("INVITE", OTHER, 1, &path, &with_sdp("")));
+    lab.find(1, "INVITE");
+    lab.close(1);
+    assert_eq!(lab.find(OTHER, "430").reason(), b"Flow Failed");
+    lab.assert_nothing_left();
+
+    let mut lab = core_lab(|_| ());
+    lab.world().paths.insert(2, "<sip:token@192.0.2.11;lr>".into());
+    lab.invite(3, "user3", "sip:user2@example.com");
+    let invite = lab.find(2, "INVITE");
+    assert_eq!(header(&invite, HeaderName::ROUTE), "<sip:token@192.0.2.11;lr>");
+    lab.send(2, respond(2, &invite, 430, false));
+    lab.find(3, "480");
+    lab.assert_nothing_left();
+}
+
+#[test]
 fn r2_1_a_path_serves_the_core_and_nobody_else() {
     let mut lab = edge_lab();
     let path = path_of(&mut lab, 1);

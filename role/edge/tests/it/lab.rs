@@ -58,6 +58,8 @@ pub struct World {
     pub transports: BTreeMap<u8, Transport>,
     /// Devices whose connection broke.
     pub gone: Vec<u8>,
+    /// Phones that registered through an edge: their Path.
+    pub paths: BTreeMap<u8, String>,
     /// Phones without a binding.
     pub unbound: Vec<u8>,
     /// Users elsewhere: where to look for them, and what the name servers say.
@@ -153,7 +155,7 @@ impl Router for Port {
             uri: format!("sip:{}@192.0.2.{n}:5060", facts.user),
             reach: world.reach(*n),
             binding: u64::from(*n),
-            path: Vec::new(),
+            path: world.paths.get(n).cloned().into_iter().collect(),
             media: world.media.get(n).copied().unwrap_or(MediaProfile::Plain),
             locate: None,
             peer: None,
