@@ -46,6 +46,30 @@ fn a_clean_path_carries_a_tone_unharmed_with_every_codec_and_keying() {
     }
 }
 
+/// RFC 3264 §5.1, §6.1: each side is sent the number that it asked for, whatever the other one uses.
+#[test]
+fn r1_5_sound_goes_both_ways_where_each_side_has_a_number_of_its_own_for_the_codec() {
+    let mut w = wire(&[Opus], Security::Plain);
+    let offer = w.alice.create_offer(w.now);
+    let answer = w.bob.handle_offer(w.now, &offer).expect("an answer");
+    let answer = String::from_utf8(answer.to_vec()).expect("text");
+    assert!(answer.contains("a=rtpmap:111 opus"), "{answer}");
+    let answer = answer
+        .replace("a=rtpmap:111 ", "a=rtpmap:98 ")
+        .replace("a=fmtp:111 ", "a=fmtp:98 ")
+        .replace("RTP/AVP 111", "RTP/AVP 98");
+    w.alice.handle_answer(w.now, answer.as_bytes()).expect("agreed");
+    w.renumber[0] = Some((98, 111, 0));
+    w.run(6 * SECOND, tones());
+    let (_, _, alices) = w.renumber[0].expect("set above");
+    assert!(alices > 250, "alice sends with bob's number: {alices}");
+    for (side, hz) in [(0, 440.0), (1, 1000.0)] {
+        let heard = &w.heard[side][96_000..];
+        assert!((frequency(heard) - hz).abs() < 1.0, "side {side}: {}", frequency(heard));
+        assert_eq!(w.side(side).stats().discarded, 0);
+    }
+}
+
 #[test]
 fn both_ends_count_the_same_and_rtcp_tells_the_round_trip() {
     let mut w = wire(&[Opus], Security::Sdes);

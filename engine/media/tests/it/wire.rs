@@ -28,6 +28,9 @@ pub struct Wire {
     in_flight: Vec<(Instant, u64, usize, SocketAddr, Vec<u8>)>,
     entropy: SeededEntropy,
     sent: u64,
+    /// Of each side's packets with the first payload type, how many: they arrive with the second, as
+    /// at an end that asked for the first.
+    pub renumber: [Option<(u8, u8, usize)>; 2],
     pub events: [Vec<MediaEvent>; 2],
     pub heard: [Vec<i16>; 2],
 }
@@ -50,6 +53,7 @@ impl Wire {
             in_flight: Vec::new(),
             entropy,
             sent: 0,
+            renumber: [None; 2],
             events: Default::default(),
             heard: Default::default(),
         }
@@ -103,6 +107,13 @@ impl Wire {
             match output {
                 MediaOutput::Event(event) => self.events[side].push(event),
                 MediaOutput::Transmit { to, bytes, .. } => {
+                    let mut bytes = bytes.to_vec();
+                    if let Some((from, into, count)) = &mut self.renumber[side]
+                        && bytes[1] & 0x7f == *from
+                    {
+                        *count += 1;
+                        bytes[1] = bytes[1] & 0x80 | *into;
+                    }
                     assert!(to == address(1 - side, 0) || to == address(1 - side, 1));
                     if self.entropy.next_u64() % 100 < self.path.loss_percent {
                         continue;
@@ -111,7 +122,7 @@ impl Wire {
                     let delay = Duration::from_micros(self.path.delay_ms * 1000 + jitter);
                     self.sent += 1;
                     let from = address(side, 0);
-                    self.in_flight.push((self.now + delay, self.sent, side, from, bytes.to_vec()));
+                    self.in_flight.push((self.now + delay, self.sent, side, from, bytes));
                 }
             }
         }
