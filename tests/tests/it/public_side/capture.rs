@@ -3,7 +3,6 @@
 use super::stage::{BACKUP, CARRIER, PATIENCE, Stage};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
 use tests::process::Process;
 
 /// A capture of everything that crosses to carriers.
@@ -27,8 +26,17 @@ impl<'s> Capture<'s> {
 
     /// Ends it: what was sent to carriers, packet by packet, and the addresses it went between.
     pub(super) fn end(mut self) -> (Vec<String>, BTreeSet<String>) {
-        // It writes what it has every second.
-        std::thread::sleep(Duration::from_millis(1_500));
+        // What stands in the file behind everything else.
+        let mark = format!("echo end-of-the-run >/dev/udp/{CARRIER}/9");
+        let file = self.file.clone();
+        let place = &self.stage.story.place;
+        self.process.wait_for("the end of the capture", PATIENCE, |_| {
+            let mut command = place.command("bash");
+            command.args(["-c", &mark]);
+            let _ = command.status();
+            let bytes = std::fs::read(&file).unwrap_or_default();
+            bytes.windows(14).any(|w| w == b"end-of-the-run").then_some(())
+        });
         self.process.signal("INT");
         self.process.wait(PATIENCE);
         let read = |filter: &str, fields: &[&str]| {
@@ -40,7 +48,9 @@ impl<'s> Capture<'s> {
         let to = format!("ip.dst == {CARRIER} || ip.dst == {BACKUP}");
         let payloads = read(&to, &["udp.payload", "tcp.payload"]);
         let addresses = read("ip", &["ip.src", "ip.dst"]);
-        let words = addresses.split_whitespace().map(String::from).collect();
+        // Where nobody listens the system says so and repeats the addresses.
+        let words = addresses.split([' ', '\t', '\n', ',']).filter(|word| !word.is_empty());
+        let words = words.map(String::from).collect();
         (payloads.lines().map(from_hex).filter(|text| !text.is_empty()).collect(), words)
     }
 }

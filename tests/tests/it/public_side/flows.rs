@@ -96,7 +96,7 @@ fn inward(vias: u32) -> Vec<Flow> {
             }),
             "bob",
             both(
-                watched("a").ask("NOTIFY", "a", active, ""),
+                watched("a").pause(200).ask("NOTIFY", "a", active, ""),
                 phone().asked("SUBSCRIBE", ".*").pause(500).respond_plainly(486, "b", ""),
             ),
         ),
@@ -202,6 +202,8 @@ fn outward(vias: u32) -> Vec<Flow> {
             Callee::seeing(vias)
                 .asked("SUBSCRIBE", ".*")
                 .respond_plainly(200, "c", "")
+                // It may overtake the response (RFC 6665), which SIPp does not expect.
+                .pause(200)
                 .ask("NOTIFY", "c", active, ""),
         ),
         // The last one: who failed is asked last for a while.
