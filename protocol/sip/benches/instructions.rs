@@ -66,21 +66,21 @@ fn strip(message: &Message) -> Message {
     Edit::new(message).remove_first(HeaderName::VIA).finish()
 }
 
-#[library_benchmark(config = at_most(14_620))]
+#[library_benchmark(config = at_most(15_400))]
 #[bench::invite(invite())]
 fn parse(bytes: Bytes) -> Message {
     Message::parse(bytes).expect("a typical INVITE")
 }
 
 // The figure of the issue: parse, then Via, From, To and CSeq.
-#[library_benchmark(config = at_most(18_670))]
+#[library_benchmark(config = at_most(18_220))]
 #[bench::invite(invite())]
 fn parse_and_read(bytes: Bytes) -> Message {
     read(bytes)
 }
 
 // What is read is given back, so that nothing is freed inside of the count.
-#[library_benchmark(config = at_most(5_040))]
+#[library_benchmark(config = at_most(5_090))]
 #[bench::invite(parsed())]
 fn edit_and_forward(request: Message) -> (Message, Message) {
     let made = forward(&request);
@@ -94,7 +94,7 @@ fn strip_top_via(message: Message) -> (Message, Message) {
     (message, made)
 }
 
-#[library_benchmark(config = at_most(6_140))]
+#[library_benchmark(config = at_most(3_930))]
 #[bench::invite(parsed())]
 fn respond(request: Message) -> (Message, Message) {
     let made = answer(&request);

@@ -92,8 +92,8 @@ impl<'a> Checks<'a> {
                     Ok(())
                 })?;
                 if let Some(via) = top.filter(|_| is_first) {
-                    let branch = first_param(via.params().raw(), b";branch=");
-                    self.marks.branch = Mark::of(line, branch.or_else(|| via.branch()));
+                    let first = first_param(via.params().raw(), b";branch=");
+                    self.marks.branch = marked(line, first, || via.branch());
                 }
                 Ok(())
             }
@@ -144,16 +144,22 @@ impl<'a> Checks<'a> {
 }
 
 fn tag_mark(line: &[u8], address: NameAddr<'_>) -> Mark {
-    let tag = first_param(address.params().raw(), b";tag=");
-    Mark::of(line, tag.or_else(|| address.tag()))
+    let first = first_param(address.params().raw(), b";tag=");
+    marked(line, first, || address.tag())
+}
+
+/// The mark of a parameter that nearly always is the `first`; `slow` looks among all.
+#[inline]
+fn marked<'a>(line: &[u8], first: Option<&[u8]>, slow: impl FnOnce() -> Option<&'a [u8]>) -> Mark {
+    let mark = first.map_or(Mark::UNKNOWN, |value| Mark::of(line, Some(value)));
+    if mark == Mark::UNKNOWN { Mark::of(line, slow()) } else { mark }
 }
 
 /// The value of the first parameter, when `start` is how that is written.
 #[inline]
 fn first_param<'a>(params: &'a [u8], start: &[u8]) -> Option<&'a [u8]> {
     let value = params.strip_prefix(start)?;
-    let value = &value[..crate::text::find_byte(value, b';').unwrap_or(value.len())];
-    crate::text::is_token(value).then_some(value)
+    Some(&value[..crate::text::find_byte(value, b';').unwrap_or(value.len())])
 }
 
 #[inline]
