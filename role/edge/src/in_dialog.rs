@@ -30,11 +30,11 @@ pub(crate) struct Passing {
 /// A request whose description is at the relay.
 #[derive(Debug)]
 pub(crate) struct Held {
-    key: Option<ServerKey>,
-    route: Onward,
-    request: Message,
+    pub(crate) key: Option<ServerKey>,
+    pub(crate) route: Onward,
+    pub(crate) request: Message,
     /// The description answers an offer that came in a response.
-    is_answer: bool,
+    pub(crate) is_answer: bool,
 }
 
 impl Passing {
@@ -177,7 +177,7 @@ impl EdgeCore {
         }
     }
 
-    fn send_onward(&mut self, at: Present, held: Held) {
+    pub(crate) fn send_onward(&mut self, at: Present, held: Held) {
         let Held { key, route, request, is_answer } = held;
         let is_bye = request.method() == Some(Method::BYE);
         if is_bye {

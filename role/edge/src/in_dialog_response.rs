@@ -5,6 +5,8 @@ use crate::branch_response::has_vias;
 use crate::call::sdp_of;
 use crate::core::{EdgeCore, Failure, Present};
 use crate::hygiene::{bare, hides_description};
+use crate::in_dialog::{Held, Passing};
+use crate::onward::Onward;
 use crate::ports::{EndCause, Refusal};
 use crate::reap::is_invite_success;
 use bytes::Bytes;
@@ -131,6 +133,9 @@ impl EdgeCore {
 
     /// A request in a dialog got no final response.
     pub(crate) fn pass_failed(&mut self, at: Present, key: &ClientKey, why: Failure) {
+        if why == Failure::FlowFailed && self.pass_by_another_flow(at, key) {
+            return;
+        }
         let Some(passing) = self.passing.get(key) else { return };
         let (server, request) = (passing.server, passing.request.clone());
         let method = request.method();
@@ -143,6 +148,37 @@ impl EdgeCore {
             Failure::TimedOut => return,
         };
         self.reply_status(at, server, &request, status);
+    }
+}
+
+impl EdgeCore {
+    /// A peer does not go with its connection, which may have been closed because nobody used it
+    /// while the call went on: it is asked once more by another one. True when that was tried.
+    fn pass_by_another_flow(&mut self, at: Present, key: &ClientKey) -> bool {
+        let Some(passing) = self.passing.get(key) else { return false };
+        let way = &passing.route;
+        if way.server == 0 {
+            return false;
+        }
+        let Some(reach) = self.reach_of_server(way.server, &passing.request, way.routes) else {
+            return false;
+        };
+        self.restart_timer_c(*key, None);
+        let Some(passing) = self.passing.remove(key) else { return false };
+        let Passing { server, route, had_offer, request, .. } = *passing;
+        self.passing_of.remove(&server);
+        let call = route.call;
+        let route = Onward { reach, server: 0, ..route };
+        let held = Held { key: Some(server), route, request, is_answer: !had_offer };
+        self.send_onward(at, held);
+        // It counts once; in between its call was not forgotten.
+        if let Some(entry) = call.and_then(|call| self.calls.get_mut(&call)) {
+            entry.under_way = entry.under_way.saturating_sub(1);
+        }
+        if let Some(call) = call {
+            self.forget_call(call);
+        }
+        true
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Onward {
     pub hides_back: bool,
     /// How many of the request's Routes are ours, and go no further.
     pub routes: usize,
+    /// The `[[peer]]` the other side is, while there is another way to it; 0 for a phone.
+    pub server: u64,
 }
 
 /// What the track says of a request.
@@ -82,7 +84,9 @@ impl EdgeCore {
             local: self.local_of(),
             peer: arrival.peer,
         };
-        let way = Onward { call, callee_tag, from, reach, back, hides, hides_back, routes };
+        let is_server = token.policy & DialogToken::PEER_IS_SERVER != 0;
+        let server = if is_server { token.peer } else { 0 };
+        let way = Onward { call, callee_tag, from, reach, back, hides, hides_back, routes, server };
         Some((way, request))
     }
 
@@ -106,14 +110,20 @@ impl EdgeCore {
             return Some(self.best_reach(at, binding, last));
         }
         if is_server {
-            let named = self.reach_named(token.peer, request, ours);
-            return named.or_else(|| self.reach_of_peer(token.peer));
+            return self.reach_of_server(token.peer, request, ours);
         }
         let current = (token.peer != 0).then(|| self.locations.reach(token.peer, at.wall));
         current.flatten().or_else(|| {
             let flow: FlowId = token.flow_hint.flow(self.place.node)?;
             self.reach_of_hint(flow)
         })
+    }
+
+    /// A way to a peer by a flow that stands or is opened: as the request names it, else as it is
+    /// configured.
+    pub(crate) fn reach_of_server(&self, id: u64, request: &Message, ours: usize) -> Option<Reach> {
+        let named = self.reach_named(id, request, ours);
+        named.or_else(|| self.reach_of_peer(id))
     }
 
     /// Without any memory of the dialog the hint's flow is tried; what it is tells the transport of
