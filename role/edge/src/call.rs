@@ -6,8 +6,8 @@ use crate::dialog_track::{DialogPhase, DialogTrack, Side};
 use crate::ports::{EdgeEvent, EndCause, Question, RelayAsk, RelayDescription};
 use bytes::Bytes;
 use sip::body::Description;
-use sip::transaction::{SendVia, ServerKey};
-use sip::{HeaderName, Message, Method, RequestBuilder, ViaBuilder};
+use sip::transaction::ServerKey;
+use sip::{Message, ViaBuilder};
 use std::time::Instant;
 
 /// Dialogs one INVITE may make. A device that answers with ever new tags makes no more.
@@ -142,55 +142,6 @@ impl EdgeCore {
     pub(crate) fn call_span(&self, call: Option<u64>) -> tracing::Span {
         let call = call.and_then(|call| self.calls.get(&call));
         call.map_or_else(tracing::Span::none, |call| call.span.clone())
-    }
-
-    /// A BYE of ours to the party on `side`, in the name of the other.
-    pub(crate) fn send_bye(
-        &mut self,
-        at: Present,
-        dialog: &mut DialogTrack,
-        side: Side,
-        cause: EndCause,
-    ) {
-        let number = dialog.own_cseq(side.other());
-        if let Some((via, bye)) = self.own_bye(at, dialog, side, number, cause.as_str()) {
-            // A full transaction table must not keep a call from ending: the peer will time out.
-            let sent = self.layer.send_request(at.now, via, bye);
-            tracing::debug!(?sent, "BYE of our own");
-        }
-    }
-
-    /// A BYE of ours to the party on `side`, in the name of the other, and the way it goes.
-    fn own_bye(
-        &mut self,
-        at: Present,
-        dialog: &DialogTrack,
-        side: Side,
-        number: u32,
-        reason: &str,
-    ) -> Option<(SendVia, Message)> {
-        let (to, from) = (dialog.party(side), dialog.party(side.other()));
-        let words = dialog.words_for(side);
-        let reach = self.best_reach(at, to.binding, to.reach);
-        let flow = self.flow_of(&reach)?;
-        let via = self.own_via(reach.transport, reach.local);
-        let mut builder = RequestBuilder::new(Method::BYE, &to.target)
-            .header(HeaderName::VIA, via)
-            .header(HeaderName::MAX_FORWARDS, "70");
-        for route in &to.routes {
-            builder = builder.header(HeaderName::ROUTE, route);
-        }
-        let id = self.calls.get(&dialog.call).map(|c| c.session_id.as_str()).unwrap_or_default();
-        let bye = builder
-            .header(HeaderName::FROM, format!("{};tag={}", words.0, from.tag))
-            .header(HeaderName::TO, format!("{};tag={}", words.1, to.tag))
-            .header(HeaderName::CALL_ID, words.2)
-            .header(HeaderName::CSEQ, format!("{number} BYE"))
-            .header(HeaderName::SESSION_ID, session_id_value(id))
-            .header(HeaderName::REASON, format!("SIP;cause=200;text=\"{reason}\""))
-            .build();
-        let bye = crate::strict::in_routers_words(bye);
-        Some((SendVia { flow, transport: reach.transport }, bye))
     }
 
     /// A Via of ours with a branch of its own.

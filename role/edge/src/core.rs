@@ -153,6 +153,8 @@ pub struct EdgeCore {
     pub(crate) passing: HashMap<ClientKey, Box<Passing>>,
     /// The other way round, for a CANCEL of a re-INVITE.
     pub(crate) passing_of: HashMap<ServerKey, ClientKey>,
+    /// BYEs of our own to peers over connections, with the peer's id, until they are answered.
+    pub(crate) own_byes: HashMap<ClientKey, (u64, Message)>,
     /// Requests in dialogs whose description is at the relay: whether they were cancelled.
     pub(crate) held: HashMap<ServerKey, bool>,
     pub(crate) calls: HashMap<u64, Box<Call>>,
@@ -256,6 +258,7 @@ impl EdgeCore {
             branches: HashMap::new(),
             passing: HashMap::new(),
             passing_of: HashMap::new(),
+            own_byes: HashMap::new(),
             held: HashMap::new(),
             calls: HashMap::new(),
             calls_live: 0,
@@ -425,7 +428,7 @@ impl EdgeCore {
         let maps = [self.forwards.len(), self.branches.len(), self.passing.len()];
         let more = [self.passing_of.len(), self.held.len(), self.context_deadlines.len()];
         let late = [self.passing_deadlines.len(), self.hop_deadlines.len(), self.sessions.len()];
-        let more = more.into_iter().chain(late);
+        let more = more.into_iter().chain(late).chain([self.own_byes.len()]);
         maps.into_iter().chain(more).sum::<usize>() + self.asks.len() + self.layer.len()
     }
 
@@ -513,6 +516,8 @@ impl EdgeCore {
             self.branch_failed(at, server, branch, why);
         } else if self.passing.contains_key(key) {
             self.pass_failed(at, key, why);
+        } else if why == Failure::FlowFailed {
+            self.bye_failed(at, key);
         }
     }
 }

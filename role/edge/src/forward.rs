@@ -154,6 +154,7 @@ impl EdgeCore {
     /// A client transaction is gone.
     pub(crate) fn client_gone(&mut self, key: ClientKey) {
         self.branches.remove(&key);
+        self.own_byes.remove(&key);
         self.restart_timer_c(key, None);
         let Some(passing) = self.passing.remove(&key) else { return };
         self.passing_of.remove(&passing.server());

@@ -58,6 +58,7 @@ mod network;
 mod nonce;
 mod onward;
 mod overload;
+mod own_bye;
 mod peer;
 mod peer_numbers;
 mod peering;

@@ -386,3 +386,25 @@ fn r2_10_a_peer_that_cannot_be_reached_at_all_is_tried_twice_and_no_more() {
     talk.lab.find(1, "200");
     talk.lab.assert_nothing_left();
 }
+
+#[test]
+fn r2_10_a_forced_hang_up_reaches_a_peer_whose_connection_is_gone() {
+    let mut lab = lab(&["transport = \"tcp\"\n"]);
+    lab.world().transports.insert(11, sansio::Transport::Tcp);
+    call(&mut lab);
+    let invite = lab.find(11, "INVITE");
+    answer(&mut lab, 11, &invite, 200, "");
+    let ok = lab.find(1, "200");
+    let talk = crate::talk::Talk { lab, ok, invite };
+    let call = talk.call();
+    let mut lab = talk.lab;
+    lab.note(0, edge::Note::HangUp(call));
+    let lost = lab.find(11, "BYE");
+    lab.close(11);
+    let again = lab.find(11, "BYE");
+    assert_ne!(again.header(HeaderName::VIA), lost.header(HeaderName::VIA), "another transaction");
+    assert_eq!(again.header(HeaderName::CSEQ), lost.header(HeaderName::CSEQ));
+    lab.close(11);
+    assert!(lab.is_empty(11), "not a third time");
+    lab.assert_nothing_left();
+}
