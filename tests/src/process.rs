@@ -7,6 +7,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 const POLL: Duration = Duration::from_millis(20);
+/// How long a program may take to end its children.
+const GRACE: Duration = Duration::from_secs(5);
 /// Lines of a log shown when something fails.
 const TAIL: usize = 60;
 
@@ -15,6 +17,8 @@ const TAIL: usize = 60;
 pub struct Process {
     name: String,
     child: Child,
+    /// It has children of its own, which it ends when it is asked to and leaves when it is killed.
+    has_children: bool,
     out: PathBuf,
     err: PathBuf,
 }
@@ -39,7 +43,14 @@ impl Process {
         let open = |path| File::create(path).expect("a log in the folder");
         command.stdin(Stdio::null()).stdout(open(&out)).stderr(open(&err));
         let child = command.spawn().unwrap_or_else(|e| panic!("{name} does not start: {e}"));
-        Self { name, child, out, err }
+        Self { name, child, has_children: false, out, err }
+    }
+
+    /// A program with children of its own: it is asked to end, for killed it would leave them.
+    #[must_use]
+    pub fn with_children(mut self) -> Self {
+        self.has_children = true;
+        self
     }
 
     /// Starts `command` and waits for its end.
@@ -138,6 +149,14 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if self.has_children && self.is_running() {
+            // It fails only when it is gone already.
+            let _ = Command::new("kill").args(["-TERM", "--", &self.id().to_string()]).status();
+            let end = Instant::now() + GRACE;
+            while self.is_running() && Instant::now() < end {
+                std::thread::sleep(POLL);
+            }
+        }
         self.kill();
     }
 }

@@ -34,7 +34,7 @@ fn kamailio(story: &Story, at: SocketAddr, phone: SocketAddr) -> Process {
     command.args(["-DD", "-E", "-m", "64", "-M", "8", "-w"]).arg(story.scratch.path());
     command.args(["-Y", &dir.to_string(), "-P"]).arg(story.scratch.file("kamailio.pid"));
     command.arg("-f").arg(file);
-    let mut process = Process::start(&story.scratch, "kamailio", command);
+    let mut process = Process::start(&story.scratch, "kamailio", command).with_children();
     let probe = std::net::UdpSocket::bind((at.ip(), 0)).expect("an address of loopback");
     probe.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
     let local = probe.local_addr().expect("bound");
