@@ -3,7 +3,7 @@
 //! `z9hG4bK` `w` `nnnn` `ssss` `...`: four hex digits of the node, four of the shard. A response
 //! that lands on another shard's socket is passed to its owner before anything else reads it.
 
-use sansio::{NodeId, ShardId};
+use sansio::{NodeId, ShardId, push_hex};
 
 const COOKIE: &[u8] = b"z9hG4bKw";
 
@@ -11,10 +11,8 @@ const COOKIE: &[u8] = b"z9hG4bKw";
 pub fn branch_prefix(node: NodeId, shard: ShardId) -> String {
     let mut branch = String::with_capacity(64);
     branch.push_str("z9hG4bKw");
-    let digit =
-        |number: u16, at: u32| char::from(b"0123456789abcdef"[usize::from(number >> at) & 15]);
-    branch.extend([12, 8, 4, 0].map(|at| digit(node, at)));
-    branch.extend([12, 8, 4, 0].map(|at| digit(shard, at)));
+    push_hex(&mut branch, node.into(), 4);
+    push_hex(&mut branch, shard.into(), 4);
     branch
 }
 

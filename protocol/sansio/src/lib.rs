@@ -26,6 +26,7 @@
 
 mod entropy;
 mod flow;
+mod hex;
 mod redact;
 mod table;
 pub mod testing;
@@ -34,6 +35,7 @@ mod timer;
 
 pub use entropy::{Entropy, SeededEntropy};
 pub use flow::{FlowId, NodeId, ShardId, Transport};
+pub use hex::push_hex;
 pub use redact::Redacted;
 pub use table::{KeyedHasher, Table};
 pub use time::WallTime;

@@ -17,7 +17,7 @@ use crate::ports::{CallOpening, MediaProfile, Plan, Question, Reach, Refusal, Ta
 use crate::profile::Speech;
 use crate::upstream::cause_of;
 use crate::zones::{Verdict, Zone};
-use sansio::Transport;
+use sansio::{Transport, push_hex};
 use sip::proxy::ResponseContext;
 use sip::transaction::{Arrival, ServerKey};
 use sip::{Aor, Edit, HeaderName, Message, Method, NameAddr, SipUri};
@@ -448,8 +448,11 @@ impl EdgeCore {
         let request = &forward.request;
         let given = session_id(request);
         let session_id = given.clone().unwrap_or_else(|| {
-            let mut half = || self.entropy.next_u64();
-            new_session_id([half(), half()])
+            let mut id = String::with_capacity(32);
+            for _ in 0..2 {
+                push_hex(&mut id, self.entropy.next_u64(), 16);
+            }
+            id
         });
         if given.is_none() {
             forward.added_session_id = Some(session_id.clone());
@@ -484,7 +487,7 @@ impl EdgeCore {
             call_id: text(HeaderName::CALL_ID),
             from: forward.caller.clone(),
             to,
-            source: source_of(&forward.arrival),
+            source: format!("{}:{}", forward.arrival.transport, forward.arrival.peer),
             user_agent: text(HeaderName::USER_AGENT),
             at: at.wall,
         }
@@ -542,25 +545,6 @@ fn telephone_number(rest: &[u8]) -> Option<String> {
     let fits = |b: &u8| b.is_ascii_hexdigit() || b"*#+".contains(b);
     let known = !digits.is_empty() && digits.iter().all(fits);
     known.then(|| String::from_utf8_lossy(&digits).into_owned())
-}
-
-/// `transport:address:port`, as a record shows it.
-fn source_of(arrival: &Arrival) -> String {
-    use std::fmt::Write;
-    let mut text = String::with_capacity(32);
-    text.push_str(arrival.transport.via_token());
-    // Writing into a String does not fail.
-    let _ = write!(text, ":{}", arrival.peer);
-    text
-}
-
-/// 32 hexadecimal digits (RFC 7989 §5).
-fn new_session_id(halves: [u64; 2]) -> String {
-    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 15)]);
-    let bytes = halves.into_iter().flat_map(u64::to_be_bytes);
-    let mut id = String::with_capacity(32);
-    id.extend(bytes.flat_map(|byte| [digit(byte >> 4), digit(byte)]));
-    id
 }
 
 /// The caller's half of the Session-ID (RFC 7989), if it sent one. All zeros stand for none.

@@ -78,12 +78,7 @@ impl EdgeCore {
         let reach = self.other_side(at, &token, last, (&request, routes))?;
         let hides = token.policy & DialogToken::HIDES_HOLDER != 0;
         let hides_back = token.policy & DialogToken::HIDES_OTHER != 0;
-        let back = Reach {
-            transport: arrival.transport,
-            flow: Some(arrival.flow),
-            local: self.local_of(),
-            peer: arrival.peer,
-        };
+        let back = self.reach_by(arrival);
         let is_server = token.policy & DialogToken::PEER_IS_SERVER != 0;
         let server = if is_server { token.peer } else { 0 };
         let way = Onward { call, callee_tag, from, reach, back, hides, hides_back, routes, server };
@@ -147,7 +142,7 @@ impl EdgeCore {
         request: &Message,
         arrival: &Arrival,
     ) -> Known {
-        let local = self.local_of();
+        let reach = self.reach_by(arrival);
         let Some(call) = self.calls.get_mut(&token.call) else { return Known::Nothing };
         let fits = |d: &&mut DialogTrack| {
             let (caller, callee) = (d.caller.tag.as_bytes(), d.callee.tag.as_bytes());
@@ -169,12 +164,7 @@ impl EdgeCore {
         if refreshes && let Some(Ok(contact)) = request.contacts().next() {
             party.target = String::from_utf8_lossy(contact.uri()).into_owned();
         }
-        party.reach = Reach {
-            transport: arrival.transport,
-            flow: Some(arrival.flow),
-            local,
-            peer: arrival.peer,
-        };
+        party.reach = reach;
         Known::Fits(side, dialog.party(side.other()).reach)
     }
 

@@ -86,17 +86,8 @@ fn text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-fn number(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [b'0'; 20];
-    let mut from = digits.len();
-    loop {
-        from -= 1;
-        digits[from] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return out.extend_from_slice(&digits[from..]);
-        }
-    }
+fn number(out: &mut Vec<u8>, number: u64) {
+    serde(out, &number);
 }
 
 fn serde<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {

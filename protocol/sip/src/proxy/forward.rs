@@ -14,6 +14,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
 
 use foldhash::quality::FixedState;
+use sansio::push_hex;
 
 use crate::reply::Stamp;
 use crate::writer::Decimal;
@@ -113,14 +114,8 @@ pub fn loop_token(salt: u64, request: &Message) -> String {
         request.headers(name).for_each(&mut add);
     }
     let mut token = String::with_capacity(16);
-    push_hex(&mut token, hasher.finish());
+    push_hex(&mut token, hasher.finish(), 16);
     token
-}
-
-/// Appends sixteen hexadecimal digits.
-fn push_hex(out: &mut String, number: u64) {
-    let digit = |shift: u32| char::from(b"0123456789abcdef"[(number >> shift) as usize & 15]);
-    out.extend((0..16).rev().map(|nibble| digit(nibble * 4)));
 }
 
 /// Our branch: `prefix` (with the magic cookie), what makes it unique, and the loop token.

@@ -335,21 +335,26 @@ fn r2_7_a_peer_that_asks_for_less_gets_less() {
     assert_eq!(held_back(&[""], &oc("100"), 20, "Resource-Priority: esnet.1\r\n"), (20, 0, 0));
 }
 
-/// A trunk's connection is closed after ten silent minutes, and calls last longer.
-#[test]
-fn r2_10_who_hangs_up_reaches_a_peer_whose_connection_is_gone() {
+/// A call to a peer over TCP, answered, and what its caller says in it.
+fn trunk_call() -> (crate::talk::Talk, impl Fn(&crate::talk::Talk, &str, u32) -> String) {
     let mut lab = lab(&["transport = \"tcp\"\n"]);
     lab.world().transports.insert(11, sansio::Transport::Tcp);
     call(&mut lab);
     let invite = lab.find(11, "INVITE");
     answer(&mut lab, 11, &invite, 200, "");
     let ok = lab.find(1, "200");
-    let mut talk = crate::talk::Talk { lab, ok, invite };
     let by_caller = |talk: &crate::talk::Talk, method: &str, cseq| {
         let text = talk.by_caller(method, cseq);
         text.replace("phone2@192.0.2.2", "phone11@192.0.2.11")
             .replace(&format!("<{BOB}>;tag=to2"), &format!("<{NUMBER}>;tag=to11"))
     };
+    (crate::talk::Talk { lab, ok, invite }, by_caller)
+}
+
+/// A trunk's connection is closed after ten silent minutes, and calls last longer.
+#[test]
+fn r2_10_who_hangs_up_reaches_a_peer_whose_connection_is_gone() {
+    let (mut talk, by_caller) = trunk_call();
     let ack = by_caller(&talk, "ACK", 2);
     talk.lab.send(1, ack);
     talk.lab.find(11, "ACK");
@@ -368,15 +373,8 @@ fn r2_10_who_hangs_up_reaches_a_peer_whose_connection_is_gone() {
 
 #[test]
 fn r2_10_a_peer_that_cannot_be_reached_at_all_is_tried_twice_and_no_more() {
-    let mut lab = lab(&["transport = \"tcp\"\n"]);
-    lab.world().transports.insert(11, sansio::Transport::Tcp);
-    call(&mut lab);
-    let invite = lab.find(11, "INVITE");
-    answer(&mut lab, 11, &invite, 200, "");
-    let ok = lab.find(1, "200");
-    let mut talk = crate::talk::Talk { lab, ok, invite };
-    let bye = talk.by_caller("BYE", 3).replace("phone2@192.0.2.2", "phone11@192.0.2.11");
-    let bye = bye.replace(&format!("<{BOB}>;tag=to2"), &format!("<{NUMBER}>;tag=to11"));
+    let (mut talk, by_caller) = trunk_call();
+    let bye = by_caller(&talk, "BYE", 3);
     talk.lab.send(1, bye);
     for _ in 0..2 {
         talk.lab.find(11, "BYE");
@@ -389,13 +387,7 @@ fn r2_10_a_peer_that_cannot_be_reached_at_all_is_tried_twice_and_no_more() {
 
 #[test]
 fn r2_10_a_forced_hang_up_reaches_a_peer_whose_connection_is_gone() {
-    let mut lab = lab(&["transport = \"tcp\"\n"]);
-    lab.world().transports.insert(11, sansio::Transport::Tcp);
-    call(&mut lab);
-    let invite = lab.find(11, "INVITE");
-    answer(&mut lab, 11, &invite, 200, "");
-    let ok = lab.find(1, "200");
-    let talk = crate::talk::Talk { lab, ok, invite };
+    let (talk, _) = trunk_call();
     let call = talk.call();
     let mut lab = talk.lab;
     lab.note(0, edge::Note::HangUp(call));
