@@ -36,6 +36,7 @@
 
 mod codec;
 mod conceal;
+pub mod dtmf;
 mod error;
 pub mod g711;
 pub mod g722;

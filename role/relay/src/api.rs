@@ -6,6 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+mod codecs;
+
+pub use codecs::{CODEC_NAMES_MAX, CodecPolicy, DtmfMode};
+
 /// A call's relay session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SessionId(pub u64);
@@ -30,12 +34,16 @@ pub struct LegProfile {
     /// The named interface; `None` for the first.
     #[serde(default)]
     pub interface: Option<String>,
+    /// What this side is offered and how it sends digits. Taken from offers; answers are held to
+    /// what was offered.
+    #[serde(default)]
+    pub codecs: CodecPolicy,
 }
 
 impl LegProfile {
     /// A profile on the first interface.
     pub fn new(protocol: Protocol) -> Self {
-        Self { protocol, interface: None }
+        Self { protocol, interface: None, codecs: CodecPolicy::default() }
     }
 }
 

@@ -53,8 +53,8 @@ mod ports;
 mod shell;
 
 pub use api::{
-    Command, Description, Direction, LegProfile, LegStats, Protocol, RelayEvent, SessionId,
-    SessionStats,
+    CODEC_NAMES_MAX, CodecPolicy, Command, Description, Direction, DtmfMode, LegProfile, LegStats,
+    Protocol, RelayEvent, SessionId, SessionStats,
 };
 pub use config::{Config, Interface};
 pub use control::Control;

@@ -77,7 +77,7 @@ fn leg(profile: MediaProfile, side: Option<String>) -> LegProfile {
         MediaProfile::WebRtc => (Protocol::WebRtc, side),
         MediaProfile::Internal => (Protocol::Rtp, Some(INTERNAL.into())),
     };
-    LegProfile { protocol, interface }
+    LegProfile { interface, ..LegProfile::new(protocol) }
 }
 
 /// A reason phrase for the wire: no addresses, no internals.
