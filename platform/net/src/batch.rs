@@ -1,12 +1,12 @@
 //! Many datagrams per system call: `recvmmsg` and `sendmmsg` behind a safe face.
 //!
-//! One of three files of this crate with `unsafe` (the others are `tos.rs` and `shard/udp.rs`). A [`RecvBatch`] owns its
+//! One of the few files of this crate with `unsafe` (`tos.rs`, `shard/udp.rs`, `raw.rs` and `steer.rs` are the others). A [`RecvBatch`] owns its
 //! buffers in boxes, so it may be moved freely between calls; what is sent is only borrowed for the
 //! call.
 
 use std::io;
 use std::mem::{self, MaybeUninit};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 
@@ -26,7 +26,29 @@ struct View {
     names: Box<[libc::sockaddr_storage]>,
     /// Pointed into by `headers`; never read here.
     _iovecs: Box<[libc::iovec]>,
+    /// One for each slot, or none: where the kernel says what a datagram's destination was.
+    controls: Box<[Control]>,
     headers: Box<[libc::mmsghdr]>,
+}
+
+/// Room for one control message with an address, aligned as the kernel wants it.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(8))]
+struct Control([u8; CONTROL_BYTES]);
+
+const CONTROL_BYTES: usize = 64;
+
+/// A received datagram in its slot: see [`RecvBatch::addressed_mut`].
+#[derive(Debug)]
+pub struct Addressed<'a> {
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// Where it was sent to; `None` unless [`tell_destinations`] was asked of the socket.
+    pub to: Option<SocketAddr>,
+    /// The whole slot, of which the datagram is the beginning.
+    pub slot: &'a mut [u8],
+    /// The datagram's length.
+    pub len: usize,
 }
 
 // SAFETY: the pointers in a view lead into the boxes of the same batch, which goes from thread to
@@ -37,6 +59,7 @@ unsafe impl Send for View {}
 struct Slot {
     len: usize,
     from: Option<SocketAddr>,
+    to: Option<SocketAddr>,
     truncated: bool,
 }
 
@@ -49,10 +72,21 @@ const STAGGER: usize = 64 * 17;
 impl RecvBatch {
     /// Room for `slots` datagrams (1 to [`BATCH_MAX`]) of at most `slot_bytes` each.
     pub fn new(slots: usize, slot_bytes: usize) -> Self {
+        Self::with_controls(slots, slot_bytes, false)
+    }
+
+    /// As [`RecvBatch::new`], for a socket that tells where each datagram was sent to: see
+    /// [`tell_destinations`].
+    pub fn with_destinations(slots: usize, slot_bytes: usize) -> Self {
+        Self::with_controls(slots, slot_bytes, true)
+    }
+
+    fn with_controls(slots: usize, slot_bytes: usize, controls: bool) -> Self {
         let slots = slots.clamp(1, BATCH_MAX);
         let stride = slot_bytes.next_multiple_of(64) + STAGGER;
         let mut buffer = vec![0; slots * stride].into_boxed_slice();
-        let view = View::new(&mut buffer, (slots, stride, slot_bytes));
+        let controls = if controls { slots } else { 0 };
+        let view = View::new(&mut buffer, (slots, stride, slot_bytes), controls);
         Self { buffer, slot_bytes, stride, received: Vec::with_capacity(slots), view }
     }
 
@@ -64,6 +98,9 @@ impl RecvBatch {
         for (header, _) in self.view.headers.iter_mut().zip(&self.received) {
             // The kernel wrote the length of the last address here.
             header.msg_hdr.msg_namelen = NAME_LEN;
+            if !self.view.controls.is_empty() {
+                header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
+            }
         }
         self.received.clear();
         // SAFETY: each header points at a live name, iovec and buffer slot of the stated lengths,
@@ -82,6 +119,7 @@ impl RecvBatch {
             self.received.push(Slot {
                 len: (header.msg_len as usize).min(self.slot_bytes),
                 from: from_storage(name),
+                to: destination(&header.msg_hdr),
                 truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             });
         }
@@ -110,10 +148,23 @@ impl RecvBatch {
             Some((from, &mut buf[..self.slot_bytes], slot.len))
         })
     }
+
+    /// As [`RecvBatch::slots_mut`], with where each datagram was sent to.
+    pub fn addressed_mut(&mut self) -> impl Iterator<Item = Addressed<'_>> {
+        let slots = self.buffer.chunks_exact_mut(self.stride).zip(&self.received);
+        slots.filter_map(|(buf, slot)| {
+            let from = slot.from.filter(|_| !slot.truncated)?;
+            Some(Addressed { from, to: slot.to, slot: &mut buf[..self.slot_bytes], len: slot.len })
+        })
+    }
 }
 
 impl View {
-    fn new(buffer: &mut [u8], (slots, stride, slot_bytes): (usize, usize, usize)) -> Self {
+    fn new(
+        buffer: &mut [u8],
+        (slots, stride, slot_bytes): (usize, usize, usize),
+        controls: usize,
+    ) -> Self {
         // SAFETY: sockaddr_storage is plain C data for which all-zero is valid.
         let name: libc::sockaddr_storage = unsafe { mem::zeroed() };
         let mut names = vec![name; slots].into_boxed_slice();
@@ -121,7 +172,7 @@ impl View {
             .chunks_exact_mut(stride)
             .map(|slot| libc::iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: slot_bytes })
             .collect();
-        let headers = names
+        let mut headers: Box<[libc::mmsghdr]> = names
             .iter_mut()
             .zip(&mut iovecs)
             .map(|(name, iovec)| libc::mmsghdr {
@@ -129,7 +180,12 @@ impl View {
                 msg_len: 0,
             })
             .collect();
-        Self { names, _iovecs: iovecs, headers }
+        let mut controls = vec![Control([0; CONTROL_BYTES]); controls].into_boxed_slice();
+        for (header, control) in headers.iter_mut().zip(&mut controls) {
+            header.msg_hdr.msg_control = ptr::from_mut(control).cast();
+            header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
+        }
+        Self { names, _iovecs: iovecs, controls, headers }
     }
 }
 
@@ -254,6 +310,67 @@ fn segment_control(len: u16) -> [u64; CONTROL_WORDS] {
     words
 }
 
+/// Asks the kernel to tell the destination of each datagram to
+/// [`RecvBatch::with_destinations`].
+///
+/// # Errors
+/// What the socket reports.
+pub fn tell_destinations(socket: &UdpSocket) -> io::Result<()> {
+    let (level, option) = match socket.local_addr()? {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_RECVORIGDSTADDR),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVORIGDSTADDR),
+    };
+    set_option(socket, level, option, 1)
+}
+
+/// Makes room for `bytes` that wait to be received, more than the system's limit if we may; what it
+/// may otherwise.
+pub fn set_receive_buffer(socket: &UdpSocket, bytes: usize) {
+    force_buffer(socket, libc::SO_RCVBUFFORCE, bytes);
+}
+
+/// `option` is SO_RCVBUFFORCE or SO_SNDBUFFORCE (socket(7)).
+pub(crate) fn force_buffer(socket: &impl AsFd, option: libc::c_int, bytes: usize) {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    if set_option(socket, libc::SOL_SOCKET, option, bytes).is_err() {
+        let plain = if option == libc::SO_RCVBUFFORCE { libc::SO_RCVBUF } else { libc::SO_SNDBUF };
+        // The system's own limit serves.
+        let _ = set_option(socket, libc::SOL_SOCKET, plain, bytes);
+    }
+}
+
+fn set_option(
+    socket: &impl AsFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let (fd, len) = (socket.as_fd().as_raw_fd(), mem::size_of_val(&value) as libc::socklen_t);
+    // SAFETY: `value` outlives the call, which reads `len` bytes of it.
+    let set = unsafe { libc::setsockopt(fd, level, option, (&raw const value).cast(), len) };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The address in the control message of [`tell_destinations`]; the fields of a cmsghdr stand in
+/// the order length, level, kind.
+fn destination(header: &libc::msghdr) -> Option<SocketAddr> {
+    const HEADER: usize = mem::size_of::<libc::cmsghdr>();
+    let told: usize = header.msg_controllen as _;
+    if header.msg_control.is_null() || told < HEADER + mem::size_of::<libc::sockaddr_in>() {
+        return None;
+    }
+    // SAFETY: the control block is a live `Control`, large and aligned enough for a cmsghdr, which
+    // the kernel wrote.
+    let message = unsafe { &*header.msg_control.cast::<libc::cmsghdr>() };
+    match (message.cmsg_level, message.cmsg_type) {
+        (libc::IPPROTO_IP, libc::IP_ORIGDSTADDR) | (libc::IPPROTO_IPV6, libc::IPV6_ORIGDSTADDR) => {
+            // SAFETY: behind the header the kernel wrote an address, within the block.
+            unsafe { read_address(header.msg_control.cast::<u8>().add(HEADER)) }
+        }
+        _ => None,
+    }
+}
+
 /// The bytes waiting to be received on a socket, the kernel's bookkeeping included; 0 if it does not
 /// say.
 pub(crate) fn queued_bytes(socket: &impl AsFd) -> usize {
@@ -290,16 +407,25 @@ fn header(
 }
 
 fn from_storage(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
-    match i32::from(name.ss_family) {
+    // SAFETY: a whole storage that the kernel filled.
+    unsafe { read_address(ptr::from_ref(name).cast()) }
+}
+
+/// # Safety
+/// The kernel wrote an address at `name`, which is aligned for it.
+unsafe fn read_address(name: *const u8) -> Option<SocketAddr> {
+    // SAFETY: every address begins with its family.
+    let family = unsafe { *name.cast::<libc::sa_family_t>() };
+    match i32::from(family) {
         libc::AF_INET => {
-            // SAFETY: the kernel wrote a sockaddr_in, and sockaddr_storage is large and aligned enough.
-            let v4 = unsafe { &*ptr::from_ref(name).cast::<libc::sockaddr_in>() };
+            // SAFETY: the kernel wrote a sockaddr_in.
+            let v4 = unsafe { &*name.cast::<libc::sockaddr_in>() };
             let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
             Some(SocketAddrV4::new(ip, u16::from_be(v4.sin_port)).into())
         }
         libc::AF_INET6 => {
-            // SAFETY: the kernel wrote a sockaddr_in6, and sockaddr_storage is large and aligned enough.
-            let v6 = unsafe { &*ptr::from_ref(name).cast::<libc::sockaddr_in6>() };
+            // SAFETY: the kernel wrote a sockaddr_in6.
+            let v6 = unsafe { &*name.cast::<libc::sockaddr_in6>() };
             let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
             let port = u16::from_be(v6.sin6_port);
             Some(SocketAddrV6::new(ip, port, v6.sin6_flowinfo, v6.sin6_scope_id).into())
@@ -309,7 +435,10 @@ fn from_storage(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
 }
 
 /// Writes an address in the kernel's form; its length.
-fn to_storage(addr: SocketAddr, name: &mut MaybeUninit<libc::sockaddr_storage>) -> libc::socklen_t {
+pub(crate) fn to_storage(
+    addr: SocketAddr,
+    name: &mut MaybeUninit<libc::sockaddr_storage>,
+) -> libc::socklen_t {
     match addr {
         SocketAddr::V4(addr) => {
             let v4 = libc::sockaddr_in {
