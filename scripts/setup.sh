@@ -38,6 +38,7 @@ need_for_run() {
 need_for_test() {
   need 'have sipp' sip-tester "200 registrations and 100 calls"
   need 'have baresip' baresip-core "a foreign phone that calls and is called"
+  need 'have linphonec' linphone-cli "another foreign phone, told what to do by its standard input"
   need 'have chromium' chromium "the web phone"
   need 'have tshark' tshark "reads captures back"
   need 'have ip' iproute2 "network namespaces for peers that refuse loopback"

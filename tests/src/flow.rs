@@ -375,6 +375,16 @@ impl Callee {
         self
     }
 
+    /// Sends the packets of a capture from the media port. SIPp needs root for it.
+    pub fn play(mut self, capture: &std::path::Path) -> Self {
+        let _ = writeln!(
+            self.xml,
+            "  <nop><action><exec play_pcap_audio=\"{}\"/></action></nop>",
+            capture.display()
+        );
+        self
+    }
+
     /// A re-INVITE of the callee, its 200 and ACK.
     pub fn reinvite(mut self, tag: &str) -> Self {
         self = self.send("INVITE", tag, "", SDP);

@@ -5,10 +5,10 @@
 //!   Story ── Place (ports, namespace) ── Scratch (folder, kept when the story fails)
 //!     ├─ Server    whimbrel serve, its CLI, kill -9 and restart
 //!     ├─ Phone     whimbrel phone, headless, its JSON events
-//!     ├─ Baresip   a foreign phone            ├─ sipp::Run   many calls
+//!     ├─ Baresip, Linphone  foreign phones    ├─ sipp::Run   many calls
 //!     ├─ Probe     raw SIP over UDP           ├─ browser::Run  Chromium
 //!     ├─ Handset   a very small phone         ├─ Crowd, Flood  very many calls; the hostile
-//!     ├─ Cap       part of a processor
+//!     ├─ Cap       part of a processor        ├─ Capture     what crosses a cable
 //!     ├─ flow      SIPp scenarios from small pieces; Bridge carries them over any transport
 //!     └─ sound     speech, the offline codec, PESQ, tones
 //! ```
@@ -25,11 +25,13 @@ pub mod baresip;
 pub mod bridge;
 pub mod browser;
 pub mod cap;
+pub mod capture;
 pub mod crowd;
 pub mod dns;
 pub mod flood;
 pub mod flow;
 pub mod handset;
+pub mod linphone;
 pub mod phone;
 pub mod place;
 pub mod probe;
@@ -41,8 +43,10 @@ pub mod sound;
 pub mod story;
 
 pub use baresip::Baresip;
+pub use capture::Capture;
 pub use flood::Flood;
 pub use handset::Handset;
+pub use linphone::Linphone;
 pub use phone::Phone;
 pub use place::Place;
 pub use probe::Probe;

@@ -61,6 +61,21 @@ impl Phone {
         PhoneSetup { story, user: user.into(), command }
     }
 
+    /// The same in a room beside the place.
+    pub fn in_room<'a>(
+        story: &'a Story,
+        user: &str,
+        transport: &str,
+        codec: &str,
+        room: usize,
+    ) -> PhoneSetup<'a> {
+        let outside = Self::of(story, user, transport, codec);
+        let mut command = story.whimbrel_in(room);
+        // Behind the program; its environment is that of the room.
+        command.args(outside.command.get_args().skip_while(|a| *a != "phone"));
+        PhoneSetup { command, ..outside }
+    }
+
     /// Waits for the first event of this name.
     pub fn wait_event(&mut self, name: &str, patience: Duration) -> Value {
         self.process.wait_for(&format!("event {name}"), patience, |p| {

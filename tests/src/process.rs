@@ -2,6 +2,7 @@
 
 use crate::scratch::Scratch;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -37,11 +38,22 @@ pub struct Ended {
 impl Process {
     /// Starts `command`; `name` names its logs. It dies with the thread that started it.
     pub fn start(scratch: &Scratch, name: &str, mut command: Command) -> Self {
+        command.stdin(Stdio::null());
+        Self::spawn(scratch, name, command)
+    }
+
+    /// The same for a program that is told what to do by its standard input.
+    pub fn start_told(scratch: &Scratch, name: &str, mut command: Command) -> Self {
+        command.stdin(Stdio::piped());
+        Self::spawn(scratch, name, command)
+    }
+
+    fn spawn(scratch: &Scratch, name: &str, mut command: Command) -> Self {
         let name = unused(scratch, name);
         let out = scratch.file(&format!("{name}.out"));
         let err = scratch.file(&format!("{name}.err"));
         let open = |path| File::create(path).expect("a log in the folder");
-        command.stdin(Stdio::null()).stdout(open(&out)).stderr(open(&err));
+        command.stdout(open(&out)).stderr(open(&err));
         let child = command.spawn().unwrap_or_else(|e| panic!("{name} does not start: {e}"));
         Self { name, child, has_children: false, out, err }
     }
@@ -61,6 +73,14 @@ impl Process {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// A line for its standard input.
+    pub fn say(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().expect("started to be told");
+        if let Err(error) = writeln!(input, "{line}") {
+            panic!("{}", self.complaint(&format!("being told `{line}` ({error})"), true));
+        }
     }
 
     /// What it has said so far.

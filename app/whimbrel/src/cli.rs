@@ -146,6 +146,10 @@ pub struct PhoneArgs {
     /// Talk to the transfer's target first, then join the two (attended transfer).
     #[arg(long, requires = "transfer")]
     pub attended: bool,
+    /// Talk to the transfer's target first, then bring the other side of the call in (three hear
+    /// each other, where the target's phone knows Join).
+    #[arg(long, requires = "transfer", conflicts_with = "attended")]
+    pub join: bool,
     /// When called, send sound this many seconds before answering (early media).
     #[arg(long, value_name = "N", requires = "answer")]
     pub early_media: Option<u64>,

@@ -244,8 +244,9 @@ impl PhoneNode {
 
     fn happened(&mut self, now: Instant, event: PhoneEvent) {
         match &event {
-            // Who takes a call of ours over does not ring.
-            PhoneEvent::Incoming { call, replaces: Some(_), .. } => {
+            // Who takes a call of ours over, or joins it, does not ring.
+            PhoneEvent::Incoming { call, replaces: Some(_), .. }
+            | PhoneEvent::Incoming { call, joins: Some(_), .. } => {
                 drop(self.answer(now, *call));
             }
             // A transfer that cannot be followed is told to who wants it.

@@ -82,6 +82,8 @@ pub enum PhoneEvent {
         by: String,
         /// We take over a call there is over there.
         attended: bool,
+        /// We are to be heard in a call there is over there (RFC 3911).
+        joins: bool,
     },
     /// How a transfer of ours goes.
     TransferProgress {

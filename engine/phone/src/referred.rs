@@ -100,7 +100,7 @@ impl Phone {
         };
         let silent = wants_no_subscription(request);
         let by = request.header_str(HeaderName::REFERRED_BY).map(str::to_owned);
-        let attended = to.replaces.is_some();
+        let (attended, joins) = (to.replaces.is_some(), to.join.is_some());
         let (target, told_by) = (to.uri.clone(), by.clone().unwrap_or_default());
         let notifier = Notifier::new(now, PATIENCE);
         entry.referral = Some(Referral { to, by, notifier, silent, followed: false });
@@ -112,7 +112,7 @@ impl Phone {
         self.respond(now, &key, accepted);
         // RFC 3515 §2.4.4: one NOTIFY comes at once.
         self.tell_referrer(now, call, 100);
-        self.tell(PhoneEvent::TransferRequested { call, target, by: told_by, attended });
+        self.tell(PhoneEvent::TransferRequested { call, target, by: told_by, attended, joins });
     }
 
     /// Tells the side that transferred us how it goes. A final status is the last word.

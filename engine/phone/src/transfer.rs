@@ -58,6 +58,32 @@ impl Phone {
         call: CallHandle,
         other: CallHandle,
     ) -> Result<(), PhoneError> {
+        let (uri, named) = self.named_for_others(call, other)?;
+        self.refer(now, call, &ReferTo { uri, replaces: Some(named), join: None })
+    }
+
+    /// Brings the other side of a call into another one of ours (RFC 3911, RFC 4579 §5.6): whom we
+    /// talk to there lays the voices over each other, and three hear each other. `call` ends when
+    /// it got through; `other` goes on.
+    ///
+    /// # Errors
+    /// As [`Phone::transfer`]; both calls must be active.
+    pub fn join_to(
+        &mut self,
+        now: Instant,
+        call: CallHandle,
+        other: CallHandle,
+    ) -> Result<(), PhoneError> {
+        let (uri, named) = self.named_for_others(call, other)?;
+        self.refer(now, call, &ReferTo { uri, replaces: None, join: Some(named) })
+    }
+
+    /// The other side of `other`, and what that call is called there.
+    fn named_for_others(
+        &mut self,
+        call: CallHandle,
+        other: CallHandle,
+    ) -> Result<(String, String), PhoneError> {
         let entry = self.call_mut(other)?;
         let dialog = entry.dialog.as_ref().filter(|_| entry.state == State::Active);
         let Some(dialog) = dialog.filter(|_| other != call) else {
@@ -66,7 +92,7 @@ impl Phone {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let id = dialog.id();
         // As its recipient, the other side of `other`, sees that dialog.
-        let replaces = DialogRef {
+        let named = DialogRef {
             call_id: text(&id.call_id),
             to_tag: text(&id.remote_tag),
             from_tag: text(&id.local_tag),
@@ -75,9 +101,7 @@ impl Phone {
         let Ok(address) = NameAddr::parse(dialog.remote()) else {
             return Err(PhoneError::BadTarget(text(dialog.remote())));
         };
-        let uri = text(address.uri());
-        let replaces = Some(replaces.to_string());
-        self.refer(now, call, &ReferTo { uri, replaces, join: None })
+        Ok((text(address.uri()), named.to_string()))
     }
 
     fn refer(&mut self, now: Instant, call: CallHandle, to: &ReferTo) -> Result<(), PhoneError> {
@@ -94,7 +118,7 @@ impl Phone {
             .header(HeaderName::CONTACT, contact)
             .header(HeaderName::REFER_TO, to.to_string())
             .header(HeaderName::REFERRED_BY, by)
-            .header(HeaderName::SUPPORTED, "norefersub, replaces")
+            .header(HeaderName::SUPPORTED, "norefersub, replaces, join")
             .header(HeaderName::SESSION_ID, &entry.session_id)
             .build();
         entry.transfer = Some(Transfer { subscriber: Subscriber::implicit(now) });

@@ -49,8 +49,9 @@ const INNER: [HeaderName<'static>; 14] = [
     HeaderName::P_PROFILE_KEY,
 ];
 
-/// Headers whose value begins with the Call-ID of a dialog (RFC 3891, RFC 4538).
-const CALL_ID_FIRST: [HeaderName<'static>; 2] = [HeaderName::REPLACES, HeaderName::TARGET_DIALOG];
+/// Headers whose value begins with the Call-ID of a dialog (RFC 3891, RFC 3911, RFC 4538).
+const CALL_ID_FIRST: [HeaderName<'static>; 3] =
+    [HeaderName::REPLACES, HeaderName::JOIN, HeaderName::TARGET_DIALOG];
 
 /// One end of a request's way through us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,12 +12,13 @@ pub(crate) const VALUE_MAX: usize = 8 * 1024;
 
 /// Headers that may stand once (RFC 3261 §7.3.1 and the RFCs of each), beside those the parser
 /// knows: of two, two readers would take two.
-const SINGLE: [HeaderName<'static>; 24] = [
+const SINGLE: [HeaderName<'static>; 25] = [
     HeaderName::CONTENT_DISPOSITION,
     HeaderName::CONTENT_ENCODING,
     HeaderName::DATE,
     HeaderName::EVENT,
     HeaderName::EXPIRES,
+    HeaderName::JOIN,
     HeaderName::MAX_BREADTH,
     HeaderName::MIN_EXPIRES,
     HeaderName::MIN_SE,

@@ -2,6 +2,7 @@
 //! with an empty data folder and ends everything it started.
 
 mod access_edge;
+mod asymmetric;
 mod browser;
 mod bulk;
 mod diagnostics;
@@ -16,6 +17,7 @@ mod hidden;
 mod injection;
 mod injection_pages;
 mod legacy;
+mod linphone;
 mod matrix;
 mod mutual_tls;
 mod overload;
@@ -32,3 +34,4 @@ mod stepping;
 mod tls_profile;
 mod torture;
 mod transfers;
+mod vanishing;

@@ -6,7 +6,6 @@ mod capture;
 mod flows;
 mod stage;
 
-use capture::Capture;
 use stage::{BACKUP, CARRIER, OUTSIDE, Stage, Who};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -66,11 +65,11 @@ fn run(name: &str, hidden: bool) -> Seen {
     let stage = Stage::new(name, hidden);
     let server = Server::start_with(&stage.story, &stage.configuration());
     stage.register();
-    let capture = Capture::start(&stage);
+    let capture = capture::start(&stage);
     let flows = flows::flows(if hidden { 1 } else { 2 });
     let wrong: Vec<String> = flows.iter().filter_map(|flow| stage.play(flow).err()).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let (cable, addresses) = capture.end();
+    let (cable, addresses) = capture::end(capture);
     assert!(!server.complaints().contains("panicked"));
     let by = |who: &[Who]| {
         let all = flows.iter().flat_map(|flow| who.iter().map(move |who| (flow.0, *who)));

@@ -52,6 +52,49 @@ fn audio_r1_7_an_attended_transfer_does_so_with_encrypted_media() {
     transferred("tls", &["--attended"]);
 }
 
+/// Alice calls bob, asks carol, and has bob brought in: carol's phone lays the voices over each
+/// other, and all three hear both others.
+#[test]
+fn audio_r1_7_a_conference_referral_leaves_three_hearing_each_other() {
+    let story = Story::on_loopback("conference").alone();
+    story.add_users(&["alice", "bob", "carol"]);
+    let _server = Server::start(&story);
+    let heard = |user: &str| story.scratch.file(&format!("heard-by-{user}.wav"));
+    let answering = |user: &str, tone: &str| {
+        let phone = Phone::of(&story, user, "tls", "pcmu").answer().with(&["--tone", tone]);
+        let mut phone = phone.record(&heard(user)).seconds(40).start();
+        phone.wait_event("registered", START);
+        phone
+    };
+    let (mut bob, carol) = (answering("bob", "500"), answering("carol", "900"));
+    let carols = story.address("carol");
+    let alice = Phone::of(&story, "alice", "tls", "pcmu").call(&story.address("bob"));
+    let alice = alice.with(&["--tone", "300", "--transfer", &carols, "--join"]);
+    let mut alice = alice.record(&heard("alice")).seconds(40).start();
+    let asked = bob.wait_event("transfer-requested", START);
+    assert_eq!((&asked["joins"], &asked["attended"]), (&true.into(), &false.into()), "{asked:#}");
+    let ended = alice.wait_event("transfer-ended", START);
+    assert_eq!(ended["status"], 200, "{ended:#}");
+    // They talk on: that is what is measured.
+    std::thread::sleep(Duration::from_secs(5));
+    for phone in [&alice, &bob, &carol] {
+        phone.interrupt();
+    }
+    for (phone, user, others) in [
+        (alice, "alice", [500.0, 900.0]),
+        (bob, "bob", [300.0, 900.0]),
+        (carol, "carol", [300.0, 500.0]),
+    ] {
+        phone.finish(CALL).expect_answered();
+        let samples = sound::mono(&heard(user));
+        let last = sound::second(&samples, samples.len() / 48 - 2_500);
+        for hertz in others {
+            let level = sound::level_at(last, hertz);
+            assert!((level - TONE_DBOV).abs() < 3.0, "{user} hears {hertz} Hz at {level:.1} dBov");
+        }
+    }
+}
+
 #[test]
 fn r1_6_a_caller_hears_early_media_before_the_answer() {
     let story = Story::on_loopback("early");

@@ -47,8 +47,7 @@ pub async fn run(driver: Driver, args: &PhoneArgs, started: Instant) -> Result<b
     let deadline = args.seconds.map(|s| started + Duration::from_secs(s));
     let digits = Digits::new(args.dtmf.as_deref().unwrap_or_default());
     let outcome = Outcome::default();
-    let transferring =
-        Transferring::new(args.transfer.as_deref(), args.transfer_after, args.attended);
+    let transferring = Transferring::new(args);
     let (call, before, answer_at) = (None, None, None);
     let mut phone = Headless {
         driver,
@@ -153,9 +152,10 @@ impl Headless<'_> {
                 self.consult(&event);
                 false
             }
-            PhoneEvent::Ended { call, .. } if self.call == Some(call) => {
+            PhoneEvent::Ended { call, cause, .. } if self.call == Some(call) => {
                 // A transfer that led nowhere leaves the call it came from.
-                self.call = self.before.take();
+                let stays = self.transferring.stays(cause);
+                self.call = self.before.take().or(stays);
                 self.call.is_none()
             }
             _ => false,

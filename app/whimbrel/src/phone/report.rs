@@ -188,9 +188,9 @@ pub fn event_line(event: &PhoneEvent) -> Value {
             "event": "ended", "call": call.0, "cause": cause.as_str(), "status": status,
             "reason": reason,
         }),
-        PhoneEvent::TransferRequested { call, target, by, attended } => json!({
+        PhoneEvent::TransferRequested { call, target, by, attended, joins } => json!({
             "event": "transfer-requested", "call": call.0, "to": target, "by": by,
-            "attended": attended,
+            "attended": attended, "joins": joins,
         }),
         PhoneEvent::TransferProgress { call, status } => {
             json!({"event": "transfer-progress", "call": call.0, "status": status})

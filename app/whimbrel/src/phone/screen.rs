@@ -137,6 +137,9 @@ impl Screen {
             Command::TransferTo(call, other) => {
                 self.phone(|phone, now| phone.transfer_to(now, call, other))
             }
+            Command::JoinTo(call, other) => {
+                self.phone(|phone, now| phone.join_to(now, call, other))
+            }
             Command::Text(to, text) => {
                 self.phone(|phone, now| phone.send_message(now, &to, &text).map(drop))
             }

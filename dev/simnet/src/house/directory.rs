@@ -73,13 +73,18 @@ impl Router for Users {
 }
 
 fn target(binding: &Binding) -> Target {
-    let secure = matches!(binding.transport(), Transport::Tls | Transport::Wss);
+    // As `router` decides it: who registers by WebSocket is taken for a browser.
+    let media = match binding.transport() {
+        Transport::Ws | Transport::Wss => MediaProfile::WebRtc,
+        Transport::Tls => MediaProfile::Sdes,
+        _ => MediaProfile::Plain,
+    };
     Target {
         uri: binding.contact().to_owned(),
         reach: reach(binding),
         binding: binding.key().0,
         path: binding.path().map(str::to_owned).collect(),
-        media: if secure { MediaProfile::Sdes } else { MediaProfile::Plain },
+        media,
         locate: None,
         peer: None,
     }

@@ -13,7 +13,11 @@ use crate::server::setup;
 const SERVER: &str = "198.51.100.1";
 
 pub fn phone(user: &str, transport: Transport, habit: Habit) -> PhoneSetup {
-    let port = if transport == Transport::Tls { 5061 } else { 5060 };
+    let port = match transport {
+        Transport::Wss => 443,
+        Transport::Tls => 5061,
+        _ => 5060,
+    };
     let account = Account {
         user: user.into(),
         domain: "example.com".into(),

@@ -113,8 +113,46 @@ fn r1_7_an_attended_transfer_through_the_server() {
     story(|net| attended(net, Transport::Tls, Referrer::Caller));
 }
 
-/// Who refers, by which transport, in clear or encrypted; who is left hears the other's tone. The
-/// simulated server has no WebRTC, which phones on WSS are offered first.
+/// Alice calls carol beside her call with bob and has one of the two brought into the other call.
+fn conference(net: &mut Net, transport: Transport, who: Referrer) {
+    let (scene, carol) = three(net, transport);
+    let (refers, comes) = who.of(&scene);
+    let call = answered(net, refers).unwrap();
+    let second = net.with(refers, |node, now, _| node.call(now, "carol").unwrap());
+    let up = net.run_until(PATIENCE, |net| answered(net, refers) == Some(second));
+    assert!(up, "who refers talks to carol");
+    net.run_for(Duration::from_secs(1));
+    let join = |p: &mut phone::Phone, now| p.join_to(now, call, second);
+    net.with(refers, |node, now, _| node.with_phone(now, join)).unwrap();
+    let done = net.run_until(PATIENCE, |net| !causes(net, refers).is_empty());
+    assert!(done, "who refers hears that it got through");
+    assert_eq!(causes(net, refers), [Cause::Transferred]);
+    assert_eq!(causes(net, carol), [], "carol has both");
+    let joined = |e: &PhoneEvent| matches!(e, PhoneEvent::Incoming { joins: Some(_), .. });
+    assert_eq!(net.node(carol).events.iter().filter(|e| joined(e)).count(), 1);
+    assert_they_talk(net, [comes, carol]);
+    assert!(net.node(refers).phone.is_talking(second));
+}
+
+#[test]
+fn r1_7_a_conference_referral_through_the_server_leaves_carol_with_both() {
+    for transport in [Transport::Udp, Transport::Tls] {
+        for who in [Referrer::Caller, Referrer::Callee] {
+            story(|net| conference(net, transport, who));
+        }
+    }
+}
+
+/// A phone on WSS is taken for a browser first: its calls come the second time without WebRTC.
+#[test]
+fn r1_7_transfers_by_either_side_over_wss_leave_the_other_two_talking() {
+    for who in [Referrer::Caller, Referrer::Callee] {
+        story(|net| blind(net, Transport::Wss, who));
+        story(|net| attended(net, Transport::Wss, who));
+    }
+}
+
+/// Who refers, by which transport, in clear or encrypted; who is left hears the other's tone.
 #[test]
 fn r1_7_transfers_by_either_side_over_udp_tcp_and_tls_leave_the_other_two_talking() {
     use Transport::{Tcp, Tls, Udp};

@@ -105,6 +105,47 @@ fn r1_7_an_attended_transfer_takes_the_second_call_over() {
 }
 
 #[test]
+fn r1_7_a_conference_referral_brings_the_other_side_into_the_second_call() {
+    for (seed, transport) in [(7, Transport::Udp), (8, Transport::Tls)] {
+        for refers in [0, 1] {
+            let (mut world, calls) = three(seed, transport);
+            let stays = 1 - refers;
+            world.tell(refers, |p, now| p.set_hold(now, calls[refers], true)).unwrap();
+            world.run(seconds(1));
+            let second = world.call(refers, "carol");
+            world.run(seconds(1));
+            let first_of_carol = world.answer(2);
+            world.run(seconds(1));
+            world.tell(refers, |p, now| p.join_to(now, calls[refers], second)).unwrap();
+            world.run(seconds(1));
+            let asked = |e: &PhoneEvent| {
+                matches!(e, PhoneEvent::TransferRequested { joins: true, attended: false, .. })
+            };
+            assert!(world.events[stays].iter().any(asked), "whom it brings in knows into what");
+            let next = world.follow(stays);
+            world.run(seconds(1));
+            let joins = world.events[2].iter().rev().find_map(|e| match e {
+                PhoneEvent::Incoming { joins, .. } => *joins,
+                _ => None,
+            });
+            assert_eq!(joins, Some(first_of_carol), "carol's phone knows which call is meant");
+            let carols = world.answer(2);
+            world.run(seconds(2));
+            assert_eq!(progress(&world, refers).1, [200]);
+            assert_eq!(world.ended(refers), [Cause::Transferred], "and not the call to carol");
+            assert_eq!(world.ended(2), []);
+            assert!(world.phones[refers].is_talking(second));
+            assert!(world.phones[stays].is_talking(next) && world.phones[2].is_talking(carols));
+            for (phone, call) in [(refers, second), (stays, next)] {
+                world.tell(phone, |p, now| p.hang_up(now, call)).unwrap();
+                world.run(seconds(1));
+            }
+            world.assert_clean();
+        }
+    }
+}
+
+#[test]
 fn r1_7_a_transfer_that_fails_leaves_the_call_as_it_was() {
     // Carol declines; nobody of that name; bob does not want to.
     for (case, status) in [("carol", 603), ("nobody", 404), ("refused", 603)] {

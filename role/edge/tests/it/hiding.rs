@@ -63,7 +63,8 @@ fn peers_invite() -> String {
          Record-Route: <sip:192.0.2.{PEER};lr>, <sip:{m}.inner;lr>\r\nMax-Forwards: 60\r\n\
          From: <sip:+4940555@carrier.example>;tag=peer1\r\nTo: <{BOB}>\r\nCall-ID: 77@{m}.inner\r\n\
          CSeq: 1 INVITE\r\nContact: <sip:gw@{m}.inner:5062>;+sip.instance=\"<urn:{m}>\"\r\n\
-         Supported: replaces\r\nReplaces: 55@{m}.inner;to-tag=1;from-tag=2\r\n{}{}",
+         Supported: replaces\r\nReplaces: 55@{m}.inner;to-tag=1;from-tag=2\r\n\
+         Join: 56@{m}.inner;to-tag=3;from-tag=4\r\n{}{}",
         marked(m),
         body(&marked_sdp(m))
     )

@@ -117,6 +117,8 @@ pub enum Command {
     Transfer(CallHandle, String),
     /// Joins the other sides of two calls.
     TransferTo(CallHandle, CallHandle),
+    /// Brings the other side of the first call into the second one.
+    JoinTo(CallHandle, CallHandle),
     Text(String, String),
     Quit,
 }
@@ -284,11 +286,14 @@ impl State {
             }
             ('t', _, Some(view)) if view.since.is_some() => {
                 // With a second conversation its other side is whom to transfer to.
-                let second = |v: &&CallView| v.since.is_some() && v.call != view.call;
-                if let Some(other) = self.calls.iter().find(second) {
-                    return Some(Command::TransferTo(other.call, view.call));
+                if let Some(other) = self.second_conversation(view.call) {
+                    return Some(Command::TransferTo(other, view.call));
                 }
                 (self.dial, self.dial_for) = (Some(String::new()), DialFor::Transfer(view.call));
+            }
+            ('j', _, Some(view)) if view.since.is_some() => {
+                let other = self.second_conversation(view.call)?;
+                return Some(Command::JoinTo(other, view.call));
             }
             ('w', _, Some(view)) => {
                 (self.dial, self.dial_for) = (Some(String::new()), DialFor::Text(view.who));
@@ -301,6 +306,11 @@ impl State {
             _ => {}
         }
         None
+    }
+
+    fn second_conversation(&self, first: CallHandle) -> Option<CallHandle> {
+        let second = |v: &&CallView| v.since.is_some() && v.call != first;
+        self.calls.iter().find(second).map(|view| view.call)
     }
 
     fn type_char(&mut self, c: char) {

@@ -208,7 +208,7 @@ fn help(state: &State) -> Line<'static> {
                 " x hang up  h hold/resume  t transfer  m mute  0-9*# digits  / dial  q quit"
             }
             (Phase::Talking, _) => {
-                " x hang up  h hold/resume  t join both  m mute  Tab other call  / dial  q quit"
+                " x hang up  h hold/resume  t join both  j three-way  m mute  Tab other call  / dial  q quit"
             }
             _ => " x hang up  m mute  / dial  q quit",
         }

@@ -145,6 +145,8 @@ fn a_call_is_transferred_to_an_address_or_to_the_other_call() {
     answered(&mut state, CallHandle(2));
     let attended = press(&mut state, KeyCode::Char('t'));
     assert_eq!(attended, Some(Command::TransferTo(CallHandle(1), CallHandle(2))));
+    let three = press(&mut state, KeyCode::Char('j'));
+    assert_eq!(three, Some(Command::JoinTo(CallHandle(1), CallHandle(2))));
     assert_eq!(press(&mut state, KeyCode::Char('w')), None);
     type_text(&mut state, "hi there");
     let text = press(&mut state, KeyCode::Enter);
