@@ -28,12 +28,14 @@
 //! ```
 //!
 //! What this crate does not do: it opens no socket and no sound card, relays nothing between two
-//! legs (`role/relay`), speaks no SIP, and gathers no ICE candidates.
+//! legs (`role/relay`; what it has done to sound on the way is [`transcode`]), speaks no SIP, and
+//! gathers no ICE candidates.
 //!
-//! Start reading at [`Session`], then [`keying`].
+//! Start reading at [`Session`], then [`keying`], then [`transcode`].
 
 pub mod keying;
 mod session;
+pub mod transcode;
 
 pub use session::{
     CodecChoice, Config, MediaError, MediaEvent, MediaOutput, MediaStats, Security, Session,

@@ -34,7 +34,7 @@ impl Concealer {
     pub(crate) fn new() -> Self {
         Self {
             history: vec![0; HISTORY],
-            cycle: Vec::new(),
+            cycle: Vec::with_capacity(3 * PITCH_MAX),
             pitch: PITCH_MAX,
             position: 0,
             concealed: 0,
@@ -73,9 +73,8 @@ impl Concealer {
             out.push(round(sample));
             self.concealed += 1;
         }
-        let synthesized: Vec<i16> = out[start..].to_vec();
         if self.concealed > FADED {
-            self.remember(&synthesized);
+            self.remember(&out[start..]);
         }
     }
 
@@ -96,7 +95,8 @@ impl Concealer {
         let len = self.pitch * periods;
         let start = self.history.len() - len;
         let seam = self.pitch / 4;
-        self.cycle = self.history[start..].iter().map(|s| f32::from(*s)).collect();
+        self.cycle.clear();
+        self.cycle.extend(self.history[start..].iter().map(|s| f32::from(*s)));
         for i in 0..seam {
             let weight = (i + 1) as f32 / (seam + 1) as f32;
             let before = f32::from(self.history[start - seam + i]);

@@ -1,29 +1,30 @@
-//! Opus through libopus (RFC 6716): 48 kHz mono, tuned for voice.
+//! Opus through libopus (RFC 6716): mono, tuned for voice. At 48 kHz for phones; at the rate of
+//! the other codec where one is made into the other, so that libopus itself converts the rate.
 
 use opus::{Application, Bitrate, Channels};
 
 use super::{CodecKind, Decoder, Encoder};
 use crate::Error;
 
-const RATE: u32 = 48_000;
 /// The longest packet is 120 ms (RFC 6716 §3.2).
-const SAMPLES_MAX: usize = 5760;
+const PACKET_MS_MAX: u32 = 120;
 /// More than any 20 ms voice frame takes.
 const PACKET_MAX: usize = 1275;
 /// libopus conceals in steps of 2.5 ms.
-const CONCEAL_STEP: usize = 120;
+const CONCEAL_STEPS_PER_S: u32 = 400;
 
 pub(super) struct OpusEncoder {
     inner: opus::Encoder,
 }
 
 impl OpusEncoder {
-    pub(super) fn new(bitrate: u32) -> Result<Self, Error> {
+    /// `rate` is one of 8, 12, 16, 24 and 48 kHz.
+    pub(super) fn new(rate: u32, bitrate: u32, complexity: u8) -> Result<Self, Error> {
         let mut inner =
-            opus::Encoder::new(RATE, Channels::Mono, Application::Voip).map_err(refused)?;
+            opus::Encoder::new(rate, Channels::Mono, Application::Voip).map_err(refused)?;
         let bits = i32::try_from(bitrate).unwrap_or(i32::MAX);
         inner.set_bitrate(Bitrate::Bits(bits)).map_err(refused)?;
-        inner.set_complexity(9).map_err(refused)?;
+        inner.set_complexity(i32::from(complexity)).map_err(refused)?;
         Ok(Self { inner })
     }
 }
@@ -52,13 +53,15 @@ impl Encoder for OpusEncoder {
 
 pub(super) struct OpusDecoder {
     inner: opus::Decoder,
+    rate: u32,
     scratch: Vec<i16>,
 }
 
 impl OpusDecoder {
-    pub(super) fn new() -> Result<Self, Error> {
-        let inner = opus::Decoder::new(RATE, Channels::Mono).map_err(refused)?;
-        Ok(Self { inner, scratch: vec![0; SAMPLES_MAX] })
+    /// `rate` is one of 8, 12, 16, 24 and 48 kHz.
+    pub(super) fn new(rate: u32) -> Result<Self, Error> {
+        let inner = opus::Decoder::new(rate, Channels::Mono).map_err(refused)?;
+        Ok(Self { inner, rate, scratch: vec![0; (rate * PACKET_MS_MAX / 1000) as usize] })
     }
 
     fn run(&mut self, payload: &[u8], samples: usize, fec: bool) -> Result<usize, Error> {
@@ -81,14 +84,14 @@ impl Decoder for OpusDecoder {
         if payload.is_empty() {
             return Err(Error::Codec { codec: "opus", reason: "empty packet" });
         }
-        let samples = self.run(payload, SAMPLES_MAX, false)?;
+        let samples = self.run(payload, self.scratch.len(), false)?;
         out.extend_from_slice(&self.scratch[..samples]);
         Ok(())
     }
 
     fn conceal(&mut self, samples: usize, next: Option<&[u8]>, out: &mut Vec<i16>) {
-        let wanted = samples.clamp(1, SAMPLES_MAX);
-        let rounded = wanted.next_multiple_of(CONCEAL_STEP);
+        let wanted = samples.clamp(1, self.scratch.len());
+        let rounded = wanted.next_multiple_of((self.rate / CONCEAL_STEPS_PER_S) as usize);
         let done = match next.filter(|payload| !payload.is_empty()) {
             Some(payload) => self.run(payload, rounded, true),
             None => self.run(&[], rounded, false),
@@ -102,8 +105,8 @@ impl Decoder for OpusDecoder {
     }
 
     fn duration(&self, payload: &[u8]) -> Option<u32> {
-        let samples = opus::packet::get_nb_samples(payload, RATE).ok()?;
-        u32::try_from(samples).ok().filter(|n| (1..=SAMPLES_MAX as u32).contains(n))
+        let samples = opus::packet::get_nb_samples(payload, self.rate).ok()?;
+        u32::try_from(samples).ok().filter(|n| (1..=self.scratch.len() as u32).contains(n))
     }
 
     fn reset(&mut self) {

@@ -138,6 +138,12 @@ impl ToneDetector {
         self.pressed.map(|pressed| pressed.digit)
     }
 
+    /// How long the key that is down was heard so far, in samples; when it ends, that is how long
+    /// it was.
+    pub fn pressed_samples(&self) -> Option<u64> {
+        self.pressed.map(|pressed| pressed.samples())
+    }
+
     /// Whether what was heard last is a key, or may become one: who sends the key another way
     /// leaves this sound out.
     pub fn is_suspected(&self) -> bool {
@@ -180,8 +186,8 @@ impl ToneDetector {
 
     fn let_go(&mut self, on_event: &mut impl FnMut(ToneEvent)) {
         let Some(gone) = self.pressed.take() else { return };
-        let samples = (gone.last - gone.first) * HOP as u64 + BEYOND_HITS;
-        on_event(ToneEvent::Ended { digit: gone.digit, at: gone.onset(), samples });
+        let (digit, at, samples) = (gone.digit, gone.onset(), gone.samples());
+        on_event(ToneEvent::Ended { digit, at, samples });
     }
 
     /// The key in the window, if there is one.
@@ -206,6 +212,10 @@ impl ToneDetector {
 }
 
 impl Candidate {
+    fn samples(&self) -> u64 {
+        (self.last - self.first) * HOP as u64 + BEYOND_HITS
+    }
+
     /// Where the tone began: the first hit's window started 120 samples before its hop.
     fn onset(&self) -> u64 {
         (self.first * HOP as u64 + ONSET).saturating_sub((WINDOW - HOP) as u64)
