@@ -101,6 +101,18 @@ pub enum Command {
         /// The call.
         session: SessionId,
     },
+    /// Have one side hear a key, in the form that it wants digits in. For keys that came by INFO
+    /// from the other.
+    SendDigit {
+        /// The call.
+        session: SessionId,
+        /// The branch that shall hear it, or `None` for the caller's side.
+        toward: Option<u32>,
+        /// `0-9*#A-D`.
+        digit: char,
+        /// How long it was down.
+        duration_ms: u32,
+    },
 }
 
 /// What happened on the media path.
@@ -124,6 +136,17 @@ pub enum RelayEvent {
         session: SessionId,
         /// The branch, or `None` for the caller's side.
         branch: Option<u32>,
+    },
+    /// A key was pressed on one side, and the other wants its digits by INFO.
+    Digit {
+        /// The call.
+        session: SessionId,
+        /// The branch where it was pressed, or `None` for the caller's side.
+        branch: Option<u32>,
+        /// `0-9*#A-D`.
+        digit: char,
+        /// How long it was down.
+        duration_ms: u32,
     },
     /// A browser stopped its ICE checks (RFC 7675): it is gone or has lost its network.
     ConsentLost {

@@ -13,6 +13,7 @@
 
 mod latch;
 mod leg;
+mod processing;
 mod security;
 mod stats;
 
@@ -24,6 +25,7 @@ use rtp::PacketKind;
 
 pub use latch::Latch;
 pub use leg::{Leg, LegSetup, PayloadType};
+use processing::Processing;
 pub use security::Security;
 pub use stats::{DropCounts, LegCounters};
 
@@ -90,6 +92,15 @@ pub enum BridgeEvent {
     HandshakeFailed(LegId),
     /// A leg's ICE consent expired (RFC 7675): nothing is sent to it until it checks again.
     ConsentLost(LegId),
+    /// A key was pressed on a leg, for a side that wants INFO.
+    Digit {
+        /// Where it was pressed.
+        from: LegId,
+        /// `0-9*#A-D`.
+        digit: char,
+        /// How long it was down.
+        duration_ms: u32,
+    },
 }
 
 /// The legs of one session and the way between them.
@@ -97,6 +108,8 @@ pub enum BridgeEvent {
 pub struct Bridge {
     legs: Vec<Option<Leg>>,
     selected: Option<LegId>,
+    /// What is done to packets between caller and branch; nothing on most calls.
+    processing: Option<Box<Processing>>,
     silence: Duration,
     /// Since when silence counts: the answer, the last RTP, or the end of a hold.
     heard: Option<Instant>,
@@ -111,6 +124,7 @@ impl Bridge {
         Self {
             legs: Vec::new(),
             selected: None,
+            processing: None,
             silence,
             heard: None,
             silent: false,
@@ -173,12 +187,18 @@ impl Bridge {
             PacketKind::Rtp => {
                 let (len, starts) = leg.receive_rtp(now, from, buf, len)?;
                 self.note_rtp(now, port.leg, starts);
+                if self.processing.is_some() && self.processes(port.leg) {
+                    return self.process_rtp(now, port.leg, buf, len);
+                }
                 let (target, leg) = self.target(port.leg)?;
                 let (to, len) = leg.send_rtp(now, buf, len)?;
                 Some(Forward { port: Port { leg: target, component: Component::Rtp }, to, len })
             }
             PacketKind::Rtcp => {
                 let len = leg.receive_rtcp(now, from, port.component, buf, len)?;
+                if self.processing.is_some() {
+                    self.process_rtcp(port.leg, &mut buf[..len]);
+                }
                 let (target, leg) = self.target(port.leg)?;
                 let (to, len, component) = leg.send_rtcp(now, buf, len)?;
                 Some(Forward { port: Port { leg: target, component }, to, len })
@@ -215,6 +235,9 @@ impl Bridge {
             }
             self.flush_dtls(now, id);
         }
+        if self.processing.is_some() {
+            self.process_timeout(now);
+        }
         if self.is_held() {
             self.heard = self.heard.map(|_| now);
         }
@@ -228,7 +251,8 @@ impl Bridge {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let legs = self.legs.iter().flatten().filter_map(Leg::poll_timeout);
         let silence = self.silence_deadline().filter(|_| !self.silent);
-        legs.chain(silence).min()
+        let processing = self.processing.as_ref().and_then(|p| p.poll_timeout());
+        legs.chain(silence).chain(processing).min()
     }
 
     /// The next packet that a leg sends of its own accord.

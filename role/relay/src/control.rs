@@ -11,6 +11,8 @@
 //!
 //! Every command can be repeated: a leg that exists keeps its ports, keys and credentials.
 
+mod codecs;
+mod digits;
 mod facts;
 mod side;
 mod writer;
@@ -73,7 +75,7 @@ impl<P: Ports> Control<P> {
     /// # Errors
     /// See [`RelayError`].
     pub fn answer(&mut self, now: Instant, d: &Description) -> Result<Bytes, RelayError> {
-        let sdp = Sdp::parse(&d.sdp)?;
+        let mut sdp = Sdp::parse(&d.sdp)?;
         let session = self.sessions.get_mut(&d.session).ok_or(RelayError::NoOffer)?;
         let mut bridge = lock(&session.bridge);
         let caller = session.caller.as_mut().ok_or(RelayError::NoOffer)?;
@@ -95,11 +97,20 @@ impl<P: Ports> Control<P> {
             }
             Err(error) => return Err(error),
         };
+        let agreement = from.agree(&mut sdp.media_mut()[facts.index])?;
         from.apply_answer(now, &facts, d.signalled_from, &mut bridge)?;
         to.apply_offer(now, &mut bridge)?;
-        let payloads = to.agreed_payloads(&facts);
-        for leg in [from.id, to.id] {
-            bridge.leg_mut(leg).into_iter().for_each(|leg| leg.set_payloads(&payloads));
+        match agreement {
+            Some(agreement) => {
+                agreement.apply((from.id, to.id), &mut bridge, &mut *self.entropy)?
+            }
+            None => {
+                let payloads = to.agreed_payloads(&facts);
+                for leg in [from.id, to.id] {
+                    bridge.leg_mut(leg).into_iter().for_each(|leg| leg.set_payloads(&payloads));
+                }
+                bridge.forward_as_it_comes();
+            }
         }
         bridge.select(now, branch_leg);
         Ok(writer::write(sdp, Some(facts.index), &to.answer_face(&self.certificate)).into())
@@ -192,7 +203,7 @@ impl<P: Ports> Control<P> {
         &mut self,
         now: Instant,
         d: &Description,
-        sdp: Sdp,
+        mut sdp: Sdp,
         facts: Facts,
     ) -> Result<Bytes, RelayError> {
         let (from_slot, to_slot) = match d.direction {
@@ -211,6 +222,8 @@ impl<P: Ports> Control<P> {
         let mut bridge = lock(&shared);
         let index = facts.index;
         let shape = writer::Rejected::shape_of(&sdp);
+        let media = &mut sdp.media_mut()[index];
+        let offered = codecs::write_offer(media, &d.from.codecs, &d.toward.codecs)?;
         let from = session.side_mut(from_slot).ok_or(RelayError::NoOffer)?;
         d.tag.clone_into(&mut from.tag);
         let kit = side::Kit { now, certificate: &self.certificate, bridge: &mut bridge };
@@ -218,6 +231,7 @@ impl<P: Ports> Control<P> {
         let to = session.side_mut(to_slot).ok_or(RelayError::NoOffer)?;
         let kit = side::Kit { now, certificate: &self.certificate, bridge: &mut bridge };
         to.make_offer(d.toward.protocol, kit)?;
+        to.codecs = codecs::Offer::new(offered, &d.from.codecs, &d.toward.codecs);
         Ok(writer::write(sdp, Some(index), &to.offer_face(&self.certificate)).into())
     }
 

@@ -18,6 +18,13 @@ pub enum RelayError {
     /// The keys in it cannot be used.
     #[error("no usable keys: {0}")]
     Keying(#[from] KeyingError),
+    /// No codec is left to offer, or the answer has none in common with the offer and none that
+    /// we can translate: widen `codecs` of the peer or device.
+    #[error("no codec in common, and none that can be translated")]
+    NoCodec,
+    /// A codec library refused its work.
+    #[error("no transcoding: {0}")]
+    Transcoding(#[from] audio::Error),
     /// An encrypted offer was answered in the clear, or the other way round.
     #[error("the answer's transport {0} is not what was offered")]
     ProtocolMismatch(String),
@@ -67,9 +74,9 @@ impl RelayError {
     pub fn status(&self) -> u16 {
         match self {
             Self::Sdp(_) => 400,
-            Self::NoAudio | Self::Keying(_) | Self::ProtocolMismatch(_) => 488,
+            Self::NoAudio | Self::NoCodec | Self::Keying(_) | Self::ProtocolMismatch(_) => 488,
             Self::NoOffer => 481,
-            Self::UnknownInterface(_) => 500,
+            Self::UnknownInterface(_) | Self::Transcoding(_) => 500,
             Self::PortsExhausted { .. }
             | Self::PortsRefused { .. }
             | Self::TooManySessions(_)

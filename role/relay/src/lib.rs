@@ -11,7 +11,8 @@
 //! The contract:
 //! - Commands are plain data, can be repeated, and never wait for packets. The caller's leg keeps
 //!   one set of ports, keys and ICE credentials whatever the branch; re-offers reuse the legs.
-//! - Codecs pass as the two sides name them; nothing is transcoded. Audio only: other streams are
+//! - Codecs pass as the two sides name them, unless a side's [`CodecPolicy`] says otherwise; packets
+//!   are transcoded only where an answer has no codec of the offer's. Audio only: other streams are
 //!   rejected on both sides.
 //! - A peer's address is learned from its first packet and held: plain RTP moves only on the same
 //!   IP address, in sequence, after silence; authenticated packets and ICE checks move at once.
@@ -39,8 +40,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What this crate does not do: it knows no SIP, chooses no codec, mixes and records nothing, and
-//! never sends media of its own.
+//! What this crate does not do: it knows no SIP, mixes and records nothing, and never sends media of
+//! its own, digits apart that it is told to send.
 //!
 //! Start reading at [`Relay`], then [`control`], then [`bridge`].
 

@@ -89,6 +89,18 @@ impl Relay {
         self.control().delete(Instant::now(), session, branch)
     }
 
+    /// Has one side (a branch, or `None` for the caller's) hear a key in its form of digits. False
+    /// when there is no such side, or nothing is converted between the two.
+    pub fn send_digit(
+        &self,
+        session: SessionId,
+        toward: Option<u32>,
+        digit: char,
+        duration_ms: u32,
+    ) -> bool {
+        self.control().send_digit(Instant::now(), session, toward, (digit, duration_ms))
+    }
+
     /// A session's figures so far.
     pub fn query(&self, session: SessionId) -> Option<SessionStats> {
         self.control().query(Instant::now(), session)
@@ -104,6 +116,9 @@ impl Relay {
             Command::Answer(d) => Reply::Sdp(self.answer(d)?),
             Command::Delete { session, branch } => Reply::Stats(self.delete(*session, *branch)),
             Command::Query { session } => Reply::Stats(self.query(*session)),
+            Command::SendDigit { session, toward, digit, duration_ms } => {
+                Reply::Done(self.send_digit(*session, *toward, *digit, *duration_ms))
+            }
         })
     }
 
@@ -136,6 +151,8 @@ pub enum Reply {
     Sdp(Bytes),
     /// The figures; `None` when there is no such session.
     Stats(Option<SessionStats>),
+    /// Whether it was done.
+    Done(bool),
 }
 
 /// What SDP would carry must be an address.

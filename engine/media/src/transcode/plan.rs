@@ -88,10 +88,13 @@ impl Plan {
         let same = |input: &Input| match input.meaning {
             Meaning::Pass { payload_type } => payload_type == input.payload_type,
             Meaning::Sound(_) => false,
-            Meaning::Events => self.events.is_some_and(|events| {
+            // What the receiver does not know was not agreed either: nobody sends it.
+            Meaning::Events => self.events.is_none_or(|events| {
                 events.payload_type == input.payload_type && events.clock_rate == input.clock_rate
             }),
-            Meaning::ComfortNoise => self.comfort_noise == Some(input.payload_type),
+            Meaning::ComfortNoise => {
+                self.comfort_noise.is_none_or(|number| number == input.payload_type)
+            }
         };
         self.digits_in == self.digits_out && self.inputs.iter().all(same)
     }

@@ -62,7 +62,7 @@ impl Presser {
 
     fn frame(&mut self, n: usize) -> (Option<Vec<u8>>, Option<Digit>) {
         let pressed =
-            (n >= 20 && n % EVERY == 0).then(|| KEYS.chars().nth(n / EVERY - 2)).flatten();
+            (n >= 20 && n.is_multiple_of(EVERY)).then(|| KEYS.chars().nth(n / EVERY - 2)).flatten();
         let timestamp = n as u32 * 160;
         if let Some(digit) = pressed {
             match self.form {

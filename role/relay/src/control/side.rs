@@ -10,6 +10,7 @@ use media::keying::sdes::LocalKeys;
 use sansio::Entropy;
 use sdp::{Crypto, Setup};
 
+use super::codecs::{Agreement, Offer};
 use super::facts::Facts;
 use super::writer::{DtlsFace, Face, Rejected, setup_for};
 use crate::RelayError;
@@ -56,6 +57,8 @@ pub(super) struct Side {
     rtcp_mux: bool,
     mid: Option<String>,
     bundled: bool,
+    /// The codecs of our last offer to the peer, where a policy had something to say.
+    pub codecs: Option<Box<Offer>>,
 }
 
 /// What a side needs from the session.
@@ -93,7 +96,17 @@ impl Side {
             rtcp_mux: false,
             mid: None,
             bundled: false,
+            codecs: None,
         }
+    }
+
+    /// Reads the codecs of this side's answer, and writes those that the offerer is
+    /// told. `None` where packets pass as they come.
+    pub(super) fn agree(
+        &self,
+        media: &mut sdp::MediaLine,
+    ) -> Result<Option<Agreement>, RelayError> {
+        self.codecs.as_ref().map(|offer| offer.agree(media)).transpose()
     }
 
     /// The peer offers: keep what it says until it is answered.

@@ -368,6 +368,9 @@ fn report(out: &mut Outcome, control: &Mutex<Control<SocketPorts>>, on_event: &d
             BridgeEvent::ConsentLost(leg) => {
                 branch(leg).map(|branch| RelayEvent::ConsentLost { session, branch })
             }
+            BridgeEvent::Digit { from, digit, duration_ms } => {
+                branch(from).map(|branch| RelayEvent::Digit { session, branch, digit, duration_ms })
+            }
         };
         if let Some(told) = told {
             tracing::debug!(event = ?told, "relay");

@@ -1,0 +1,203 @@
+//! Packets that do not pass as they come: transcoded sound, digits in another form.
+//!
+//! Entered only on calls whose sides do not understand each other; the others pay one comparison.
+
+use std::time::Instant;
+
+use media::transcode::{Digit, Plan, Transcoder};
+use rtp::RtpPacket;
+use rtp::srtp::MAX_TRAILER;
+
+use super::{Bridge, BridgeEvent, Component, Forward, LegId, Port, Transmit};
+
+/// Both ways between the caller and one branch.
+#[derive(Debug)]
+pub(super) struct Processing {
+    branch: LegId,
+    to_branch: Option<Transcoder>,
+    to_caller: Option<Transcoder>,
+}
+
+impl Processing {
+    /// What is done with packets from this leg.
+    fn from(&mut self, leg: LegId) -> Option<&mut Transcoder> {
+        match leg {
+            LegId::CALLER => self.to_branch.as_mut(),
+            branch if branch == self.branch => self.to_caller.as_mut(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let ways = self.to_branch.iter().chain(&self.to_caller);
+        ways.filter_map(Transcoder::poll_timeout).min()
+    }
+}
+
+impl Bridge {
+    /// Works on packets between the caller and `branch` from now on. A way whose packets can pass
+    /// as they come is left alone; one that is worked on already goes on with its numbers.
+    ///
+    /// # Errors
+    /// When a codec library cannot start; nothing has changed then.
+    pub fn process(
+        &mut self,
+        branch: LegId,
+        to_branch: Plan,
+        to_caller: Plan,
+        ssrc: u32,
+    ) -> Result<(), audio::Error> {
+        let before = self.processing.take().filter(|p| p.branch == branch).map(|p| *p);
+        let (to_branch_before, to_caller_before) =
+            before.map_or((None, None), |p| (p.to_branch, p.to_caller));
+        let to_branch = way(to_branch, to_branch_before, ssrc)?;
+        let to_caller = way(to_caller, to_caller_before, !ssrc)?;
+        if to_branch.is_some() || to_caller.is_some() {
+            self.processing = Some(Box::new(Processing { branch, to_branch, to_caller }));
+        }
+        Ok(())
+    }
+
+    /// Packets pass as they come.
+    pub fn forward_as_it_comes(&mut self) {
+        self.processing = None;
+    }
+
+    /// Whether packets are worked on, to the branch and to the caller.
+    pub fn is_processing(&self) -> (bool, bool) {
+        let ways = self.processing.as_ref();
+        ways.map_or((false, false), |p| (p.to_branch.is_some(), p.to_caller.is_some()))
+    }
+
+    /// Has a leg hear a key in its form of digits. False when nothing is converted towards it.
+    pub fn send_digit(
+        &mut self,
+        now: Instant,
+        toward: LegId,
+        digit: char,
+        duration_ms: u32,
+    ) -> bool {
+        let Some(mut processing) = self.processing.take() else { return false };
+        let from = if toward == LegId::CALLER { processing.branch } else { LegId::CALLER };
+        let known = toward == LegId::CALLER || toward == processing.branch;
+        let sent = processing.from(from).filter(|_| known).is_some_and(|transcoder| {
+            let sent = transcoder.send_digit(now, Digit { digit, duration_ms });
+            self.take_digits(from, transcoder);
+            sent
+        });
+        self.processing = Some(processing);
+        sent
+    }
+
+    pub(super) fn processes(&self, from: LegId) -> bool {
+        self.processing.as_ref().is_some_and(|p| match from {
+            LegId::CALLER => p.to_branch.is_some(),
+            branch => branch == p.branch && p.to_caller.is_some(),
+        })
+    }
+
+    /// Takes an RTP packet through; what leaves at once. Several at once wait in the outbox, in
+    /// their order.
+    pub(super) fn process_rtp(
+        &mut self,
+        now: Instant,
+        from: LegId,
+        buf: &mut [u8],
+        len: usize,
+    ) -> Option<Forward> {
+        let mut processing = self.processing.take()?;
+        let forward = processing.from(from).and_then(|transcoder| {
+            let packet = RtpPacket::parse(&buf[..len]).ok()?;
+            transcoder.handle_packet(now, &packet);
+            self.take_digits(from, transcoder);
+            self.send_processed(now, from, transcoder, buf)
+        });
+        self.processing = Some(processing);
+        forward
+    }
+
+    /// The sender's report tells of the stream that leaves.
+    pub(super) fn process_rtcp(&mut self, from: LegId, rtcp: &mut [u8]) {
+        let way = self.processing.as_mut().and_then(|p| p.from(from));
+        if let Some(transcoder) = way {
+            transcoder.rewrite_report(rtcp);
+        }
+    }
+
+    pub(super) fn process_timeout(&mut self, now: Instant) {
+        let Some(mut processing) = self.processing.take() else { return };
+        for from in [LegId::CALLER, processing.branch] {
+            let Some(transcoder) = processing.from(from) else { continue };
+            if transcoder.poll_timeout().is_some_and(|at| at <= now) {
+                transcoder.handle_timeout(now);
+                self.take_digits(from, transcoder);
+                // No buffer at hand: all of it waits in the outbox.
+                let _ = self.send_processed(now, from, transcoder, &mut []);
+            }
+        }
+        self.processing = Some(processing);
+    }
+
+    fn take_digits(&mut self, from: LegId, transcoder: &mut Transcoder) {
+        while let Some(Digit { digit, duration_ms }) = transcoder.poll_digit() {
+            self.events.push_back(BridgeEvent::Digit { from, digit, duration_ms });
+        }
+    }
+
+    fn send_processed(
+        &mut self,
+        now: Instant,
+        from: LegId,
+        transcoder: &mut Transcoder,
+        buf: &mut [u8],
+    ) -> Option<Forward> {
+        let (target, leg) = self.target(from)?;
+        let port = Port { leg: target, component: Component::Rtp };
+        // The usual case is one packet for one: it leaves by the buffer that the first came in.
+        let mut waiting: Option<usize> = None;
+        let mut more: Vec<Vec<u8>> = Vec::new();
+        while let Some(packet) = transcoder.poll_packet() {
+            let fits = packet.len() + MAX_TRAILER <= buf.len();
+            if waiting.is_none() && more.is_empty() && fits {
+                buf[..packet.len()].copy_from_slice(packet);
+                waiting = Some(packet.len());
+                continue;
+            }
+            if let Some(len) = waiting.take() {
+                more.push(buf[..len].to_vec());
+            }
+            more.push(packet.to_vec());
+        }
+        if let Some(len) = waiting {
+            let (to, len) = leg.send_rtp(now, buf, len)?;
+            return Some(Forward { port, to, len });
+        }
+        for mut bytes in more {
+            let len = bytes.len();
+            bytes.resize(len + MAX_TRAILER, 0);
+            let leg = self.leg_mut(target)?;
+            if let Some((to, len)) = leg.send_rtp(now, &mut bytes, len) {
+                bytes.truncate(len);
+                self.push(Transmit { port, to, bytes });
+            }
+        }
+        None
+    }
+}
+
+fn way(
+    plan: Plan,
+    before: Option<Transcoder>,
+    ssrc: u32,
+) -> Result<Option<Transcoder>, audio::Error> {
+    if plan.is_identity() {
+        return Ok(None);
+    }
+    match before {
+        Some(mut transcoder) => {
+            transcoder.set_plan(plan)?;
+            Ok(Some(transcoder))
+        }
+        None => Transcoder::new(plan, ssrc).map(Some),
+    }
+}
