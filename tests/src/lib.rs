@@ -10,6 +10,7 @@
 //!     ├─ Handset   a very small phone         ├─ Crowd, Flood  very many calls; the hostile
 //!     ├─ Cap       part of a processor        ├─ Capture     what crosses a cable
 //!     ├─ flow      SIPp scenarios from small pieces; Bridge carries them over any transport
+//!     ├─ Lab       NATs and bad links between namespaces
 //!     └─ sound     speech, the offline codec, PESQ, tones
 //! ```
 //!
@@ -18,6 +19,7 @@
 //! kernel should the test process itself be killed.
 //!
 //! What this crate does not do: it looks into no crate of the server; stories see what a user sees.
+//! The laboratory borrows links and translators from `simnet`, and nothing else of it.
 //!
 //! Start reading at [`Story`], then `tests/it/main.rs`.
 
@@ -31,6 +33,7 @@ pub mod dns;
 pub mod flood;
 pub mod flow;
 pub mod handset;
+pub mod lab;
 pub mod linphone;
 pub mod phone;
 pub mod place;
@@ -46,6 +49,7 @@ pub use baresip::Baresip;
 pub use capture::Capture;
 pub use flood::Flood;
 pub use handset::Handset;
+pub use lab::Lab;
 pub use linphone::Linphone;
 pub use phone::Phone;
 pub use place::Place;

@@ -61,12 +61,33 @@ impl Place {
         place.server_ip = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
         place.peer_ip = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2));
         let namespace = Namespace::start(scratch, "--net", ROOMS);
-        let out = namespace.holder.out();
-        let rooms = out.lines().find_map(|line| line.strip_prefix("rooms ")).unwrap_or_default();
-        place.rooms = rooms.split(' ').filter_map(|id| id.parse().ok()).collect();
-        assert_eq!(place.rooms.len(), 2, "{out}");
-        place.namespace = Some(namespace);
+        place.enter(namespace, 2);
         place
+    }
+
+    /// A host on the laboratory's Internet, with 198.51.100.1 and 198.51.100.2, and `rooms` empty
+    /// rooms beside it. Who is where, [`crate::Lab`] is told.
+    pub fn lab(scratch: &Scratch, rooms: usize) -> Self {
+        let mut place = Self::loopback();
+        place.server_ip = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
+        place.peer_ip = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2));
+        let namespace =
+            Namespace::start(scratch, "--net", &EMPTY_ROOMS.replace("ROOMS", &rooms.to_string()));
+        place.enter(namespace, rooms);
+        place
+    }
+
+    fn enter(&mut self, namespace: Namespace, rooms: usize) {
+        let out = namespace.holder.out();
+        let ids = out.lines().find_map(|line| line.strip_prefix("rooms ")).unwrap_or_default();
+        self.rooms = ids.split(' ').filter_map(|id| id.parse().ok()).collect();
+        assert_eq!(self.rooms.len(), rooms, "{out}");
+        self.namespace = Some(namespace);
+    }
+
+    /// A process in a room.
+    pub fn room_process(&self, number: usize) -> u32 {
+        self.rooms[number]
     }
 
     /// Arguments that run a program in a room beside the place: of phones (0), of the core (1).
@@ -208,6 +229,18 @@ room outer 198.51.100.1/24 198.51.100.2/24
 phones=$room
 room inner 10.0.0.1/24 10.0.0.2/24
 echo rooms $phones $room";
+
+/// Rooms without any cable.
+const EMPTY_ROOMS: &str = "ip link set lo up
+list=rooms
+for n in $(seq ROOMS); do
+    setpriv --pdeathsig KILL unshare --net sleep infinity &
+    room=$!
+    while [ \"$(readlink /proc/$room/ns/net)\" = \"$(readlink /proc/$$/ns/net)\" ]; do sleep 0.02; done
+    nsenter --target $room --net ip link set lo up
+    list=\"$list $room\"
+done
+echo $list";
 
 fn take_slot() -> (File, u16) {
     let dir = std::env::temp_dir().join("whimbrel-test-ports");

@@ -52,6 +52,12 @@ impl Story {
         Self::new(Place::edge_network(&scratch), scratch)
     }
 
+    /// A story on a host of the laboratory's Internet, with so many rooms for phones.
+    pub fn on_lab(name: &str, rooms: usize) -> Self {
+        let scratch = Scratch::new(name);
+        Self::new(Place::lab(&scratch, rooms), scratch)
+    }
+
     /// A story on loopback whose data folder is a disk of so many megabytes.
     pub fn on_small_disk(name: &str, megabytes: u32) -> Self {
         let scratch = Scratch::new(name);

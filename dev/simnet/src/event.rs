@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Instant;
 
-use crate::link::Way;
 use crate::packet::{Origin, Packet};
+use crate::wire::Way;
 
 /// Where a packet stands after a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,13 +31,15 @@
 //! ```
 //!
 //! [`house()`] is a server of the real role cores, [`PhoneNode`] a phone engine with a person: two of
-//! these and one of those make a call.
+//! these and one of those make a call. [`Cable`] is the end of a real network: with [`Net::run_to`]
+//! the same links and translators serve real time (`tests/src/lab.rs`).
 //!
 //! What it deliberately does not do: congestion, TCP's own packets (a stream is bytes in order, late
 //! where a link loses), fragmentation, or real sockets; those are for `tests/`.
 //!
 //! Start reading at [`Net`], then [`Node`].
 
+mod cable;
 mod clock;
 mod datagrams;
 mod dice;
@@ -54,11 +56,13 @@ mod server;
 mod story;
 mod streams;
 mod trace;
+mod wire;
 
+pub use cable::{Arrival, Cable};
 pub use datagrams::{Datagrams, Heard};
 pub use house::{EdgeShard, House, HouseSetup, RelayPlane, house};
 pub use ladder::ladder;
-pub use link::Link;
+pub use link::{Burst, Link, Rate};
 pub use nat::{Filtering, Mapping, NatConfig};
 pub use net::{HostId, NatId, Net};
 pub use node::{CloseReason, Node, StreamEvent, Transmit};

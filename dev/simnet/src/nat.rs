@@ -59,6 +59,11 @@ impl NatConfig {
         }
     }
 
+    /// Lets in whatever comes from an address that was sent to: the "restricted cone".
+    pub fn restricted() -> Self {
+        Self { filtering: Filtering::AddressDependent, ..Self::home() }
+    }
+
     /// What defeats hole punching: a port per destination, strict filtering.
     pub fn symmetric() -> Self {
         Self { mapping: Mapping::AddressAndPortDependent, ..Self::home() }

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use sansio::{TimerQueue, WallTime};
@@ -14,11 +15,12 @@ use sansio::{TimerQueue, WallTime};
 use crate::clock::Clock;
 use crate::dice::Dice;
 use crate::event::Agenda;
-use crate::link::{Link, Wire};
+use crate::link::Link;
 use crate::nat::{Nat, NatConfig};
 use crate::node::{CloseReason, Node};
 use crate::streams::Streams;
 use crate::trace::{Trace, TraceEntry};
+use crate::wire::Wire;
 
 /// A host and the type of node it carries.
 #[derive(Debug)]
@@ -63,7 +65,7 @@ struct Host {
     node: Box<dyn Node>,
     up: bool,
     /// What its network lets nobody send: to these ports, by datagrams or by streams.
-    blocked: Vec<(bool, u16)>,
+    blocked: Vec<(bool, RangeInclusive<u16>)>,
     /// When its node was last woken, and how often at that instant: a node that never moves its
     /// deadline is a bug, and an endless loop.
     woken: (Option<Instant>, u32),
@@ -190,12 +192,27 @@ impl Net {
         self.wires[self.hosts[host.index].wire].link = link;
     }
 
+    /// Changes what a translator's outer link does, from now on.
+    pub fn set_nat_link(&mut self, nat: NatId, link: Link) {
+        self.wires[self.nats[nat.0].wire].link = link;
+    }
+
     /// From now on the host's network drops what it sends to these ports, datagrams (true) or
     /// streams, as firewalls of guest networks do. Replaces what was dropped before.
     pub fn block<N: Node>(&mut self, host: HostId<N>, blocked: &[(bool, u16)]) {
+        let ranges = blocked.iter().map(|(datagrams, port)| (*datagrams, *port..=*port));
+        self.block_ranges(host, ranges.collect());
+    }
+
+    /// The same for whole ranges: `(true, 0..=65_535)` lets no datagram out.
+    pub fn block_ranges<N: Node>(
+        &mut self,
+        host: HostId<N>,
+        blocked: Vec<(bool, RangeInclusive<u16>)>,
+    ) {
         let slot = &mut self.hosts[host.index];
-        slot.blocked = blocked.to_vec();
         let text = format!("{}'s network blocks {blocked:?}", slot.name);
+        slot.blocked = blocked;
         self.note(text);
     }
 

@@ -21,6 +21,10 @@ pub trait Node: Any {
         bytes: &[u8],
     );
 
+    /// A packet of a transport the network does not know arrived ([`Transmit::Segment`]).
+    fn handle_segment(&mut self, _now: Instant, _from: SocketAddr, _to: SocketAddr, _bytes: &[u8]) {
+    }
+
     /// Something happened to a stream.
     fn handle_stream(&mut self, _now: Instant, _wall: WallTime, _event: StreamEvent) {}
 
@@ -50,6 +54,16 @@ pub trait Node: Any {
 pub enum Transmit {
     /// One datagram.
     Datagram {
+        /// One of this host's addresses.
+        from: SocketAddr,
+        /// Where to.
+        to: SocketAddr,
+        /// What.
+        bytes: Bytes,
+    },
+    /// One packet of a transport the network does not know, such as TCP: `bytes` follow the IP
+    /// header. Translators map it as they map streams.
+    Segment {
         /// One of this host's addresses.
         from: SocketAddr,
         /// Where to.

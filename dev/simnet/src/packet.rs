@@ -15,6 +15,8 @@ pub(crate) enum Protocol {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Datagram,
+    /// A packet of a transport of somebody else's, with its own retransmissions.
+    Segment,
     /// A stream's first packet, and its answer.
     Open,
     Opened,
@@ -65,6 +67,16 @@ impl Packet {
 
     pub(crate) fn protocol(&self) -> Protocol {
         if self.kind == Kind::Datagram { Protocol::Udp } else { Protocol::Stream }
+    }
+
+    /// Whether it is lost where a link loses it, and nobody is told.
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(self.kind, Kind::Datagram | Kind::Segment)
+    }
+
+    /// Its length on a wire: with the headers of IPv4 and, of a datagram, UDP.
+    pub(crate) fn length(&self) -> usize {
+        self.bytes.len() + if self.kind == Kind::Datagram { 28 } else { 20 }
     }
 }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{Net, Occupant};
 use crate::event::{Event, Stop};
-use crate::link::Way;
-use crate::packet::{Kind, Packet};
+use crate::packet::{Kind, Packet, Protocol};
 use crate::trace::{Fate, TraceEntry};
+use crate::wire::Way;
 
 /// A stream without an answer for this long is dead to its sender.
 const STREAM_PATIENCE: Duration = Duration::from_secs(30);
@@ -22,8 +22,8 @@ impl Net {
         if slot.address != packet.from.ip() {
             return self.undeliverable(&packet, Fate::NotItsAddress);
         }
-        let kind = (packet.kind == Kind::Datagram, packet.to.port());
-        if slot.blocked.contains(&kind) {
+        let (datagram, port) = (packet.protocol() == Protocol::Udp, packet.to.port());
+        if slot.blocked.iter().any(|(kind, ports)| *kind == datagram && ports.contains(&port)) {
             return self.undeliverable(&packet, Fate::StoppedByFirewall);
         }
         self.cross(wire, Way::Out, Stop::Router(realm), packet);
@@ -56,14 +56,15 @@ impl Net {
 
     fn cross(&mut self, wire: usize, way: Way, stop: Stop, packet: Packet) {
         let now = self.clock.now();
-        if packet.kind != Kind::Datagram {
-            match self.wires[wire].cross_reliably(now, way, &mut self.dice) {
+        let how = (way, packet.length());
+        if !packet.is_alone() {
+            match self.wires[wire].cross_reliably(now, how, &mut self.dice) {
                 Some(at) => self.agenda.add(at, Event::Arrived { stop, packet }),
                 None => self.retry((wire, way), stop, packet, 0),
             }
             return;
         }
-        let arrivals = self.wires[wire].cross(now, way, &mut self.dice);
+        let arrivals = self.wires[wire].cross(now, how, &mut self.dice);
         if arrivals.is_empty() {
             self.drop_packet(&packet, Fate::LostOnLink);
         }
@@ -118,7 +119,7 @@ impl Net {
         }
         let receiver = Some(slot.name.clone());
         let listens = slot.up && slot.node.listens(packet.to);
-        if !slot.up && packet.kind == Kind::Datagram {
+        if !slot.up && packet.is_alone() {
             return self.drop_packet(&packet, Fate::HostDown);
         }
         self.trace_packet(&packet, receiver, Fate::Delivered);
@@ -126,6 +127,9 @@ impl Net {
         if packet.kind == Kind::Datagram {
             let node = &mut self.hosts[host].node;
             node.handle_packet(now, wall, packet.from, packet.to, &packet.bytes);
+        } else if packet.kind == Kind::Segment {
+            let node = &mut self.hosts[host].node;
+            node.handle_segment(now, packet.from, packet.to, &packet.bytes);
         } else {
             let outcome = self.hosts[host].streams.handle(packet, listens, &mut self.dice);
             for packet in outcome.packets {
@@ -143,7 +147,7 @@ impl Net {
     /// Nobody tells the sender of a datagram; the sender of a stream notices in the end.
     fn undeliverable(&mut self, packet: &Packet, fate: Fate) {
         self.drop_packet(packet, fate);
-        if packet.kind != Kind::Datagram && packet.kind != Kind::Reset {
+        if !packet.is_alone() && packet.kind != Kind::Reset {
             let at = self.clock.now() + STREAM_PATIENCE;
             self.agenda.add(at, Event::StreamDead { origin: packet.origin });
         }

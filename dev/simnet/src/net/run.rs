@@ -21,6 +21,17 @@ impl Net {
         self.clock.advance_to(until);
     }
 
+    /// Lets time pass until so long after the beginning: for who follows a real clock.
+    pub fn run_to(&mut self, elapsed: Duration) {
+        self.run_for(elapsed.saturating_sub(self.clock.elapsed()));
+    }
+
+    /// When the next thing will happen, since the beginning, if nothing else does before.
+    pub fn next_at(&mut self) -> Option<Duration> {
+        let (event, timer) = (self.agenda.next_at(), self.timers.next_deadline());
+        event.into_iter().chain(timer).min().map(|at| self.clock.since_start(at))
+    }
+
     /// Lets time pass until `done` holds, at most `limit`. True if it came to hold.
     pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
         let until = self.clock.now() + limit;
@@ -100,6 +111,9 @@ impl Net {
         let packets = match transmit {
             Transmit::Datagram { from, to, bytes } => {
                 vec![Packet::new(index, Kind::Datagram, from, to, bytes)]
+            }
+            Transmit::Segment { from, to, bytes } => {
+                vec![Packet::new(index, Kind::Segment, from, to, bytes)]
             }
             Transmit::Connect { from, to } => vec![streams.connect(from, to)],
             Transmit::Send { from, to, bytes } => streams.send(from, to, &bytes, &mut self.dice),

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use simnet::{Datagrams, HostId, Link, NatConfig, NatId, Net};
+use bytes::Bytes;
+use simnet::{Arrival, Cable, Datagrams, HostId, Link, NatConfig, NatId, Net};
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -115,4 +116,35 @@ fn a_host_behind_two_translators_is_reached_through_both() {
     }
     assert_eq!(net.node(server).received[0].from.ip().to_string(), "203.0.113.1");
     assert!(net.node(inner).received.len() > 10);
+}
+
+#[test]
+fn a_segment_of_another_transport_is_mapped_as_streams_are_and_lost_as_datagrams_are() {
+    let mut net = Net::new(3);
+    let nat = net.add_nat("203.0.113.1", Link::lan(), NatConfig::home());
+    let inner = net.add_host_behind(nat, "inner", "192.168.1.2", Link::lan(), Cable::default());
+    let server = net.add_host("server", "198.51.100.1", Link::lan(), Cable::default());
+    let send = |net: &mut Net, host: HostId<Cable>, from: SocketAddr, to: SocketAddr| {
+        let bytes = Bytes::from_static(b"segment");
+        net.with(host, |n, _, _| n.send(Arrival { from, to, bytes, datagram: false }));
+        net.run_for(Duration::from_secs(1));
+    };
+    let poll = |net: &mut Net, host| net.with(host, |n: &mut Cable, _, _| n.poll_arrival());
+    let (local, remote) = (address("192.168.1.2:40000"), address("198.51.100.1:5061"));
+    send(&mut net, inner, local, remote);
+    let seen = poll(&mut net, server).expect("it arrives");
+    assert!(!seen.datagram && seen.from.ip().to_string() == "203.0.113.1", "{seen:?}");
+    // Streams live two hours, where a datagram's mapping is forgotten after half a minute.
+    net.run_for(Duration::from_secs(3_600));
+    send(&mut net, server, remote, seen.from);
+    assert_eq!(poll(&mut net, inner).expect("it comes back").to, local);
+    net.set_link(inner, Link::lan().lossy(1.0));
+    send(&mut net, inner, local, remote);
+    assert_eq!(poll(&mut net, server), None);
+    net.set_link(inner, Link::lan());
+    net.block_ranges(inner, vec![(false, 0..=442), (false, 444..=65_535)]);
+    send(&mut net, inner, local, remote);
+    assert_eq!(poll(&mut net, server), None, "only port 443 is open");
+    send(&mut net, inner, local, address("198.51.100.1:443"));
+    assert!(poll(&mut net, server).is_some());
 }
