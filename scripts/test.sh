@@ -37,8 +37,10 @@ else
 fi
 
 if have gungraun-runner && have valgrind; then
-  say "test: instructions of the SIP parser, against the limits in protocol/sip/benches"
-  cargo bench --quiet --locked --manifest-path protocol/sip/benches/Cargo.toml
+  for crate in sip rtp; do
+    say "test: instructions of the hot paths, against the limits in protocol/$crate/benches"
+    cargo bench --quiet --locked --manifest-path "protocol/$crate/benches/Cargo.toml" --bench instructions
+  done
 else
   say "test: instructions are not counted: gungraun-runner or valgrind is missing"
 fi

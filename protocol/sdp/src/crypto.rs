@@ -45,10 +45,22 @@ impl Crypto {
         Some(Self { tag, suite, keys, session_params: words.map(str::to_owned).collect() })
     }
 
-    /// Whether every session parameter is one that changes nothing for us. A line with another
-    /// mandatory parameter must not be chosen (RFC 4568 §6.3.7: only `-`-prefixed are optional).
-    pub fn has_only_optional_params(&self) -> bool {
-        self.session_params.iter().all(|p| p.starts_with('-') || p.eq_ignore_ascii_case("KDR=0"))
+    /// Whether every session parameter is one that changes nothing for us. A line with another must
+    /// not be chosen, whether its parameter is known or not (RFC 4568 §6.3).
+    pub fn has_only_harmless_params(&self) -> bool {
+        self.session_params.iter().all(|p| is_harmless(p))
+    }
+}
+
+/// §6.3.7: what begins with a hyphen may be ignored. §6.3.1, §6.3.4: the default, said aloud.
+/// §6.3.6: how much reordering the sender expects, a hint, 64 at least.
+fn is_harmless(param: &str) -> bool {
+    let (name, value) = param.split_once('=').unwrap_or((param, ""));
+    match name.to_ascii_uppercase().as_str() {
+        "KDR" => value == "0",
+        "FEC_ORDER" => value.eq_ignore_ascii_case("FEC_SRTP"),
+        "WSH" => value.parse::<u32>().is_ok_and(|packets| packets >= 64),
+        _ => name.starts_with('-'),
     }
 }
 
@@ -242,9 +254,12 @@ mod tests {
     fn mandatory_session_parameters_are_noticed() {
         let line = "1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj";
         let with = |p: &str| Crypto::parse(&format!("{line} {p}")).expect("a good line");
-        assert!(with("").has_only_optional_params());
-        assert!(with("-WSH=64").has_only_optional_params());
-        assert!(!with("UNENCRYPTED_SRTP").has_only_optional_params());
+        for harmless in ["", "-WSH=64", "WSH=128", "kdr=0 FEC_ORDER=FEC_SRTP -X"] {
+            assert!(with(harmless).has_only_harmless_params(), "{harmless}");
+        }
+        for other in ["UNENCRYPTED_SRTP", "WSH=0", "KDR=24", "-X Y"] {
+            assert!(!with(other).has_only_harmless_params(), "{other}");
+        }
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Session {
     }
 
     fn answer_keys(
-        &self,
+        &mut self,
         secure_proto: bool,
         offered: Vec<Crypto>,
     ) -> Result<Option<(SrtpKeys, Crypto)>, MediaError> {

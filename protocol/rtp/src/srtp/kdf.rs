@@ -1,8 +1,7 @@
 //! Key derivation (RFC 3711 §4.3, RFC 6188 §3, RFC 7714 §11), key derivation rate 0.
 
-use aws_lc_rs::cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
-
-use super::KeyMaterial;
+use super::aws::AesCtr;
+use super::{KeyMaterial, Suite};
 use crate::Error;
 
 /// `label` of RFC 3711 §4.3.2 and RFC 7714 §11; add [`RTCP`] for SRTCP.
@@ -11,24 +10,33 @@ pub(super) const AUTHENTICATION: u8 = 1;
 pub(super) const SALT: u8 = 2;
 pub(super) const RTCP: u8 = 3;
 
+/// The session keys of RTP or of RTCP, as derived. Shorter ones stand in front of zeros.
+#[derive(Clone)]
+pub(super) struct Derived {
+    pub(super) key: [u8; 32],
+    pub(super) auth: [u8; 20],
+    pub(super) salt: [u8; 14],
+}
+
+impl Derived {
+    /// `base` is zero or [`RTCP`].
+    pub(super) fn new(suite: Suite, keys: &KeyMaterial, base: u8) -> Result<Self, Error> {
+        let mut derived = Self { key: [0; 32], auth: [0; 20], salt: [0; 14] };
+        let master = AesCtr::new(&keys.key)?;
+        let salt = &keys.salt;
+        derive(&master, salt, base + ENCRYPTION, &mut derived.key[..suite.key_len()]);
+        derive(&master, salt, base + AUTHENTICATION, &mut derived.auth);
+        derive(&master, salt, base + SALT, &mut derived.salt[..suite.salt_len()]);
+        Ok(derived)
+    }
+}
+
 /// Fills `out` with the key stream of `label`.
-pub(super) fn derive(keys: &KeyMaterial, label: u8, out: &mut [u8]) -> Result<(), Error> {
+pub(super) fn derive(master: &AesCtr, salt: &[u8], label: u8, out: &mut [u8]) {
     let mut iv = [0; 16];
     // A 96-bit salt is extended with zeros on the right (RFC 7714 §11).
-    iv[..keys.salt.len()].copy_from_slice(&keys.salt);
+    iv[..salt.len()].copy_from_slice(salt);
     iv[7] ^= label;
     out.fill(0);
-    apply_ctr(&ctr_key(&keys.key)?, iv, out)
-}
-
-/// A counter-mode key of 16 or 32 bytes.
-pub(super) fn ctr_key(key: &[u8]) -> Result<EncryptingKey, Error> {
-    let algorithm = if key.len() == 32 { &AES_256 } else { &AES_128 };
-    UnboundCipherKey::new(algorithm, key).and_then(EncryptingKey::ctr).map_err(|_| Error::BadKey)
-}
-
-/// XORs `data` with the key stream that starts at `iv`.
-pub(super) fn apply_ctr(key: &EncryptingKey, iv: [u8; 16], data: &mut [u8]) -> Result<(), Error> {
-    let context = EncryptionContext::Iv128(iv.into());
-    key.less_safe_encrypt(data, context).map(drop).map_err(|_| Error::Authentication)
+    master.apply(iv, out);
 }

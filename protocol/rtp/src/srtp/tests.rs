@@ -1,22 +1,8 @@
-//! Vectors of RFC 3711 Appendix B and RFC 7714 §16-17, whole-packet vectors, and misuse.
+//! Replays, rollover, sources, and misuse. The RFCs' vectors are in `vectors.rs`.
 
-use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, LessSafeKey, UnboundKey};
 use proptest::prelude::*;
 
-use super::cipher::SessionKeys;
-use super::kdf::{self, apply_ctr, ctr_key};
 use super::*;
-
-fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-    let value = |d: u8| char::from(d).to_digit(16).unwrap() as u8;
-    digits.chunks(2).map(|c| value(c[0]) << 4 | value(c[1])).collect()
-}
-
-fn rfc3711_keys() -> KeyMaterial {
-    let key = hex("E1F97A0D3E018BE0D64FA32C06DE4139");
-    KeyMaterial::new(&key, &hex("0EC675AD498AFEEBB6960B3AABE6"))
-}
 
 fn pair(suite: Suite) -> (SrtpContext, SrtpContext) {
     let keys = KeyMaterial::new(&vec![3; suite.key_len()], &vec![4; suite.salt_len()]);
@@ -28,122 +14,6 @@ fn packet(sequence: u16, ssrc: u32) -> ([u8; 64], usize) {
     let header = crate::Header { payload_type: 0, sequence, timestamp: 1, ssrc, marker: false };
     let len = crate::write_packet(&mut buf, &header, &sequence.to_be_bytes().repeat(8)).unwrap();
     (buf, len)
-}
-
-#[test]
-fn rfc_3711_b2_counter_mode_key_stream() {
-    let key = ctr_key(&hex("2B7E151628AED2A6ABF7158809CF4F3C")).unwrap();
-    let mut iv = [0; 16];
-    iv.copy_from_slice(&hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD0000"));
-    let mut stream = vec![0; 16 * 0xff02];
-    apply_ctr(&key, iv, &mut stream).unwrap();
-    assert_eq!(stream[..16], hex("E03EAD0935C95E80E166B16DD92B4EB4"));
-    assert_eq!(stream[16..32], hex("D23513162B02D0F72A43A2FE4A5F97AB"));
-    assert_eq!(stream[32..48], hex("41E95B3BB0A2E8DD477901E4FCA894C0"));
-    let end = stream.len();
-    assert_eq!(stream[end - 48..end - 32], hex("EC8CDF7398607CB0F2D21675EA9EA1E4"));
-    assert_eq!(stream[end - 32..end - 16], hex("362B7C3C6773516318A077D7FC5073AE"));
-    assert_eq!(stream[end - 16..], hex("6A2CC3787889374FBEB4C81B17BA6C44"));
-}
-
-#[test]
-fn rfc_3711_b3_key_derivation() {
-    let keys = rfc3711_keys();
-    let derived = |label, len| {
-        let mut out = vec![0; len];
-        kdf::derive(&keys, label, &mut out).unwrap();
-        out
-    };
-    assert_eq!(derived(kdf::ENCRYPTION, 16), hex("C61E7A93744F39EE10734AFE3FF7A087"));
-    assert_eq!(derived(kdf::SALT, 14), hex("30CBBC08863D8C85D49DB34A9AE1"));
-    assert_eq!(
-        derived(kdf::AUTHENTICATION, 96),
-        hex("CEBE321F6FF7716B6FD4AB49AF256A156D38BAA48F0A0ACF3C34E2359E6CDBCE
-             E049646C43D9327AD175578EF72270986371C10C9A369AC2F94A8C5FBCDDDC25
-             6D6E919A48B610EF17C2041E474035766B68642C59BBFC2F34DB60DBDFB2DC68")
-    );
-}
-
-#[test]
-fn a_whole_packet_under_aes_cm_and_sha1_80() {
-    let mut context = SrtpContext::new(Suite::AesCm128HmacSha1_80, &rfc3711_keys()).unwrap();
-    let clear = hex("800f1234decafbadcafebabe abababababababababababababababab");
-    let mut buf = clear.clone();
-    buf.resize(60, 0);
-    let len = context.protect_rtp(&mut buf, clear.len()).unwrap();
-    let expected =
-        hex("800f1234decafbadcafebabe 4e55dc4ce79978d88ca4d215949d2402 b78d6acc99ea179b8dbb");
-    assert_eq!(buf[..len], expected);
-
-    let clear = hex("81c8000bcafebabe abababababababababababababababab");
-    buf[..clear.len()].copy_from_slice(&clear);
-    let len = context.protect_rtcp(&mut buf, clear.len()).unwrap();
-    let expected = hex("81c8000bcafebabe 7128035be487b9bdbef89041f977a5a8
-                        80000001 993e08cd54d6c1230798");
-    assert_eq!(buf[..len], expected);
-}
-
-fn gcm(key_len: u8) -> SessionKeys {
-    let key: Vec<u8> = (0..key_len).collect();
-    let algorithm = if key_len == 32 { &AES_256_GCM } else { &AES_128_GCM };
-    let cipher = LessSafeKey::new(UnboundKey::new(algorithm, &key).unwrap());
-    SessionKeys::Gcm { cipher, salt: *b"Quid pro quo" }
-}
-
-#[test]
-fn rfc_7714_16_srtp_with_aes_gcm() {
-    let clear = hex("8040f17b 8041f8d3 5501a0b2 47616c6c 69612065 7374206f 6d6e6973
-                     20646976 69736120 696e2070 61727465 73207472 6573");
-    let vectors = [
-        (
-            16,
-            "8040f17b 8041f8d3 5501a0b2 f24de3a3 fb34de6c acba861c 9d7e4bca be633bd5 0d294e6f
-              42a5f47a 51c7d19b 36de3adf 8833899d 7f27beb1 6a9152cf 765ee439 0cce",
-        ),
-        (
-            32,
-            "8040f17b 8041f8d3 5501a0b2 32b1de78 a822fe12 ef9f78fa 332e33aa b1801238 9a58e2f3
-              b50b2a02 76ffae0f 1ba63799 b87b7aa3 db36dfff d6b0f9bb 7878d7a7 6c13",
-        ),
-    ];
-    for (key_len, expected) in vectors {
-        let keys = gcm(key_len);
-        let mut buf = clear.clone();
-        buf.resize(clear.len() + 16, 0);
-        keys.seal_rtp(&mut buf, 12, 0x5501_a0b2, 0xf17b).unwrap();
-        assert_eq!(buf, hex(expected), "{key_len}");
-        keys.open_rtp(&mut buf, 12, 0x5501_a0b2, 0xf17b).unwrap();
-        assert_eq!(buf[..clear.len()], clear);
-    }
-}
-
-#[test]
-fn rfc_7714_17_srtcp_with_aes_gcm() {
-    let clear = hex("81c8000d 4d617273 4e545031 4e545032 52545020 0000042a 0000e930 4c756e61
-                     deadbeef deadbeef deadbeef deadbeef deadbeef");
-    let expected = hex("81c8000d 4d617273 63e94885 dcdab67c a727d766 2f6b7e99 7ff5c0f7 6c06f32d
-                        c676a5f1 730d6fda 4ce09b46 86303ded 0bb9275b c84aa458 96cf4d2f c5abf872
-                        45d9eade 800005d4");
-    let keys = gcm(16);
-    let mut buf = clear.clone();
-    buf.resize(clear.len() + 20, 0);
-    keys.seal_rtcp(&mut buf, clear.len(), 0x4d61_7273, 0x5d4).unwrap();
-    assert_eq!(buf, expected);
-    keys.open_rtcp(&mut buf, 0x4d61_7273, 0x8000_05d4).unwrap();
-    assert_eq!(buf[..clear.len()], clear);
-}
-
-#[test]
-fn rfc_7714_17_srtcp_authenticated_only() {
-    // §17.2: the E flag is clear, the compound travels in the clear under a tag.
-    let clear = hex("81c8000d 4d617273 4e545031 4e545032 52545020 0000042a 0000e930 4c756e61
-                     deadbeef deadbeef deadbeef deadbeef deadbeef");
-    let mut buf = clear.clone();
-    buf.extend(hex("841dd968 3dd78ec9 2ae58790 125f62b3 000005d4"));
-    gcm(16).open_rtcp(&mut buf, 0x4d61_7273, 0x5d4).unwrap();
-    assert_eq!(buf[..clear.len()], clear);
-    buf[20] ^= 1;
-    assert!(gcm(16).open_rtcp(&mut buf, 0x4d61_7273, 0x5d4).is_err());
 }
 
 /// R5.2: a flipped bit anywhere is rejected, and the true packet still passes afterwards.
@@ -203,6 +73,66 @@ fn the_rollover_counter_follows_the_wrap_with_loss_and_reordering() {
         }
     }
     assert_eq!(rx.snapshot()[0].rtp_highest, Some(199_999));
+}
+
+/// RFC 3711 Appendix A: the counter is estimated from the highest index, so that half the range may
+/// be lost at once, and a packet from before the wrap still finds its own.
+#[test]
+fn the_rollover_counter_is_right_after_a_loss_of_half_the_range_and_for_a_late_packet() {
+    for suite in Suite::ALL {
+        let (mut tx, mut rx) = pair(suite);
+        let mut sealed = Vec::new();
+        for n in 40_000..100_000_u32 {
+            let (mut buf, len) = packet(n as u16, 7);
+            let len = tx.protect_rtp(&mut buf, len).unwrap();
+            sealed.push((buf, len));
+        }
+        let mut open = |n: usize| {
+            let (mut buf, len) = sealed[n - 40_000];
+            rx.unprotect_rtp(&mut buf, len).map(drop)
+        };
+        assert_eq!(open(40_000), Ok(()));
+        assert_eq!(open(40_000 + 0x7fff), Ok(()), "{suite:?}: the wrap is in what was lost");
+        assert_eq!(open(40_000), Err(Error::TooOld));
+        assert_eq!(open(40_000 + 0x7fff - 127), Ok(()), "the window's last");
+        assert_eq!(open(40_000 + 0x7fff - 128), Err(Error::TooOld));
+        assert_eq!(open(40_000 + 0x7fff), Err(Error::Replayed));
+    }
+    let (mut tx, mut rx) = pair(Suite::AesCm128HmacSha1_80);
+    let mut sealed = [65_534, 65_535, 0_u16, 1].map(|n| {
+        let (mut buf, len) = packet(n, 7);
+        let len = tx.protect_rtp(&mut buf, len).unwrap();
+        (buf, len)
+    });
+    for at in [0, 2, 3, 1] {
+        let (buf, len) = &mut sealed[at];
+        assert!(rx.unprotect_rtp(buf, *len).is_ok(), "the last before the wrap comes last");
+    }
+    assert_eq!(rx.snapshot()[0].rtp_highest, Some(0x1_0001));
+}
+
+/// RFC 3711 §9.1: two senders that took the same source under one key would use a key stream twice.
+/// What is sent is refused from the first index on that was used, whoever used it; a receiver takes
+/// either's packets once; and the one that moves to another source begins there at zero.
+#[test]
+fn a_collision_of_sources_never_uses_a_key_stream_twice() {
+    for suite in Suite::ALL {
+        let (mut tx, mut rx) = pair(suite);
+        for sequence in [100, 101, 102] {
+            let (mut buf, len) = packet(sequence, 7);
+            let len = tx.protect_rtp(&mut buf, len).unwrap();
+            rx.unprotect_rtp(&mut buf, len).unwrap();
+        }
+        let (mut other, len) = packet(101, 7);
+        assert_eq!(tx.protect_rtp(&mut other, len), Err(Error::Replayed), "{suite:?}");
+        let (mut other, len) = packet(101, 8);
+        let len = tx.protect_rtp(&mut other, len).unwrap();
+        assert!(rx.unprotect_rtp(&mut other, len).is_ok());
+        let mut highest: Vec<_> =
+            rx.snapshot().iter().map(|s| (s.ssrc, s.rtp_highest.unwrap())).collect();
+        highest.sort_unstable();
+        assert_eq!(highest, [(7, 102), (8, 101)], "the first goes on where it was");
+    }
 }
 
 #[test]

@@ -12,14 +12,17 @@ use media::keying::{SrtpKeys, fingerprint_of};
 use rtp::srtp::Suite;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const PROFILE: [&str; 6] = [
-    "-use_srtp",
-    "SRTP_AES128_CM_SHA1_80",
-    "-keymatexport",
-    "EXTRACTOR-dtls_srtp",
-    "-keymatexportlen",
-    "60",
+/// Profiles by OpenSSL's names, our suites, and how long twice key and salt are (RFC 5764 §4.1.2,
+/// RFC 7714 §14.2).
+const PROFILES: [(&str, Suite, &str); 3] = [
+    ("SRTP_AES128_CM_SHA1_80", Suite::AesCm128HmacSha1_80, "60"),
+    ("SRTP_AEAD_AES_128_GCM", Suite::AeadAes128Gcm, "56"),
+    ("SRTP_AEAD_AES_256_GCM", Suite::AeadAes256Gcm, "88"),
 ];
+
+fn export<'a>(profile: &'a str, len: &'a str) -> [&'a str; 6] {
+    ["-use_srtp", profile, "-keymatexport", "EXTRACTOR-dtls_srtp", "-keymatexportlen", len]
+}
 
 /// A running `openssl`, ended with the test.
 struct OpenSsl {
@@ -129,13 +132,9 @@ fn is_there() -> bool {
     Command::new("openssl").arg("version").output().is_ok_and(|out| out.status.success())
 }
 
-#[test]
-fn openssl_as_client_exports_our_keys() {
-    if !is_there() {
-        println!("skipped: no openssl here");
-        return;
-    }
-    let folder = folder("client");
+/// Our end as the server; OpenSSL asks for these profiles, `:` between them.
+fn openssl_asks(profiles: &str, suite: Suite, len: &str) {
+    let folder = folder(&format!("client-{suite:?}"));
     let (cert, key, der) = certificate(&folder);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let ours = Certificate::generate().unwrap();
@@ -144,12 +143,45 @@ fn openssl_as_client_exports_our_keys() {
     let addr = socket.local_addr().unwrap().to_string();
     let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
     let mut args = vec!["s_client", "-dtls1_2", "-connect", &addr, "-cert", cert, "-key", key];
-    args.extend(PROFILE);
+    args.extend(export(profiles, len));
     let openssl = OpenSsl::start(&args);
     let keys = run(&mut endpoint, &socket, None);
-    assert_eq!(keys.suite, Suite::AesCm128HmacSha1_80);
+    assert_eq!(keys.suite, suite);
     assert_eq!(openssl.exported(), hex(&keys.remote, &keys.local));
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// Our end as the client; OpenSSL takes this profile alone.
+fn openssl_takes(profile: &str, suite: Suite, len: &str) {
+    let folder = folder(&format!("server-{suite:?}"));
+    let (cert, key, der) = certificate(&folder);
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let accept = format!("127.0.0.1:{port}");
+    let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
+    let mut args = vec!["s_server", "-dtls1_2", "-accept", &accept, "-cert", cert, "-key", key];
+    args.extend(["-verify", "1"]);
+    args.extend(export(profile, len));
+    let openssl = OpenSsl::start(&args);
+    openssl.line_with("ACCEPT");
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let ours = Certificate::generate().unwrap();
+    let mut endpoint = DtlsEndpoint::new(&ours, DtlsRole::Client, Instant::now()).unwrap();
+    endpoint.set_remote_fingerprint(fingerprint_of(&der)).unwrap();
+    let keys = run(&mut endpoint, &socket, Some(accept.parse().unwrap()));
+    assert_eq!(keys.suite, suite);
+    assert_eq!(openssl.exported(), hex(&keys.local, &keys.remote));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn openssl_as_client_exports_our_keys() {
+    if !is_there() {
+        println!("skipped: no openssl here");
+        return;
+    }
+    for (profile, suite, len) in PROFILES {
+        openssl_asks(profile, suite, len);
+    }
 }
 
 #[test]
@@ -158,22 +190,19 @@ fn openssl_as_server_exports_our_keys() {
         println!("skipped: no openssl here");
         return;
     }
-    let folder = folder("server");
-    let (cert, key, der) = certificate(&folder);
-    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let accept = format!("127.0.0.1:{port}");
-    let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
-    let mut args = vec!["s_server", "-dtls1_2", "-accept", &accept, "-cert", cert, "-key", key];
-    args.extend(["-verify", "1"]);
-    args.extend(PROFILE);
-    let openssl = OpenSsl::start(&args);
-    openssl.line_with("ACCEPT");
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let ours = Certificate::generate().unwrap();
-    let mut endpoint = DtlsEndpoint::new(&ours, DtlsRole::Client, Instant::now()).unwrap();
-    endpoint.set_remote_fingerprint(fingerprint_of(&der)).unwrap();
-    let keys = run(&mut endpoint, &socket, Some(accept.parse().unwrap()));
-    assert_eq!(keys.suite, Suite::AesCm128HmacSha1_80);
-    assert_eq!(openssl.exported(), hex(&keys.local, &keys.remote));
-    std::fs::remove_dir_all(folder).unwrap();
+    for (profile, suite, len) in PROFILES {
+        openssl_takes(profile, suite, len);
+    }
+}
+
+/// RFC 5764 §4.1.1: the server chooses among the client's. A profile of 32-bit tags is none of
+/// ours.
+#[test]
+fn the_strongest_profile_both_have_is_chosen() {
+    if !is_there() {
+        println!("skipped: no openssl here");
+        return;
+    }
+    let all = "SRTP_AES128_CM_SHA1_32:SRTP_AES128_CM_SHA1_80:SRTP_AEAD_AES_128_GCM";
+    openssl_asks(all, Suite::AeadAes128Gcm, "56");
 }

@@ -105,7 +105,7 @@ impl Peer {
                     None => local.offer(),
                     Some(offer) => {
                         let offer = Session::parse(offer).unwrap();
-                        vec![local.answer(offer.media()[0].cryptos()).unwrap().1]
+                        vec![local.clone().answer(offer.media()[0].cryptos()).unwrap().1]
                     }
                 };
                 let lines: String = lines.iter().map(|l| format!("a=crypto:{l}\r\n")).collect();
