@@ -148,8 +148,10 @@ impl EdgeCore {
             locate: None,
             peer: Some(core),
         };
-        let plan = self.within_policy(&request, arrival.transport, Plan::Fork(vec![target]));
         let to = called(&request, &caller);
+        let (from, plan) = ((caller.as_str(), self.peer_of(arrival)), Plan::Fork(vec![target]));
+        let (plan, rule) = self.within_policy(&request, arrival.transport, (from, &to), plan);
+        let request = Self::without_forbidden_keys(rule, request);
         self.begin(at, key, arrival, request, (caller, Claims::default(), to, plan));
     }
 
@@ -180,8 +182,9 @@ impl EdgeCore {
             locate: None,
             peer: None,
         };
-        let plan = self.within_policy(request, arrival.transport, Plan::Fork(vec![target]));
         let to = called(request, &caller);
+        let (from, plan) = ((caller.as_str(), self.peer_of(arrival)), Plan::Fork(vec![target]));
+        let (plan, _) = self.within_policy(request, arrival.transport, (from, &to), plan);
         self.begin(at, key, arrival, request.clone(), (caller, claims, to, plan));
         true
     }

@@ -264,6 +264,8 @@ impl EdgeCore {
         if forward.caller_peer.is_some() {
             veils |= DialogToken::PEER_IS_SERVER;
         }
+        let [callers, own] = self.legs(forward, target);
+        veils |= DialogToken::encryption_bits(own, callers);
         DialogToken {
             call: forward.call.unwrap_or(0),
             relay_session: self.relay_session(forward),

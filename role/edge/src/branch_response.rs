@@ -3,12 +3,11 @@
 use crate::asks::Pending;
 use crate::branch::{BranchId, local_failure};
 use crate::call::{has_sdp, sdp_of};
-use crate::config::MediaEncryption;
 use crate::core::{EdgeCore, Failure, Present};
 use crate::dialog_track::DialogPhase;
 use crate::forward::{Branch, Outcome, Repeat};
 use crate::hygiene::{bare, hides_description};
-use crate::ports::{MediaProfile, Question, Refusal, RelayAsk, RelayDescription};
+use crate::ports::{Question, Refusal, RelayAsk, RelayDescription};
 use crate::reap::is_invite_success;
 use bytes::Bytes;
 use sip::body::replace_description;
@@ -89,7 +88,8 @@ impl EdgeCore {
         let is_final = is_invite_success(&response);
         let delayed = !has_sdp(&forward.request);
         let (selected, winner) = (forward.selected.clone(), forward.outcome == Outcome::Accepted);
-        let reach = forward.branches.get(id).map(|b| b.target.reach);
+        let leg =
+            forward.branches.get(id).map(|b| (b.target.reach, self.legs(forward, &b.target)[1]));
         match described.then(|| sdp_of(&response)).flatten() {
             // A second answer: its dialog is the caller's to end. The media stays where it is.
             Some(sdp) if is_final && winner && !delayed && selected.is_some() => {
@@ -100,9 +100,9 @@ impl EdgeCore {
                 self.keep_unselected(key, &response, sdp);
             }
             Some(sdp) => {
-                let refused = reach
+                let refused = leg
                     .filter(|_| delayed)
-                    .and_then(|reach| self.check_offer(&sdp, reach.transport).err());
+                    .and_then(|(reach, rule)| self.check_offer(&sdp, reach.transport, rule).err());
                 match refused {
                     Some(refusal) => self.answer_unusable(at, key, id, &response, &refusal),
                     None => self.ask_branch_answer(at, key, id, response, sdp),
@@ -225,17 +225,16 @@ impl EdgeCore {
         id: BranchId,
         response: &Message,
     ) -> bool {
-        let preferred = self.config.media_encryption == MediaEncryption::Preferred;
         let refused = matches!(response.status(), Some(415 | 488));
         // What passes untouched would be the same offer again.
         let anchored = self.forwards.get(&key).is_some_and(|f| self.relay_session(f) != 0);
-        let Some(branch) = self.branch_mut(key, id).filter(|_| anchored) else { return false };
-        let next = match branch.media {
-            // A phone on WebSocket that is no browser: its keys travel encrypted all the same.
-            MediaProfile::WebRtc => MediaProfile::Sdes,
-            MediaProfile::Sdes if preferred => MediaProfile::Plain,
-            _ => return false,
-        };
+        let next = self.forwards.get(&key).and_then(|forward| {
+            let branch = forward.branches.get(id)?;
+            let rule = self.legs(forward, &branch.target)[1];
+            self.media_after(branch.media, rule, &branch.target)
+        });
+        let (Some(next), true) = (next, anchored) else { return false };
+        let Some(branch) = self.branch_mut(key, id) else { return false };
         if !refused || std::mem::replace(&mut branch.retried, true) {
             return false;
         }

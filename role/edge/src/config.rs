@@ -2,6 +2,7 @@
 
 use crate::admission::{Admission, AdmissionError};
 use crate::conduct::ConductConfig;
+use crate::encryption::{EncryptionRule, RULES_MAX};
 use crate::limits::Guesses;
 use crate::network::Network;
 use crate::peer::{PeerConfig, PeerError, PeerIdentity, Peers};
@@ -46,6 +47,9 @@ pub struct Config {
     /// clear are taken, and a device that refuses RTP/SAVP with 488 is offered RTP/AVP next. Parties
     /// on UDP and TCP are not concerned: keys would cross the network in clear.
     pub media_encryption: MediaEncryption,
+    /// `[[edge.encryption]]`: whose media must, should or must not be encrypted, whatever
+    /// `media_encryption` and the transport say.
+    pub encryption: Vec<EncryptionRule>,
     /// Whether SDES keys may cross UDP, TCP and WS, where everybody on the way can read them. If not,
     /// an offer that insists on them (RTP/SAVP) is refused with 488, and keys beside an offer in clear
     /// (RFC 8643) are taken off.
@@ -130,6 +134,7 @@ impl Default for Config {
             session_expires_s: 1800,
             session_min_s: 90,
             media_encryption: MediaEncryption::Required,
+            encryption: Vec::new(),
             keys_in_clear: false,
             media_anchor: MediaAnchor::Always,
             open_from: Vec::new(),
@@ -197,6 +202,16 @@ pub enum ConfigError {
         /// What would do.
         wanted: &'static str,
     },
+    /// A rule of `[[edge.encryption]]`, counted from 1.
+    #[error("[[edge.encryption]] number {number}: {field} needs {wanted}")]
+    Encryption {
+        /// Which.
+        number: usize,
+        /// The field.
+        field: &'static str,
+        /// What would do.
+        wanted: &'static str,
+    },
     /// A peer or its profile.
     #[error(transparent)]
     Peer(#[from] PeerError),
@@ -218,7 +233,25 @@ impl Config {
     /// The first one that makes no sense.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.algorithms()?;
+        self.check_encryption()?;
         crate::session_timer::Sessions::new(self)?;
+        Ok(())
+    }
+
+    fn check_encryption(&self) -> Result<(), ConfigError> {
+        let wrong = |number, field, wanted| Err(ConfigError::Encryption { number, field, wanted });
+        if self.encryption.len() > RULES_MAX {
+            return wrong(RULES_MAX + 1, "it", "to go: 1000 rules are the most");
+        }
+        for (number, rule) in (1..).zip(&self.encryption) {
+            if let Some((field, wanted)) = rule.fault() {
+                return wrong(number, field, wanted);
+            }
+            let named = |name: &String| self.peers.iter().any(|peer| peer.name == *name);
+            if rule.peer.as_ref().is_some_and(|name| !named(name)) {
+                return wrong(number, "peer", "the name of a [[peer]]");
+            }
+        }
         Ok(())
     }
 

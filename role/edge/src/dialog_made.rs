@@ -62,6 +62,8 @@ impl EdgeCore {
         if branch.peering.peer.is_some() {
             policy |= DialogToken::PEER_IS_SERVER;
         }
+        let [own, callees] = self.legs(forward, &branch.target);
+        policy |= DialogToken::encryption_bits(own, callees);
         let inner: Vec<String> = match branch.words.hidden {
             true => forward.request.values(HeaderName::RECORD_ROUTE).map(text).collect(),
             false => Vec::new(),

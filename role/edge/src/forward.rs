@@ -35,6 +35,8 @@ pub(crate) struct Forward {
     pub caller_binding: u64,
     /// The peer it came from.
     pub caller_peer: Option<u16>,
+    /// Whom it calls, `sip:user@domain`, while there are rules for encryption.
+    pub called: Option<Box<str>>,
     /// Peers that get it should the first one fail.
     pub spare: Vec<Target>,
     /// Which responses go back, and when (RFC 3261 §16.7).

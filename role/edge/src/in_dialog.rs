@@ -73,10 +73,11 @@ impl EdgeCore {
             return;
         }
         let request = self.without_clear_keys(arrival.transport, request);
+        let request = Self::without_forbidden_keys(route.encryption[0], request);
         let is_answer = request.method() == Some(Method::PRACK) && self.answer_due(&route);
         if !is_answer
             && let Some(sdp) = negotiable(&request)
-            && let Err(refusal) = self.check_offer(sdp, arrival.transport)
+            && let Err(refusal) = self.check_offer(sdp, arrival.transport, route.encryption[0])
         {
             let (status, reason) = (refusal.status, refusal.reason.as_str());
             self.reply(at, key, &request, (status, reason), &refusal.headers);

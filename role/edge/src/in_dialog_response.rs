@@ -42,7 +42,8 @@ impl EdgeCore {
         let sdp = if described && takes_part && anchored { sdp_of(&response) } else { None };
         let Some(sdp) = sdp else { return self.send_back(at, key, &response) };
         if !had_offer {
-            if let Err(refusal) = self.check_offer(&sdp, route.reach.transport) {
+            if let Err(refusal) = self.check_offer(&sdp, route.reach.transport, route.encryption[1])
+            {
                 return self.response_unusable(at, key, &response, &refusal);
             }
             if let Some(dialog) = self.dialog(&route) {

@@ -8,11 +8,12 @@ use crate::branches::Branches;
 use crate::call::{Call, described};
 use crate::core::{EdgeCore, Present, RETRY_AFTER};
 use crate::diagnose::ALLOW;
+use crate::encryption::Encryption;
 use crate::end_reason::EndedBy;
 use crate::forward::{Forward, Outcome};
 use crate::hygiene::{hides_description, unreadable, with_contact};
 use crate::identity::Claims;
-use crate::media_policy::offered_profile;
+use crate::media_policy::{insists_on_encryption, offered_profile};
 use crate::ports::{CallOpening, MediaProfile, Plan, Question, Reach, Refusal, Target};
 use crate::profile::Speech;
 use crate::upstream::cause_of;
@@ -225,7 +226,9 @@ impl EdgeCore {
         let method = method.as_str();
         let facts = self.facts_of(peer, (caller.as_str(), &user, &domain, method));
         let plan = self.router.plan(&facts, at.wall);
-        let plan = self.within_policy(&request, arrival.transport, plan);
+        let from = (caller.as_str(), peer);
+        let (plan, rule) = self.within_policy(&request, arrival.transport, (from, &to), plan);
+        let request = Self::without_forbidden_keys(rule, request);
         self.begin(at, key, arrival, request, (caller, claims, to, plan));
     }
 
@@ -246,15 +249,32 @@ impl EdgeCore {
         &self,
         request: &Message,
         transport: Transport,
+        (caller, called): ((&str, Option<u16>), &str),
         plan: Plan,
-    ) -> Result<Vec<Target>, Refusal> {
+    ) -> (Result<Vec<Target>, Refusal>, Option<Encryption>) {
         let mut targets = match plan {
             Plan::Fork(targets) => targets,
-            Plan::Refuse { status, reason } => return Err(Refusal::new(status, reason)),
+            Plan::Refuse { status, reason } => return (Err(Refusal::new(status, reason)), None),
         };
         self.complete_peers(&mut targets);
+        match self.encrypt_targets(caller, called, &mut targets) {
+            Ok(rule) => (self.within_limits(request, (transport, rule), targets), rule),
+            Err(refusal) => (Err(refusal), None),
+        }
+    }
+
+    fn within_limits(
+        &self,
+        request: &Message,
+        (transport, rule): (Transport, Option<Encryption>),
+        mut targets: Vec<Target>,
+    ) -> Result<Vec<Target>, Refusal> {
         if let (Some(Method::INVITE), Some(sdp)) = (request.method(), described(request)) {
-            self.check_offer(sdp, transport)?;
+            // Keys beside an offer in clear are taken off where they are forbidden.
+            let forbidden = rule == Some(Encryption::Forbid) && !insists_on_encryption(sdp);
+            if !forbidden {
+                self.check_offer(sdp, transport, rule)?;
+            }
         }
         if SipUri::parse(request.request_uri()).is_ok_and(|uri| uri.is_sips()) {
             // A target still to be located is sought on TLS alone.
@@ -352,6 +372,7 @@ impl EdgeCore {
             caller_reach: reach,
             caller_binding,
             caller_peer: self.peer_of(arrival),
+            called: (!self.config.encryption.is_empty()).then(|| to.as_str().into()),
             spare: Vec::new(),
             context: ResponseContext::new(self.context_config(), request.clone()),
             branches: Branches::default(),

@@ -42,6 +42,7 @@ mod dialled;
 mod dialog_made;
 mod dialog_track;
 mod digest_uri;
+mod encryption;
 mod end_reason;
 mod forward;
 mod held_back;
@@ -86,6 +87,7 @@ pub use config::{
 };
 pub use core::{Counters, EdgeCore, Inbound, Keys, Note, Outbound, OutboundTo, Present, Snapshots};
 pub use dialog_track::{CSeqSpace, DialogPhase, DialogTrack, Party, Seen, Side};
+pub use encryption::{Encryption, EncryptionRule};
 pub use end_reason::EndedBy;
 pub use limits::{Attempts, Guesses};
 pub use network::{Network, NotANetwork};

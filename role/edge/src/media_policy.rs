@@ -3,6 +3,7 @@
 use crate::call::described;
 use crate::config::{MediaAnchor, MediaEncryption};
 use crate::core::EdgeCore;
+use crate::encryption::{Encryption, LegEnd, leg, refusal as encrypted};
 use crate::forward::Forward;
 use crate::ports::{MediaProfile, Refusal, Target};
 use sansio::Transport;
@@ -19,25 +20,164 @@ impl EdgeCore {
         self.config.media_anchor == MediaAnchor::Always || !targets.iter().all(alike)
     }
 
-    /// Refuses an offer in clear from a party whose signalling is encrypted, where that is policy.
-    /// An offer of RTP/AVP with keys beside it (RFC 8643) counts as encrypted: the relay answers it
-    /// so.
-    pub(crate) fn check_offer(&self, sdp: &[u8], transport: Transport) -> Result<(), Refusal> {
-        let required = self.config.media_encryption == MediaEncryption::Required;
+    /// Refuses an offer that is not as `rule` says; without one, an offer in clear from a party
+    /// whose signalling is encrypted, where that is policy. An offer of RTP/AVP with keys beside it
+    /// (RFC 8643) counts as encrypted: the relay answers it so.
+    pub(crate) fn check_offer(
+        &self,
+        sdp: &[u8],
+        transport: Transport,
+        rule: Option<Encryption>,
+    ) -> Result<(), Refusal> {
         let secure = matches!(transport, Transport::Tls | Transport::Wss);
+        let required = match rule {
+            Some(rule) => rule == Encryption::Require,
+            None => secure && self.config.media_encryption == MediaEncryption::Required,
+        };
         if !secure && !self.config.keys_in_clear && insists_on_keys(sdp) {
             return Err(encrypted(
                 "Encrypted Signalling Required",
                 "SDES keys cross this transport in clear: register over TLS",
             ));
         }
-        if !required || !secure || offered_profile(sdp) != Some(MediaProfile::Plain) {
+        let profile = offered_profile(sdp);
+        let forbidden = rule == Some(Encryption::Forbid);
+        if forbidden && profile.is_some_and(|p| p != MediaProfile::Plain) {
+            let text = "offer RTP/AVP: a rule of [[edge.encryption]] forbids to encrypt";
+            return Err(encrypted("Encrypted Media Forbidden", text));
+        }
+        if !required || profile != Some(MediaProfile::Plain) {
             return Ok(());
         }
         Err(encrypted(
             "Encrypted Media Required",
-            "offer RTP/SAVP with SDES keys, or set edge.media_encryption to preferred",
+            match (rule, secure) {
+                (None, _) => {
+                    "offer RTP/SAVP with SDES keys, or set edge.media_encryption to preferred"
+                }
+                (_, true) => {
+                    "offer RTP/SAVP with SDES keys or DTLS-SRTP: [[edge.encryption]] asks it"
+                }
+                _ => "offer DTLS-SRTP, or SDES keys over TLS: [[edge.encryption]] asks it",
+            },
         ))
+    }
+
+    /// What holds for the caller's leg and for that to a target.
+    ///
+    /// # Errors
+    /// 488 when rules contradict each other.
+    pub(crate) fn encryption(
+        &self,
+        (caller, caller_peer): (&str, Option<u16>),
+        (called, target_peer): (&str, Option<u16>),
+    ) -> Result<[Option<Encryption>; 2], Refusal> {
+        let rules = &self.config.encryption;
+        if rules.is_empty() {
+            return Ok([None; 2]);
+        }
+        let owners = [caller, called].map(|aor| {
+            let (user, domain) = parts(aor);
+            let realm = self.directory.realm(domain);
+            let realm = realm.map_or_else(|| domain.to_owned(), |realm| realm.to_string());
+            let granted = || self.directory.number_owner(user);
+            match self.directory.has_user(&realm, user) {
+                true => (user.to_owned(), realm),
+                false => granted().unwrap_or_else(|| (user.to_owned(), realm)),
+            }
+        });
+        let numbers = [caller, called].map(|aor| parts(aor).0);
+        let end = |at: usize, peer: Option<u16>| LegEnd {
+            user: &owners[at].0,
+            domain: &owners[at].1,
+            number: numbers[at],
+            peer: peer.and_then(|n| self.peers.get(n)).map(|peer| peer.name.as_str()),
+        };
+        let (caller, target) = (end(0, caller_peer), end(1, target_peer));
+        Ok([leg(rules, &caller, &target)?, leg(rules, &target, &caller)?])
+    }
+
+    /// What holds for the two legs of a branch under way: the caller's, and the target's.
+    pub(crate) fn legs(&self, forward: &Forward, target: &Target) -> [Option<Encryption>; 2] {
+        let Some(called) = &forward.called else { return [None; 2] };
+        let caller = (forward.caller.as_str(), forward.caller_peer);
+        // Contradictions were refused when the call began.
+        self.encryption(caller, (called, target.peer)).unwrap_or_default()
+    }
+
+    /// The targets whose legs can be as their rules say, each with the media to offer it; and what
+    /// holds for the caller's leg.
+    ///
+    /// # Errors
+    /// 488 when there are targets and none is left.
+    pub(crate) fn encrypt_targets(
+        &self,
+        caller: (&str, Option<u16>),
+        called: &str,
+        targets: &mut Vec<Target>,
+    ) -> Result<Option<Encryption>, Refusal> {
+        let (mut callers, mut refused) = (Vec::new(), None);
+        targets.retain_mut(|target| match self.encryption(caller, (called, target.peer)) {
+            // Echo and tone are on this machine: nothing of theirs crosses a network.
+            Ok([own, _]) if target.media == MediaProfile::Internal => {
+                callers.push(own);
+                true
+            }
+            Ok([own, theirs]) => {
+                callers.push(own);
+                target.media = self.media_under(theirs, target);
+                true
+            }
+            Err(refusal) => {
+                refused = Some(refusal);
+                false
+            }
+        });
+        match refused.filter(|_| targets.is_empty()) {
+            Some(refusal) => Err(refusal),
+            None if callers.contains(&Some(Encryption::Require)) => Ok(Some(Encryption::Require)),
+            None => Ok(callers.into_iter().next().flatten()),
+        }
+    }
+
+    /// What a target is offered first. Keys in SDP only where nobody on the way reads them.
+    fn media_under(&self, rule: Option<Encryption>, target: &Target) -> MediaProfile {
+        match rule {
+            None => target.media,
+            Some(Encryption::Forbid) => MediaProfile::Plain,
+            Some(Encryption::Require | Encryption::Prefer) => match target.media {
+                MediaProfile::Plain if self.hides_keys(target) => MediaProfile::Sdes,
+                MediaProfile::Plain => MediaProfile::WebRtc,
+                encrypted => encrypted,
+            },
+        }
+    }
+
+    fn hides_keys(&self, target: &Target) -> bool {
+        let located = target.locate.as_ref().map(|ask| ask.fallback_transport());
+        let transport = located.unwrap_or(target.reach.transport);
+        matches!(transport, Transport::Tls | Transport::Wss) || self.config.keys_in_clear
+    }
+
+    /// What a target that refused `media` is offered next, if anything.
+    pub(crate) fn media_after(
+        &self,
+        media: MediaProfile,
+        rule: Option<Encryption>,
+        target: &Target,
+    ) -> Option<MediaProfile> {
+        let clear = match rule {
+            Some(rule) => rule == Encryption::Prefer,
+            None => self.config.media_encryption == MediaEncryption::Preferred,
+        };
+        match media {
+            // A phone on WebSocket that is no browser: its keys travel encrypted all the same.
+            MediaProfile::WebRtc if rule.is_none() || self.hides_keys(target) => {
+                Some(MediaProfile::Sdes)
+            }
+            MediaProfile::WebRtc | MediaProfile::Sdes if clear => Some(MediaProfile::Plain),
+            _ => None,
+        }
     }
 
     /// A request without the keys that came in clear beside RTP in clear (RFC 8643 §3.1): whoever
@@ -47,6 +187,15 @@ impl EdgeCore {
         if secure || self.config.keys_in_clear {
             return request;
         }
+        Self::without_keys(request)
+    }
+
+    /// A request without keys beside RTP in clear, where a rule forbids to encrypt.
+    pub(crate) fn without_forbidden_keys(rule: Option<Encryption>, request: Message) -> Message {
+        if rule == Some(Encryption::Forbid) { Self::without_keys(request) } else { request }
+    }
+
+    fn without_keys(request: Message) -> Message {
         let Some(sdp) = described(&request).filter(|sdp| has_keys(sdp) && !insists_on_keys(sdp))
         else {
             return request;
@@ -58,15 +207,10 @@ impl EdgeCore {
     }
 }
 
-fn encrypted(reason: &str, text: &str) -> Refusal {
-    Refusal {
-        status: 488,
-        reason: reason.into(),
-        headers: vec![
-            ("Warning", format!("399 whimbrel \"{text}\"")),
-            ("Reason", format!("SIP;cause=488;text=\"{}\"", reason.to_ascii_lowercase())),
-        ],
-    }
+/// User and host of `sip:user@host`.
+fn parts(aor: &str) -> (&str, &str) {
+    let rest = aor.split_once(':').map_or(aor, |(_, rest)| rest);
+    rest.rsplit_once('@').unwrap_or(("", rest))
 }
 
 /// Whether a description has SDES keys in it.
@@ -105,6 +249,16 @@ fn insists_on_keys(sdp: &[u8]) -> bool {
         let proto = line.split_ascii_whitespace().nth(2).unwrap_or_default();
         proto.eq_ignore_ascii_case("RTP/SAVP") || proto.eq_ignore_ascii_case("RTP/SAVPF")
     })
+}
+
+/// Whether a description's first audio stream is encrypted or none: keys beside RTP in clear (RFC
+/// 8643) do not insist.
+pub(crate) fn insists_on_encryption(sdp: &[u8]) -> bool {
+    match offered_profile(sdp) {
+        Some(MediaProfile::WebRtc) => true,
+        Some(MediaProfile::Sdes) => insists_on_keys(sdp),
+        _ => false,
+    }
 }
 
 /// The profile of a description's first audio stream. `None` without audio: nothing to encrypt.

@@ -3,6 +3,7 @@
 
 use crate::core::{EdgeCore, Present};
 use crate::dialog_track::{DialogPhase, DialogTrack, Side};
+use crate::encryption::Encryption;
 use crate::ports::Reach;
 use crate::token::DialogToken;
 use sansio::FlowId;
@@ -22,6 +23,8 @@ pub(crate) struct Onward {
     pub hides: bool,
     /// The other side is hidden from the sender.
     pub hides_back: bool,
+    /// What holds for the sender's media, and for the other side's.
+    pub encryption: [Option<Encryption>; 2],
     /// How many of the request's Routes are ours, and go no further.
     pub routes: usize,
     /// The `[[peer]]` the other side is, while there is another way to it; 0 for a phone.
@@ -81,7 +84,19 @@ impl EdgeCore {
         let back = self.reach_by(arrival);
         let is_server = token.policy & DialogToken::PEER_IS_SERVER != 0;
         let server = if is_server { token.peer } else { 0 };
-        let way = Onward { call, callee_tag, from, reach, back, hides, hides_back, routes, server };
+        let encryption = token.encryption();
+        let way = Onward {
+            call,
+            callee_tag,
+            from,
+            reach,
+            back,
+            hides,
+            hides_back,
+            encryption,
+            routes,
+            server,
+        };
         Some((way, request))
     }
 

@@ -11,6 +11,7 @@
 
 use crate::access::PathToken;
 use crate::dialled::Dialled;
+use crate::encryption::Encryption;
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -79,6 +80,32 @@ impl DialogToken {
     pub const HIDES_OTHER: u8 = 4;
     /// Policy bit: `peer` names a `[[peer]]`, no binding.
     pub const PEER_IS_SERVER: u8 = 8;
+
+    /// Two policy bits: what holds for the media of whoever holds this token.
+    const HOLDER_ENCRYPTION: u8 = 4;
+    /// Two policy bits: the same for the other side.
+    const OTHER_ENCRYPTION: u8 = 6;
+
+    /// The bits for whose media must, should or must not be encrypted.
+    pub(crate) fn encryption_bits(holder: Option<Encryption>, other: Option<Encryption>) -> u8 {
+        let code = |what: Option<Encryption>| match what {
+            None => 0_u8,
+            Some(Encryption::Require) => 1,
+            Some(Encryption::Prefer) => 2,
+            Some(Encryption::Forbid) => 3,
+        };
+        code(holder) << Self::HOLDER_ENCRYPTION | code(other) << Self::OTHER_ENCRYPTION
+    }
+
+    /// What holds for the holder's media, and for the other side's.
+    pub(crate) fn encryption(&self) -> [Option<Encryption>; 2] {
+        [Self::HOLDER_ENCRYPTION, Self::OTHER_ENCRYPTION].map(|at| match self.policy >> at & 3 {
+            1 => Some(Encryption::Require),
+            2 => Some(Encryption::Prefer),
+            3 => Some(Encryption::Forbid),
+            _ => None,
+        })
+    }
 
     /// The bits for who is hidden from whom.
     pub(crate) fn veils(holder: bool, other: bool) -> u8 {

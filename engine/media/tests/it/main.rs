@@ -5,6 +5,7 @@ mod descriptions;
 mod digits;
 mod hostile;
 mod quality;
+mod secrecy;
 mod transcoding;
 mod wire;
 

@@ -5,6 +5,7 @@ mod calls;
 mod causes;
 mod diagnose;
 mod dialogs;
+mod encryption;
 mod forking;
 mod golden;
 mod guesses;
