@@ -99,7 +99,8 @@ impl<P: Ports> Control<P> {
         };
         let agreement = from.agree(&mut sdp.media_mut()[facts.index])?;
         from.apply_answer(now, &facts, d.signalled_from, &mut bridge)?;
-        to.apply_offer(now, &mut bridge)?;
+        let certificate = &self.certificate;
+        to.apply_offer(side::Kit { now, certificate, bridge: &mut bridge })?;
         match agreement {
             Some(agreement) => {
                 agreement.apply((from.id, to.id), &mut bridge, &mut *self.entropy)?

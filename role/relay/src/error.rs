@@ -28,6 +28,10 @@ pub enum RelayError {
     /// An encrypted offer was answered in the clear, or the other way round.
     #[error("the answer's transport {0} is not what was offered")]
     ProtocolMismatch(String),
+    /// Media could never reach it: half of the credentials of ICE, or DTLS with neither an address
+    /// nor ICE.
+    #[error("no way for media: {0}")]
+    NoPath(&'static str),
     /// An answer to an offer that was never made, or of a session that is gone.
     #[error("no offer is open in this session")]
     NoOffer,
@@ -74,7 +78,11 @@ impl RelayError {
     pub fn status(&self) -> u16 {
         match self {
             Self::Sdp(_) => 400,
-            Self::NoAudio | Self::NoCodec | Self::Keying(_) | Self::ProtocolMismatch(_) => 488,
+            Self::NoAudio
+            | Self::NoCodec
+            | Self::Keying(_)
+            | Self::ProtocolMismatch(_)
+            | Self::NoPath(_) => 488,
             Self::NoOffer => 481,
             Self::UnknownInterface(_) | Self::Transcoding(_) => 500,
             Self::PortsExhausted { .. }

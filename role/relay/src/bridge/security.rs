@@ -202,6 +202,11 @@ impl Handshake {
         self.absorb();
     }
 
+    /// What the peer's SDP said last.
+    pub fn remote_fingerprint(&self) -> Option<&Fingerprint> {
+        self.fingerprint.as_ref()
+    }
+
     /// Our role.
     pub fn role(&self) -> DtlsRole {
         self.endpoint.role()

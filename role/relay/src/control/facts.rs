@@ -36,7 +36,7 @@ impl Facts {
         let cryptos: Vec<Crypto> = media.cryptos().collect();
         let fingerprint = strongest(session.fingerprints_of(index));
         let mid = media.mid().map(str::to_owned);
-        let ice = session.ice_credentials_of(index);
+        let ice = session.ice_credentials_of(index).filter(|_| !mismatches(session, index));
         let is_dtls = media.proto().to_ascii_uppercase().contains("TLS");
         // RFC 8643: keys beside RTP/AVP are an offer to encrypt if one can.
         let protocol = match (is_dtls, cryptos.is_empty()) {
@@ -47,6 +47,7 @@ impl Facts {
             }
             (false, true) => Protocol::Rtp,
         };
+        check_path(session, index, protocol, ice.is_some())?;
         let bundled = session.groups().any(|(kind, _)| kind == "BUNDLE");
         Ok(Self {
             index,
@@ -103,8 +104,42 @@ fn payloads(media: &sdp::MediaLine) -> Vec<PayloadType> {
     media.payload_types().filter_map(payload).take(PAYLOADS_MAX).collect()
 }
 
-/// SHA-256 where there is a choice, else the first.
+/// Refuses what would end in silence.
+fn check_path(
+    session: &Session,
+    index: usize,
+    protocol: Protocol,
+    speaks_ice: bool,
+) -> Result<(), RelayError> {
+    let has = |name| session.media()[index].has_attribute(name) || session.has_attribute(name);
+    if protocol != Protocol::WebRtc || speaks_ice {
+        return Ok(());
+    }
+    if has("ice-ufrag") != has("ice-pwd") {
+        return Err(RelayError::NoPath("a=ice-ufrag and a=ice-pwd go together (RFC 8839 §5.4)"));
+    }
+    match path(session, index, protocol).rtp {
+        Some(_) => Ok(()),
+        None => Err(RelayError::NoPath("name an address, or ice-ufrag and ice-pwd")),
+    }
+}
+
+/// ICE mismatch (RFC 8839 §4.2.5): what the description names as the default destination is none of
+/// its candidates. Then something on the way does not know ICE, and checks would never come. A
+/// browser names no destination at all.
+fn mismatches(session: &Session, index: usize) -> bool {
+    let media = &session.media()[index];
+    let named = session.rtp_addr_of(index).filter(|a| !a.ip().is_unspecified() && a.port() > 9);
+    let trickles = |options: &str| options.split_ascii_whitespace().any(|o| o == "trickle");
+    let options = media.attribute("ice-options").or_else(|| session.attribute("ice-options"));
+    let is_candidate = |addr| media.candidates().any(|c| c.socket_addr() == Some(addr));
+    named.is_some_and(|addr| !is_candidate(addr)) && !options.is_some_and(trickles)
+}
+
+/// SHA-256 where there is a choice, else the first that can be checked: MD5 and what we do not know
+/// prove nothing (RFC 8122 §5).
 fn strongest(mut prints: Vec<Fingerprint>) -> Option<Fingerprint> {
+    prints.retain(|p| matches!(p.hash.as_str(), "sha-1" | "sha-256" | "sha-384" | "sha-512"));
     let at = prints.iter().position(|p| p.hash == "sha-256").unwrap_or(0);
     (at < prints.len()).then(|| prints.swap_remove(at))
 }

@@ -48,8 +48,8 @@ pub(super) struct Side {
     ufrag: String,
     pwd: String,
     remote_ufrag: Option<String>,
-    /// The peer's offer, applied when it is answered.
-    pending: Option<(Facts, Option<IpAddr>)>,
+    /// The peer's offer, applied when it is answered: whoever refuses it leaves all as it was.
+    pending: Option<Pending>,
     shape: Vec<Rejected>,
     chosen: Option<Crypto>,
     dtls_role: DtlsRole,
@@ -59,6 +59,16 @@ pub(super) struct Side {
     bundled: bool,
     /// The codecs of our last offer to the peer, where a policy had something to say.
     pub codecs: Option<Box<Offer>>,
+}
+
+/// An offer that waits for its answer, and what of ours changes with it.
+#[derive(Debug, Clone)]
+struct Pending {
+    facts: Facts,
+    signalled_from: Option<IpAddr>,
+    dtls_role: DtlsRole,
+    /// Our next ICE credentials, should it be a restart.
+    credentials: [String; 2],
 }
 
 /// What a side needs from the session.
@@ -128,23 +138,45 @@ impl Side {
         };
         self.role = Some(Role::Offerer);
         self.shape = shape;
-        self.proto.clone_from(&facts.proto);
-        self.note_dialect(&facts);
-        self.dtls_role = match facts.dtls_setup {
+        let dtls_role = match facts.dtls_setup {
             Some(Setup::Passive) => DtlsRole::Client,
+            // RFC 8842 §5.5: whoever offers both again, with the certificate it had, wants no other
+            // association: the roles stay.
+            Some(Setup::ActPass) if self.knows(&facts, kit.bridge) => self.dtls_role,
             _ => DtlsRole::Server,
         };
-        let restarted = self.note_ufrag(&facts);
+        let credentials = [entropy.token(UFRAG_LEN), entropy.token(PWD_LEN)];
+        let pending = Pending { facts, signalled_from, dtls_role, credentials };
+        if !self.described {
+            self.adopt(&pending, kit)?;
+        }
+        self.pending = Some(pending);
+        Ok(())
+    }
+
+    /// Whether the peer has this certificate already.
+    fn knows(&self, facts: &Facts, bridge: &mut Bridge) -> bool {
+        let leg = bridge.leg_mut(self.id);
+        let handshake = leg.and_then(|leg| leg.security.handshake_mut());
+        let known = handshake.and_then(|handshake| handshake.remote_fingerprint());
+        known.is_some() && known == facts.fingerprint.as_ref()
+    }
+
+    /// Speaks with the peer as its offer does. The same offer again changes nothing.
+    fn adopt(&mut self, pending: &Pending, kit: Kit<'_>) -> Result<(), RelayError> {
+        let facts = &pending.facts;
+        self.proto.clone_from(&facts.proto);
+        self.note_dialect(facts);
+        self.dtls_role = pending.dtls_role;
+        let restarted = self.note_ufrag(facts);
         self.ensure_leg(facts.protocol, kit.now, kit.certificate, kit.bridge)?;
         if restarted {
-            self.ufrag = entropy.token(UFRAG_LEN);
-            self.pwd = entropy.token(PWD_LEN);
+            [self.ufrag, self.pwd] = pending.credentials.clone();
             let agent = kit.bridge.leg_mut(self.id).and_then(|leg| leg.ice.as_mut());
             if let Some(agent) = agent {
                 agent.restart(&self.ufrag, &self.pwd);
             }
         }
-        self.pending = Some((facts, signalled_from));
         Ok(())
     }
 
@@ -189,8 +221,14 @@ impl Side {
             let leg = bridge.leg_mut(self.id).ok_or(RelayError::NoOffer)?;
             leg.security.set_sdes(&keys).map_err(|_| KeyingError::NoCommonSuite)?;
         }
-        if facts.dtls_setup == Some(Setup::Passive) {
-            self.dtls_role = DtlsRole::Client;
+        if self.protocol == Protocol::WebRtc && facts.fingerprint.is_none() {
+            // Its handshake could never be verified: nobody would be heard.
+            return Err(KeyingError::FingerprintMismatch.into());
+        }
+        match facts.dtls_setup {
+            Some(Setup::Passive) => self.dtls_role = DtlsRole::Client,
+            Some(Setup::Active) => self.dtls_role = DtlsRole::Server,
+            _ => {}
         }
         self.note_dialect(facts);
         self.note_ufrag(facts);
@@ -198,14 +236,11 @@ impl Side {
     }
 
     /// The peer's offer is answered: what it said holds now.
-    pub(super) fn apply_offer(
-        &mut self,
-        now: Instant,
-        bridge: &mut Bridge,
-    ) -> Result<(), RelayError> {
-        let Some((facts, signalled_from)) = self.pending.clone() else {
-            return Err(RelayError::NoOffer);
-        };
+    pub(super) fn apply_offer(&mut self, kit: Kit<'_>) -> Result<(), RelayError> {
+        let Some(pending) = self.pending.clone() else { return Err(RelayError::NoOffer) };
+        let Kit { now, certificate, bridge } = kit;
+        self.adopt(&pending, Kit { now, certificate, bridge })?;
+        let Pending { facts, signalled_from, .. } = pending;
         if self.protocol == Protocol::Srtp {
             let (keys, line) = self.keys.answer(facts.cryptos.iter().cloned())?;
             self.chosen = Some(line);
@@ -218,7 +253,7 @@ impl Side {
     /// The answer's payload types, then those of this side's offer that it did not repeat.
     pub(super) fn agreed_payloads(&self, answer: &Facts) -> Vec<PayloadType> {
         let mut payloads = answer.payloads.clone();
-        let offered = self.pending.iter().flat_map(|(facts, _)| &facts.payloads);
+        let offered = self.pending.iter().flat_map(|pending| &pending.facts.payloads);
         for payload in offered {
             if payloads.iter().all(|p| p.number != payload.number) {
                 payloads.push(payload.clone());

@@ -2,6 +2,7 @@
 //! same over real sockets.
 
 mod codecs;
+mod conflicts;
 mod descriptions;
 mod openssl;
 mod peers;
