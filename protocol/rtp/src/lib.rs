@@ -42,6 +42,8 @@ pub mod rtcp;
 pub mod srtp;
 
 pub use error::Error;
-pub use packet::{HEADER_LEN, Header, PacketKind, RtpPacket, kind, write_header, write_packet};
+pub use packet::{
+    HEADER_LEN, Header, PacketKind, RtpPacket, is_zrtp, kind, write_header, write_packet,
+};
 pub use receiver::{Arrival, Receiver, ReceiverStats};
 pub use sequence::{extend, is_newer, sequence_distance};

@@ -167,6 +167,12 @@ pub fn kind(datagram: &[u8]) -> PacketKind {
     }
 }
 
+/// Whether it is a packet of ZRTP (RFC 6189 §5): its first four bits, and the magic cookie where
+/// RTP has a timestamp.
+pub fn is_zrtp(datagram: &[u8]) -> bool {
+    matches!(datagram, [0x10..=0x13, _, _, _, b'Z', b'R', b'T', b'P', ..])
+}
+
 /// Length of the header with contributing sources and extension.
 pub(crate) fn header_len(bytes: &[u8]) -> Result<usize, Error> {
     let truncated = |needed| Err(Error::Truncated { needed, actual: bytes.len() });

@@ -216,6 +216,11 @@ impl Bridge {
                 self.flush_dtls(now, port.leg);
                 None
             }
+            PacketKind::Other if rtp::is_zrtp(&buf[..len]) && leg.passes_zrtp(from) => {
+                let (target, leg) = self.target(port.leg)?;
+                let to = leg.zrtp_destination(now)?;
+                Some(Forward { port: Port { leg: target, component: Component::Rtp }, to, len })
+            }
             PacketKind::Other => {
                 leg.counters.dropped.malformed += 1;
                 None

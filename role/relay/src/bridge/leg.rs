@@ -307,6 +307,17 @@ impl Leg {
         self.handshake_failed |= handshake.handle_packet(now, datagram);
     }
 
+    /// Whether a packet of ZRTP goes on to the other side as it is: the two ends agree on keys of
+    /// their own (RFC 6189), which only a leg in clear leaves room for. It moves no latch.
+    pub(super) fn passes_zrtp(&self, from: SocketAddr) -> bool {
+        !self.security.is_secure() && self.rtp.destination() == Some(from)
+    }
+
+    /// Where the other side's packet of ZRTP goes, if the peer can be meant by it.
+    pub(super) fn zrtp_destination(&mut self, now: Instant) -> Option<SocketAddr> {
+        if self.security.is_secure() { None } else { self.destination(now, Component::Rtp) }
+    }
+
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         let ready = self.dtls_destination(now).is_some();
         if let Some(handshake) = self.security.handshake_mut().filter(|_| ready) {

@@ -134,10 +134,22 @@ fn write_session_level(session: &mut Session, face: &Face<'_>) {
 }
 
 fn write_audio(media: &mut MediaLine, face: &Face<'_>) {
+    // Two ends in clear may key themselves (RFC 6189 §8): packets of ZRTP pass between them. Where a
+    // leg is keyed by us they do not, and nobody shall wait for them.
+    let in_clear = face.protocol == Protocol::Rtp
+        && matches!(media.proto(), "RTP/AVP" | "RTP/AVPF")
+        && media.cryptos().next().is_none();
+    let hashes: Vec<String> = match in_clear {
+        true => media.attributes("zrtp-hash").map(str::to_owned).collect(),
+        false => Vec::new(),
+    };
     media.set_port(face.addr.port());
     media.set_proto(face.proto);
     media.remove_lines(b'c');
     clean(media);
+    for hash in &hashes {
+        media.add_attribute("zrtp-hash", Some(hash));
+    }
     for crypto in &face.cryptos {
         media.add_crypto(crypto);
     }

@@ -379,6 +379,50 @@ fn garbage_on_a_media_port_is_dropped() {
     world.assert_talking(&mut a, &mut b);
 }
 
+/// R5.4: the two ends agree on keys by ZRTP through a relay that has none; what they encrypt then
+/// passes as it is, and a stranger's packet does not.
+#[test]
+fn r5_4_zrtp_passes_untouched_between_legs_in_clear() {
+    let mut hello = vec![0x10, 0, 0, 9, b'Z', b'R', b'T', b'P', 0, 0, 0, 1, 0x50, 0x5a];
+    hello.extend(0..100);
+    let passes = |world: &mut World, from: &Peer, to: &Peer, source: SocketAddr| {
+        let sent = world.send(source, from.remote.unwrap().port(), &hello);
+        let whole = |s: &crate::virtual_net::Sent| s.to == to.addr && s.bytes == hello;
+        sent.len() == 1 && whole(&sent[0]) && sent[0].from_port == to.remote.unwrap().port()
+    };
+    let mut plain = world();
+    let (mut a, mut b) = (Peer::plain("192.0.2.1:4000", 1), Peer::plain("192.0.2.2:5000", 2));
+    plain.connect(&mut a, &mut b, Protocol::Rtp);
+    assert!(passes(&mut plain, &a, &b, a.addr), "before any RTP");
+    plain.assert_talking(&mut a, &mut b);
+    assert!(passes(&mut plain, &a, &b, a.addr) && passes(&mut plain, &b, &a, b.addr));
+    assert!(!passes(&mut plain, &a, &b, addr("198.51.100.66:4000")), "a stranger");
+    let mut cookie = hello.clone();
+    cookie[4] = b'S';
+    assert!(plain.send(a.addr, a.remote.unwrap().port(), &cookie).is_empty());
+
+    let mut keyed = world();
+    let (mut a, mut b) = (Peer::plain("192.0.2.1:4000", 1), Peer::sdes("192.0.2.2:5000", 2));
+    keyed.connect(&mut a, &mut b, Protocol::Srtp);
+    keyed.assert_talking(&mut a, &mut b);
+    assert!(!passes(&mut keyed, &a, &b, a.addr) && !passes(&mut keyed, &b, &a, b.addr));
+}
+
+/// R5.4: what an end says of its ZRTP (RFC 6189 §8) reaches the other.
+#[test]
+fn r5_4_the_hash_of_a_hello_crosses_in_sdp() {
+    let mut world = world();
+    let (a, _) = (Peer::plain("192.0.2.1:4000", 1), ());
+    let line = "a=zrtp-hash:1.10 fe30efd02423cb054e50efd0248742ac7a52c8f91bc2df881ae642c371ba46df";
+    let offer = [a.describe(None), format!("{line}\r\n").into_bytes()].concat();
+    let d = description(Direction::FromCaller, 1, &offer, Protocol::Rtp);
+    let offered = String::from_utf8(world.offer(&d).unwrap()).unwrap();
+    assert!(offered.contains(line), "{offered}");
+    let d = relay::Description { toward: relay::LegProfile::new(Protocol::Srtp), branch: 2, ..d };
+    let offered = String::from_utf8(world.offer(&d).unwrap()).unwrap();
+    assert!(!offered.contains("zrtp"), "a leg that we key has none: {offered}");
+}
+
 /// R5.3: DTLS without ICE, in either role, offered and answered.
 #[test]
 fn dtls_phones_without_ice_talk_in_either_role() {
