@@ -11,8 +11,8 @@
 //! do is tested there. Its program is `netlab` (`tests/src/bin/netlab.rs`), which can be used by
 //! hand; [`Lab`] is a story's grip on it.
 //!
-//! The contract: IPv4, UDP and TCP, and no fragments (its devices take 9,000 bytes). Chance follows
-//! a seed; the moment a packet comes is the machine's.
+//! The contract: UDP and TCP, and no fragments (its devices take 9,000 bytes); IPv4, and hosts of
+//! IPv6 behind a NAT64. Chance follows a seed; the moment a packet comes is the machine's.
 //!
 //! Start reading at [`words`] for what it is told, then [`engine`].
 
@@ -86,6 +86,12 @@ impl<'s> Lab<'s> {
         let behind = behind.map(|nat| format!(" behind {nat}")).unwrap_or_default();
         let id = self.story.place.room_process(room);
         self.tell(&format!("host {name} {address}{behind} in {id}"));
+    }
+
+    /// Connects a room as a host of IPv6 alone, behind a NAT64.
+    pub fn host_via64(&mut self, name: &str, address: &str, behind: &str, room: usize) {
+        let id = self.story.place.room_process(room);
+        self.tell(&format!("host {name} {address} behind {behind} via64 in {id}"));
     }
 
     /// Runs another verb of `netlab` in a room, to its end.

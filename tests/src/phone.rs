@@ -69,7 +69,18 @@ impl Phone {
         codec: &str,
         room: usize,
     ) -> PhoneSetup<'a> {
-        let outside = Self::of(story, user, transport, codec);
+        Self::in_room_at(story, user, (transport, codec), room, story.place.server_ip())
+    }
+
+    /// The same, where the server has another address as seen from there.
+    pub fn in_room_at<'a>(
+        story: &'a Story,
+        user: &str,
+        (transport, codec): (&str, &str),
+        room: usize,
+        ip: IpAddr,
+    ) -> PhoneSetup<'a> {
+        let outside = Self::at(story, user, transport, codec, ip);
         let mut command = story.whimbrel_in(room);
         // Behind the program; its environment is that of the room.
         command.args(outside.command.get_args().skip_while(|a| *a != "phone"));

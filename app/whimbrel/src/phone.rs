@@ -14,6 +14,7 @@ mod headless;
 mod instance;
 mod link;
 mod memory;
+mod nat64;
 mod network;
 mod pace;
 mod probe;

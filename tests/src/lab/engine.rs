@@ -41,6 +41,7 @@ struct Host {
     id: HostId<Cable>,
     tun: usize,
     address: IpAddr,
+    via64: bool,
 }
 
 struct Engine {
@@ -116,6 +117,7 @@ impl Engine {
         let of = |host: &&Host| host.tun == tun && host.address == packet.from.ip();
         let Some(host) = self.hosts.iter().find(of) else { return Ok(()) };
         let Packet { from, to, datagram, .. } = packet;
+        let to = if host.via64 { out_of_64(to) } else { to };
         note(&mut self.log, (self.began.elapsed(), &host.name, "sent"), &packet)?;
         let arrival = Arrival { from, to, datagram, bytes: Bytes::copy_from_slice(packet.bytes) };
         self.net.with(host.id, |node, _, _| node.send(arrival));
@@ -128,6 +130,7 @@ impl Engine {
         for host in &self.hosts {
             while let Some(arrival) = self.net.with(host.id, |node, _, _| node.poll_arrival()) {
                 let Arrival { from, to, datagram, bytes } = arrival;
+                let from = if host.via64 { into_64(from) } else { from };
                 let packet = Packet { from, to, datagram, bytes: &bytes };
                 note(&mut self.log, (self.began.elapsed(), &host.name, "received"), &packet)?;
                 let Some(bytes) = packet::write(&packet) else { continue };
@@ -164,8 +167,8 @@ impl Engine {
                 };
                 self.nats.insert(name, nat);
             }
-            Word::Host { name, addresses, behind, room } => {
-                return self.connect(&name, &addresses, behind.as_deref(), room);
+            Word::Host { name, addresses, behind, via64, room } => {
+                return self.connect(&name, &addresses, (behind.as_deref(), via64), room);
             }
             Word::Link { name, link } => match self.nats.get(&name) {
                 Some(nat) => self.net.set_nat_link(*nat, link),
@@ -188,7 +191,7 @@ impl Engine {
         &mut self,
         name: &str,
         addresses: &[IpAddr],
-        behind: Option<&str>,
+        (behind, via64): (Option<&str>, bool),
         room: Option<u32>,
     ) -> Result<(), String> {
         let behind = behind.map(|nat| self.nat(nat)).transpose()?;
@@ -204,7 +207,7 @@ impl Engine {
                 Some(nat) => self.net.add_host_behind(nat, name, &text, Link::lan(), cable),
                 None => self.net.add_host(name, &text, Link::lan(), cable),
             };
-            self.hosts.push(Host { name: name.into(), id, tun, address: *address });
+            self.hosts.push(Host { name: name.into(), id, tun, address: *address, via64 });
         }
         Ok(())
     }
@@ -217,6 +220,28 @@ impl Engine {
         let ids: Vec<_> = self.hosts.iter().filter(|h| h.name == name).map(|h| h.id).collect();
         if ids.is_empty() { Err(format!("`{name}`: no such host or translator")) } else { Ok(ids) }
     }
+}
+
+/// The well-known prefix of RFC 6052 §2.1, of 96 bits.
+const PREFIX: [u8; 12] = [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// Whom an address of the prefix means. Others stay, and lead nowhere.
+fn out_of_64(to: SocketAddr) -> SocketAddr {
+    let IpAddr::V6(ip) = to.ip() else { return to };
+    match ip.octets() {
+        [prefix @ .., a, b, c, d] if prefix == PREFIX => {
+            SocketAddr::from(([a, b, c, d], to.port()))
+        }
+        _ => to,
+    }
+}
+
+fn into_64(from: SocketAddr) -> SocketAddr {
+    let IpAddr::V4(ip) = from.ip() else { return from };
+    let mut octets = [0; 16];
+    octets[..12].copy_from_slice(&PREFIX);
+    octets[12..].copy_from_slice(&ip.octets());
+    SocketAddr::from((octets, from.port()))
 }
 
 /// Reads a device until it is gone.

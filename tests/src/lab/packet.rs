@@ -1,11 +1,13 @@
-//! IPv4 packets (RFC 791) as a TUN device gives and takes them, with UDP (RFC 768) or TCP (RFC 9293)
-//! inside. Nothing else crosses the laboratory, and no fragments: its devices take 9,000 bytes.
+//! Packets of IPv4 (RFC 791) and IPv6 (RFC 8200) as a TUN device gives and takes them, with UDP (RFC
+//! 768) or TCP (RFC 9293) right inside. Nothing else crosses the laboratory, and no fragments: its
+//! devices take 9,000 bytes.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const UDP: u8 = 17;
 const TCP: u8 = 6;
 const IP_HEADER: usize = 20;
+const IP6_HEADER: usize = 40;
 const UDP_HEADER: usize = 8;
 const TCP_HEADER: usize = 20;
 const TTL: u8 = 64;
@@ -25,20 +27,14 @@ pub struct Packet<'a> {
 
 /// Reads a packet. None of another kind, of a fragment, and of what is broken.
 pub fn parse(bytes: &[u8]) -> Option<Packet<'_>> {
-    let header = usize::from(bytes.first()? & 0x0f) * 4;
-    let length = usize::from(u16_at(bytes, 2)?);
-    let fragment = u16_at(bytes, 6)? & 0x3fff != 0;
-    if bytes[0] >> 4 != 4 || header < IP_HEADER || length < header || fragment {
-        return None;
-    }
-    let body = bytes.get(header..length)?;
-    let ip = |at: usize| {
-        let octets: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
-        Some(IpAddr::V4(Ipv4Addr::from(octets)))
+    let (source, target, protocol, body) = match bytes.first()? >> 4 {
+        4 => parse4(bytes)?,
+        6 => parse6(bytes)?,
+        _ => return None,
     };
-    let from = SocketAddr::new(ip(12)?, u16_at(body, 0)?);
-    let to = SocketAddr::new(ip(16)?, u16_at(body, 2)?);
-    match bytes[9] {
+    let from = SocketAddr::new(source, u16_at(body, 0)?);
+    let to = SocketAddr::new(target, u16_at(body, 2)?);
+    match protocol {
         UDP => {
             let length = usize::from(u16_at(body, 4)?);
             let bytes = body.get(UDP_HEADER..length)?;
@@ -49,11 +45,36 @@ pub fn parse(bytes: &[u8]) -> Option<Packet<'_>> {
     }
 }
 
-/// Writes a packet with these addresses, whatever those in a segment were. None over IPv6 and of
-/// what is too long.
+type Parts<'a> = (IpAddr, IpAddr, u8, &'a [u8]);
+
+fn parse4(bytes: &[u8]) -> Option<Parts<'_>> {
+    let header = usize::from(bytes.first()? & 0x0f) * 4;
+    let length = usize::from(u16_at(bytes, 2)?);
+    let fragment = u16_at(bytes, 6)? & 0x3fff != 0;
+    if header < IP_HEADER || length < header || fragment {
+        return None;
+    }
+    let ip = |at: usize| {
+        let octets: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
+        Some(IpAddr::V4(Ipv4Addr::from(octets)))
+    };
+    Some((ip(12)?, ip(16)?, *bytes.get(9)?, bytes.get(header..length)?))
+}
+
+fn parse6(bytes: &[u8]) -> Option<Parts<'_>> {
+    let length = IP6_HEADER + usize::from(u16_at(bytes, 4)?);
+    let ip = |at: usize| {
+        let octets: [u8; 16] = bytes.get(at..at + 16)?.try_into().ok()?;
+        Some(IpAddr::V6(Ipv6Addr::from(octets)))
+    };
+    Some((ip(8)?, ip(24)?, *bytes.get(6)?, bytes.get(IP6_HEADER..length)?))
+}
+
+/// Writes a packet with these addresses, whatever those in a segment were. None of two families, and
+/// of what is too long.
 pub fn write(packet: &Packet<'_>) -> Option<Vec<u8>> {
     let Packet { from, to, datagram, bytes } = *packet;
-    let (IpAddr::V4(source), IpAddr::V4(target)) = (from.ip(), to.ip()) else { return None };
+    let protocol = if datagram { UDP } else { TCP };
     let mut body = match datagram {
         true => {
             let length = u16::try_from(UDP_HEADER + bytes.len()).ok()?;
@@ -66,30 +87,45 @@ pub fn write(packet: &Packet<'_>) -> Option<Vec<u8>> {
     };
     body.get_mut(0..2)?.copy_from_slice(&from.port().to_be_bytes());
     body.get_mut(2..4)?.copy_from_slice(&to.port().to_be_bytes());
-    let protocol = if datagram { UDP } else { TCP };
     let at = if datagram { 6 } else { 16 };
     body.get_mut(at..at + 2)?.fill(0);
-    let length = u16::try_from(body.len()).ok()?;
-    let mut pseudo = [source.octets(), target.octets()].concat();
-    pseudo.extend([0, protocol]);
-    pseudo.extend(length.to_be_bytes());
+    let mut packet = header(from.ip(), to.ip(), protocol, u16::try_from(body.len()).ok()?)?;
+    // Both families sum over addresses, protocol and length (RFC 8200 §8.1: the same with zeros).
+    let addresses = if from.is_ipv4() { &packet[12..20] } else { &packet[8..40] };
+    let length = u16::try_from(body.len()).ok()?.to_be_bytes();
     // RFC 768: zero would say that there is none.
-    let sum = match checksum(&[&pseudo, &body]) {
+    let sum = match checksum(&[addresses, &[0, protocol], &length, &body]) {
         0 if datagram => 0xffff,
         sum => sum,
     };
     body[at..at + 2].copy_from_slice(&sum.to_be_bytes());
-
-    let whole = u16::try_from(IP_HEADER + body.len()).ok()?;
-    let mut packet = vec![0x45, 0];
-    packet.extend(whole.to_be_bytes());
-    packet.extend([0, 0, 0x40, 0, TTL, protocol, 0, 0]);
-    packet.extend(source.octets());
-    packet.extend(target.octets());
-    let sum = checksum(&[&packet]);
-    packet[10..12].copy_from_slice(&sum.to_be_bytes());
     packet.extend(body);
     Some(packet)
+}
+
+fn header(source: IpAddr, target: IpAddr, protocol: u8, length: u16) -> Option<Vec<u8>> {
+    match (source, target) {
+        (IpAddr::V4(source), IpAddr::V4(target)) => {
+            let whole = u16::try_from(IP_HEADER).ok()?.checked_add(length)?;
+            let mut header = vec![0x45, 0];
+            header.extend(whole.to_be_bytes());
+            header.extend([0, 0, 0x40, 0, TTL, protocol, 0, 0]);
+            header.extend(source.octets());
+            header.extend(target.octets());
+            let sum = checksum(&[&header]);
+            header[10..12].copy_from_slice(&sum.to_be_bytes());
+            Some(header)
+        }
+        (IpAddr::V6(source), IpAddr::V6(target)) => {
+            let mut header = vec![0x60, 0, 0, 0];
+            header.extend(length.to_be_bytes());
+            header.extend([protocol, TTL]);
+            header.extend(source.octets());
+            header.extend(target.octets());
+            Some(header)
+        }
+        _ => None,
+    }
 }
 
 /// What it is, for people: by its first byte (RFC 7983) or its first line.
@@ -163,6 +199,18 @@ mod tests {
         let pseudo = [&bytes[12..20], &[0, 6, 0, 25]].concat();
         assert_eq!(checksum(&[&pseudo, read.bytes]), 0);
         assert_eq!(checksum(&[&bytes[..20]]), 0);
+    }
+
+    #[test]
+    fn over_ipv6_the_sum_is_over_its_addresses() {
+        let (from, to) =
+            ("[2001:db8::1]:4000".parse().unwrap(), "[64:ff9b::1]:5000".parse().unwrap());
+        let bytes = write(&Packet { from, to, datagram: true, bytes: b"odd" }).unwrap();
+        let read = parse(&bytes).unwrap();
+        assert_eq!((read.from, read.to, read.bytes), (from, to, &b"odd"[..]));
+        assert_eq!(checksum(&[&bytes[8..40], &[0, 17, 0, 11], &bytes[40..]]), 0);
+        let other = "192.0.2.1:1".parse().unwrap();
+        assert_eq!(write(&Packet { to: other, ..read }), None, "two families");
     }
 
     #[test]

@@ -21,11 +21,19 @@ pub fn open(name: &str, addresses: &[IpAddr], room: Option<u32>) -> Result<File>
         run(&mut ip(None, &["link", "set", name, "netns", &room.to_string()]))?;
     }
     for address in addresses {
-        run(&mut ip(room, &["addr", "add", &format!("{address}/32"), "dev", name]))?;
+        let (address, more) = match address {
+            IpAddr::V4(address) => (format!("{address}/32"), None),
+            // There is nobody to ask whether somebody else has it.
+            IpAddr::V6(address) => (format!("{address}/128"), Some("nodad")),
+        };
+        let words = ["addr", "add", &address, "dev", name].into_iter().chain(more);
+        run(&mut ip(room, &words.collect::<Vec<_>>()))?;
     }
     run(&mut ip(room, &["link", "set", name, "mtu", MTU, "up"]))?;
     // Away from addresses of the namespace's own, everything goes by here.
-    run(&mut ip(room, &["route", "replace", "default", "dev", name]))?;
+    for family in addresses.iter().map(|a| if a.is_ipv4() { "-4" } else { "-6" }) {
+        run(&mut ip(room, &[family, "route", "replace", "default", "dev", name]))?;
+    }
     Ok(file)
 }
 

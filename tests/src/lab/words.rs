@@ -5,6 +5,7 @@
 //!   nat inner 100.64.0.7 symmetric behind home
 //!   host server 198.51.100.1 198.51.100.2
 //!   host alice 192.168.1.2 behind inner in 4711          the network namespace of process 4711
+//!   host carol fd00::2 behind home via64 in 4712         IPv6 alone: `home` is a NAT64 (64:ff9b::/96)
 //!   link alice delay_ms=20 jitter_ms=5 loss=0.01 burst=0.01,0.25,0.8 reorder=0.02 mtu=1400
 //!   link home rate_kbps=256 queue_ms=200                 a translator's way to the Internet
 //!   block alice udp          block alice udp:3478 tcp:5060          block alice all-but-tcp:443
@@ -41,6 +42,8 @@ pub enum Word {
         addresses: Vec<IpAddr>,
         /// The translator it is behind.
         behind: Option<String>,
+        /// The translator is a NAT64: what the host sends to its prefix goes on in IPv4.
+        via64: bool,
         /// A process in the network namespace it is in; none for our own.
         room: Option<u32>,
     },
@@ -87,7 +90,8 @@ pub fn parse(line: &str) -> Result<Word, String> {
             let addresses =
                 rest[..many].iter().map(|text| address(text)).collect::<Result<_, _>>()?;
             let (behind, rest) = option(&rest[many..], "behind");
-            let (room, rest) = option(rest, "in");
+            let via64 = rest.first() == Some(&"via64");
+            let (room, rest) = option(&rest[usize::from(via64)..], "in");
             nothing_left(rest)?;
             let room = match room {
                 Some(id) => Some(id.parse().map_err(|_| format!("`in {id}`: no process id"))?),
@@ -95,7 +99,7 @@ pub fn parse(line: &str) -> Result<Word, String> {
             };
             match many {
                 0 => Err(format!("host {name}: give an address")),
-                _ => Ok(Word::Host { name: name.into(), addresses, behind, room }),
+                _ => Ok(Word::Host { name: name.into(), addresses, behind, via64, room }),
             }
         }
         ["link", name, ref rest @ ..] => Ok(Word::Link { name: name.into(), link: link(rest)? }),
@@ -210,7 +214,9 @@ mod tests {
         let host = parse("host server 198.51.100.1 198.51.100.2").unwrap();
         assert!(matches!(host, Word::Host { addresses, room: None, .. } if addresses.len() == 2));
         let host = parse("host alice 192.168.1.2 behind inner in 4711").unwrap();
-        assert!(matches!(host, Word::Host { room: Some(4711), behind: Some(_), .. }));
+        assert!(matches!(host, Word::Host { room: Some(4711), behind: Some(_), via64: false, .. }));
+        let host = parse("host carol fd00::2 behind home via64 in 4712").unwrap();
+        assert!(matches!(host, Word::Host { room: Some(4712), via64: true, .. }));
         let Word::Link { link, .. } =
             parse("link a delay_ms=20 burst=0.1,0.5,1 rate_kbps=64 queue_ms=50 mtu=1400").unwrap()
         else {

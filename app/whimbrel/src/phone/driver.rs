@@ -2,6 +2,7 @@
 
 use super::cost::Costs;
 use super::link::{LinkEvent, LinkTask, Linked};
+use super::nat64::Nat64;
 use super::pace::Pace;
 use super::sound::{FRAME, Sink, Source};
 use ::phone::{CallHandle, Link, Phone, PhoneEvent, PhoneOutput};
@@ -28,6 +29,10 @@ pub struct Driver {
     sockets: BTreeMap<CallHandle, Sockets>,
     media: (mpsc::Sender<Packet>, mpsc::Receiver<Packet>),
     sound: Sound,
+    /// What translates to IPv4, on a network that has IPv6 alone.
+    nat64: Option<Nat64>,
+    /// Where a lookup tells it.
+    discovered: (mpsc::Sender<Nat64>, mpsc::Receiver<Nat64>),
     pace: Pace,
     /// Calls that were answered and are not over.
     answered: BTreeSet<CallHandle>,
@@ -86,6 +91,8 @@ impl Driver {
             sockets: BTreeMap::new(),
             media: mpsc::channel(MEDIA_QUEUE),
             sound,
+            nat64: None,
+            discovered: mpsc::channel(1),
             pace: Pace::new(Instant::now()),
             answered: BTreeSet::new(),
             early: BTreeSet::new(),
@@ -174,8 +181,10 @@ impl Driver {
                 }
                 Some(packet) = self.media.1.recv() => {
                     let now = Instant::now();
-                    self.phone.handle_media(now, packet.call, packet.from, &packet.bytes);
+                    let from = self.nat64.map_or(packet.from, |nat| nat.back(packet.from));
+                    self.phone.handle_media(now, packet.call, from, &packet.bytes);
                 }
+                Some(found) = self.discovered.1.recv() => self.nat64 = Some(found),
                 () = sleep_until(self.pace.next().into()) => {
                     self.pace.beat(Instant::now());
                     self.exchange()?;
@@ -210,6 +219,7 @@ impl Driver {
                 PhoneOutput::SendSip(bytes) => self.send_sip(bytes),
                 PhoneOutput::SendMedia { call, to, bytes, rtcp } => {
                     if let Some(sockets) = self.sockets.get(&call) {
+                        let to = self.nat64.map_or(to, |nat| nat.toward(to));
                         // One packet more or less: the far end conceals it.
                         sockets.pair.try_send(to, &bytes, rtcp);
                     }
@@ -267,6 +277,7 @@ impl Driver {
         match event {
             LinkEvent::Up { facts, send } => {
                 self.connected = Some((facts, send));
+                self.look_for_nat64(&facts);
                 self.phone.handle_link_up(now, facts);
                 Some(Happened::LinkUp(facts))
             }
@@ -280,6 +291,20 @@ impl Driver {
                 Some(Happened::LinkDown(why))
             }
             LinkEvent::Exhausted => Some(Happened::Unreachable),
+        }
+    }
+
+    /// Another link may be on another network.
+    fn look_for_nat64(&mut self, link: &Link) {
+        self.nat64 = Nat64::of_server(link.server);
+        if self.nat64.is_none() && link.local.is_ipv6() {
+            let tell = self.discovered.0.clone();
+            tokio::spawn(async move {
+                if let Some(found) = Nat64::discover().await {
+                    // Nobody waits for it any more: the phone has ended.
+                    let _ = tell.send(found).await;
+                }
+            });
         }
     }
 
