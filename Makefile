@@ -2,7 +2,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/whimbrel/target
 export DATA ARGS ROWS ORDER OPS
 
-.PHONY: help run test check web sim screenshot dist bench fuzz-smoke clean
+.PHONY: help run test test-long check web sim screenshot dist bench fuzz-smoke clean
 
 help:              ## Shows this list.
 	@sed -n 's/^\([a-z-]*\): *## /  make \1\t/p' Makefile | expand -t 22
@@ -12,6 +12,9 @@ run:               ## Prepares, builds and starts the server. DATA=FOLDER ARGS="
 
 test:              ## Prepares what the tests need and runs everything.
 	@scripts/test.sh
+
+test-long:         ## Runs the stories that wait for minutes, and nothing else.
+	@scripts/test.sh long
 
 check:             ## Format, clippy, layers, tidy, documents. Under a minute warm.
 	@scripts/check.sh

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # `make test`: prepares what the tests need, then checks and tests everything. .ci/run calls it.
+# `make test-long`: the stories that wait for minutes, as for a whole session interval.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 "$REPO/scripts/setup.sh" test
@@ -26,6 +27,13 @@ export WHIMBREL_BIN=$CARGO_TARGET_DIR/debug/whimbrel
 export WHIMBREL_PYTHON=$CACHE/pesq/bin/python
 export WHIMBREL_SSLYZE=$CACHE/sslyze/bin/sslyze
 export WHIMBREL_SIPVICIOUS=$CACHE/sipvicious/bin
+
+if [ "${1:-}" = long ]; then
+  say "test: the stories that wait for minutes"
+  # shellcheck disable=SC2086
+  cargo test --quiet --locked -p tests $features --test it -- --ignored
+  exit
+fi
 
 say "test: the workspace"
 if have cargo-nextest; then

@@ -3,10 +3,12 @@
 //! goes on, and the relay's own silence is far away.
 
 use serde_json::Value;
+use sip::{HeaderName, Message, Method};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
+use tests::capture::{self, Capture, Captured};
 use tests::process::Process;
-use tests::{Capture, Phone, Server, Story};
+use tests::{Phone, Server, Story};
 
 const START: Duration = Duration::from_secs(30);
 /// The least RFC 4028 allows.
@@ -50,28 +52,43 @@ struct Refreshes {
     /// When each came.
     at: Vec<f64>,
     /// Bytes of descriptions in all of them.
-    described: u32,
+    described: usize,
     /// Who sent them.
     by: BTreeSet<String>,
 }
 
-fn refreshes(packets: Vec<Vec<String>>) -> BTreeMap<String, Refreshes> {
+/// Requests that arrived, with when. Read by us: tshark takes some of our ports for others' protocols.
+fn requests(captured: &Captured<'_>) -> Vec<(f64, Message)> {
+    let read = |packet: Vec<String>| {
+        let [at, payload] = &packet[..] else { return None };
+        let message = Message::parse(capture::bytes(payload).into()).ok()?;
+        Some((at.parse().ok()?, message))
+    };
+    let all = captured.fields("udp.payload", &["frame.time_epoch", "udp.payload"]);
+    let all = all.into_iter().filter_map(read);
+    all.filter(|(_, message): &(f64, Message)| message.is_request()).collect()
+}
+
+fn refreshes(requests: &[(f64, Message)]) -> BTreeMap<String, Refreshes> {
     let mut seen = BTreeSet::new();
     let mut by_call: BTreeMap<String, Refreshes> = BTreeMap::new();
-    for packet in packets {
-        let [at, user, call, number, length] = &packet[..] else { panic!("{packet:?}") };
+    for (at, request) in requests.iter().filter(|(_, r)| r.method() == Some(Method::UPDATE)) {
+        let text = |name| String::from_utf8_lossy(request.header(name).unwrap_or_default());
+        let (call, number) = (text(HeaderName::CALL_ID), text(HeaderName::CSEQ));
         // `any` shows what crosses loopback twice, and a request may be sent twice.
-        if seen.insert((call.clone(), number.clone())) {
-            let refreshes = by_call.entry(call.clone()).or_default();
-            refreshes.at.push(at.parse().expect("seconds"));
-            refreshes.described += length.parse::<u32>().expect("bytes");
-            refreshes.by.insert(user.clone());
+        if seen.insert((call.to_string(), number.to_string())) {
+            let refreshes = by_call.entry(call.to_string()).or_default();
+            refreshes.at.push(*at);
+            refreshes.described += request.body().len();
+            refreshes.by.insert(text(HeaderName::FROM).to_string());
         }
     }
     by_call
 }
 
+/// RFC 4028 knows no interval below 90 s: this takes two and a half minutes.
 #[test]
+#[ignore = "waits for a whole session interval: make test-long"]
 fn r1_9_what_a_packet_filter_cuts_off_is_gone_in_one_interval_and_refreshes_are_few() {
     let story = Story::on_edge_network("vanishing");
     story.add_users(&["alice", "bob", "carol", "dave", "erin", "frank"]);
@@ -142,13 +159,12 @@ fn check_records(server: &mut Server<'_>, story: &Story) {
 /// Refreshes are UPDATEs without a description, two at most in an interval, and INVITEs began calls.
 fn check_refreshes(capture: Capture<'_>, whole: Duration) {
     let captured = capture.end();
-    let fields = ["frame.time_epoch", "sip.from.user", "sip.Call-ID", "sip.CSeq.seq"];
-    let fields = [&fields[..], &["sip.Content-Length"]].concat();
-    let by_call = refreshes(captured.fields("sip.Method == \"UPDATE\"", &fields));
+    let requests = requests(&captured);
+    let by_call = refreshes(&requests);
     assert_eq!(by_call.len(), 3, "all three calls were refreshed: {by_call:#?}");
     for (call, refreshes) in &by_call {
         assert_eq!(refreshes.described, 0, "{call}: {refreshes:?}");
-        let stays = refreshes.by.iter().any(|user| user == "erin" || user == "frank");
+        let stays = refreshes.by.iter().any(|who| who.contains("erin") || who.contains("frank"));
         // The first of them begins an interval; where a peer is gone, two in it find that out.
         let most = if stays { 3 } else { 4 };
         for some in refreshes.at.windows(most) {
@@ -159,6 +175,7 @@ fn check_refreshes(capture: Capture<'_>, whole: Duration) {
         assert!(!stays || refreshes.at.len() >= least, "who stays refreshes: {refreshes:?}");
         tests::story::tell(&format!("{call}: {refreshes:?} in {whole:.0?}"));
     }
-    let again = captured.fields("sip.Method == \"INVITE\" && sip.to.tag", &["sip.Call-ID"]);
-    assert!(again.is_empty(), "no re-INVITE: {again:?}");
+    let tagged = |r: &Message| r.to().is_ok_and(|to| to.params().value("tag").is_some());
+    let is_again = |r: &Message| r.method() == Some(Method::INVITE) && tagged(r);
+    assert!(!requests.iter().any(|(_, r)| is_again(r)), "no re-INVITE");
 }
