@@ -9,6 +9,7 @@ mod diagnostics;
 mod discovery;
 mod dual_stack;
 mod durability;
+mod encryption;
 mod first_run;
 mod flood;
 mod foreign_phone;
