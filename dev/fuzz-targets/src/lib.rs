@@ -12,6 +12,7 @@
 //! What this crate does not do: it makes no input and measures no coverage; `fuzz/` does.
 
 mod media;
+mod packets;
 mod plain;
 mod signalling;
 mod websocket;
@@ -25,7 +26,7 @@ pub use websocket::client_frames;
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, which is also the name of its corpus folder.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("sip_message", signalling::sip_message),
     ("sip_plain", plain::sip_plain),
     ("sip_stream", signalling::sip_stream),
@@ -35,6 +36,8 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("sdp_session", media::sdp_session),
     ("stun_message", media::stun_message),
     ("websocket", websocket::websocket),
+    ("rtp_packet", packets::rtp_packet),
+    ("srtp_packet", packets::srtp_packet),
 ];
 
 /// Runs the target of that name; a name that is none is our own mistake.

@@ -69,6 +69,8 @@ replayed! {
     r1_1_kept_descriptions_break_nothing "sdp_session";
     r1_1_kept_stun_messages_break_nothing "stun_message";
     r1_1_kept_websocket_frames_break_nothing "websocket";
+    kept_packets_of_rtp_break_nothing "rtp_packet";
+    kept_packets_of_srtp_break_nothing "srtp_packet";
 }
 
 /// The frames the corpus is made with are frames: the target sees the messages in them.
