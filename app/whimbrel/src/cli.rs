@@ -46,6 +46,9 @@ pub enum Verb {
     /// Accounts that are held, because they call as programs do.
     #[command(subcommand)]
     Conduct(ConductVerb),
+    /// Recordings of calls.
+    #[command(subcommand)]
+    Recording(RecordingVerb),
     /// Why a call would go where it goes.
     #[command(subcommand)]
     Route(RouteVerb),
@@ -292,6 +295,21 @@ pub enum BansVerb {
         ip: IpAddr,
         #[arg(long)]
         json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RecordingVerb {
+    /// Open a sealed recording with its tenant's key.
+    Open {
+        /// The file, `….sealed`.
+        file: PathBuf,
+        /// Where the sound goes: a new file.
+        #[arg(long)]
+        out: PathBuf,
+        /// The key, where it is not in the data folder.
+        #[arg(long)]
+        key_file: Option<PathBuf>,
     },
 }
 

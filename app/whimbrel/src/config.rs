@@ -39,6 +39,8 @@ pub struct Config {
     pub registrar: Registrar,
     /// `[media]`.
     pub media: Media,
+    /// `[recording]`.
+    pub recording: Recording,
     /// `[dns]`.
     pub dns: Dns,
     /// `[transport]`.
@@ -139,6 +141,12 @@ pub struct Media {
     pub threads: Option<usize>,
     /// Seconds without a packet from either side, not on hold, after which a call is ended.
     pub silence_s: u64,
+    /// `[media.phones]`: codecs and digits of phones.
+    pub phones: relay::CodecPolicy,
+    /// `[media.browsers]`: of browsers.
+    pub browsers: relay::CodecPolicy,
+    /// `[media.peers.NAME]`: of the `[[peer]]` with this name.
+    pub peers: BTreeMap<String, relay::CodecPolicy>,
 }
 
 impl Registrar {
@@ -186,9 +194,38 @@ impl Default for Log {
     }
 }
 
+/// `[recording]`: what the server writes down of what is said.
+#[derive(Debug, Clone, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recording {
+    /// Which calls.
+    pub calls: RecordedCalls,
+    /// WAV at 16 kHz instead of Ogg Opus.
+    pub wav: bool,
+    /// Where to; `recordings` in the data folder unless set.
+    pub folder: Option<PathBuf>,
+}
+
+/// Which calls are recorded.
+#[derive(Debug, Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordedCalls {
+    /// None of them.
+    #[default]
+    None,
+    /// All of them. Whoever sets it answers for the consent of those who talk.
+    All,
+}
+
 impl Default for Media {
     fn default() -> Self {
-        Self { threads: None, silence_s: 60 }
+        Self {
+            threads: None,
+            silence_s: 60,
+            phones: relay::CodecPolicy::default(),
+            browsers: relay::CodecPolicy::default(),
+            peers: BTreeMap::new(),
+        }
     }
 }
 
@@ -390,7 +427,7 @@ mod tests {
     }
 
     /// The tables on the reference page, and what each must have besides.
-    const TABLES: [(&str, &str); 14] = [
+    const TABLES: [(&str, &str); 16] = [
         ("", ""),
         ("ports", ""),
         ("tls", ""),
@@ -401,6 +438,8 @@ mod tests {
         ("edge.conduct", ""),
         ("registrar", ""),
         ("media", ""),
+        ("media.phones", ""),
+        ("recording", ""),
         ("dns", ""),
         ("transport", ""),
         ("[interface]", "name = \"a\"\nbind = \"0.0.0.0\""),

@@ -28,6 +28,7 @@ mod logging;
 mod metrics;
 mod phone;
 mod present;
+mod recordings;
 mod reload;
 mod serve;
 mod wiring;
@@ -79,6 +80,7 @@ async fn perform(cli: Cli) -> Result<bool> {
         Verb::Calls(verb) => lists::show_calls(data, &verb)?,
         Verb::Bans(verb) => return bans::run(data, &verb),
         Verb::Conduct(verb) => return conduct::run(data, &verb),
+        Verb::Recording(verb) => return recordings::run(data, &verb),
         Verb::Route(verb) => lists::show_route(data, verb)?,
         Verb::Tenant(verb) => accounts::tenant(data, &open_store(data).await?, verb).await?,
         Verb::User(verb) => accounts::user(data, &open_store(data).await?, verb).await?,

@@ -11,6 +11,7 @@ use crate::first_run::{self, Newcomer, Places};
 use crate::kept_bans::KeptBans;
 use crate::metrics::Observed;
 use crate::present;
+use crate::recordings::Recorded;
 use crate::reload::{self, Reloader};
 use crate::wiring::{Domains, Gauges, MediaSides, Roles, RouterSnapshot};
 use anyhow::{Context, Result, anyhow};
@@ -150,8 +151,7 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
     };
     let (gauges, conduct) = (Arc::new(Gauges::default()), Watch::new(&config.edge.conduct));
     let (gate, kept_bans) = roles::make_gate(data, config)?;
-    let keys = crate::keys::load(data)?;
-    let guesses = &config.edge.guesses;
+    let (keys, guesses) = (crate::keys::load(data)?, &config.edge.guesses);
     let parts = roles::CoreParts {
         attempts: edge::Attempts::new(guesses, config.edge.limit_loopback, &keys.nonce),
         standings: conduct.standings(),
@@ -164,7 +164,8 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
         location: Arc::new(location),
         roles: Roles {
             relay: relay.clone(),
-            sides: MediaSides::new(&addresses.interfaces),
+            recorded: Recorded::start(&relay, data, &config.recording)?,
+            sides: MediaSides::new(&addresses.interfaces, &config.media),
             spine: spine.clone(),
             gauges: Arc::clone(&gauges),
             locator: roles::start_locator(config, addresses)?,

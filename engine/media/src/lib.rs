@@ -34,6 +34,7 @@
 //! Start reading at [`Session`], then [`keying`], then [`transcode`].
 
 pub mod keying;
+pub mod recording;
 mod session;
 pub mod transcode;
 

@@ -4,7 +4,7 @@
 use crate::branch::BranchId;
 use crate::core::{EdgeCore, Present};
 use crate::in_dialog::Held;
-use crate::ports::{Answer, AskId, Question, Refusal};
+use crate::ports::{Answer, AskId, Question, Refusal, RelayAsk};
 use crate::register::PendingRegister;
 use foldhash::HashMap;
 use sip::Message;
@@ -47,6 +47,8 @@ pub(crate) enum Pending {
     BranchAnswer(ServerKey, BranchId),
     /// A request in a dialog, waiting for its description.
     PassRequest(Box<Held>),
+    /// An INFO with a digit that the relay may turn into something else.
+    PassDigit(Box<Held>),
     /// A response in a dialog, waiting for its description.
     PassResponse(ClientKey, Box<Message>),
     /// A branch whose target is being located.
@@ -92,7 +94,17 @@ impl Asks {
 
 impl EdgeCore {
     /// Asks, and remembers who waits.
-    pub(crate) fn ask(&mut self, at: Present, question: Question, pending: Pending) {
+    pub(crate) fn ask(&mut self, at: Present, mut question: Question, pending: Pending) {
+        if let Question::Relay(RelayAsk::Offer(d) | RelayAsk::Answer(d)) = &mut question {
+            // A dialog remembers no peers, and those that certificates prove need no address.
+            for (peer, source) in
+                [(&mut d.from_peer, d.source), (&mut d.toward_peer, d.toward_source)]
+            {
+                if *peer == 0 {
+                    *peer = self.peers.number_at(source);
+                }
+            }
+        }
         let patience = match question {
             Question::Relay(_) => 0,
             Question::Register(_) | Question::OpenCall(_) => 1,
@@ -145,6 +157,9 @@ impl EdgeCore {
             }
             (Pending::PassRequest(held), Answer::Relayed(result)) => {
                 self.pass_request_ready(at, *held, result);
+            }
+            (Pending::PassDigit(held), Answer::Relayed(result)) => {
+                self.digit_answered(at, *held, result.is_ok());
             }
             (Pending::PassResponse(key, message), Answer::Relayed(result)) => {
                 self.pass_response_ready(at, &key, &message, result);

@@ -84,6 +84,9 @@ impl EdgeCore {
                     source: forward.caller_reach.peer.ip(),
                     from_local: forward.caller_reach.local.ip(),
                     toward_local: branch.target.reach.local.ip(),
+                    toward_source: branch.target.reach.peer.ip(),
+                    from_peer: self.token_peer(forward.caller_peer, 0),
+                    toward_peer: self.token_peer(branch.peering.peer, 0),
                 };
                 let question = Question::Relay(RelayAsk::Offer(description));
                 self.ask(at, question, Pending::BranchOffer(key, id));

@@ -139,7 +139,7 @@ impl EdgeCore {
         branch.at_relay = Some(response);
         branch.answer = Some(sdp.clone());
         let (from, toward) = (branch.media, forward.caller_media);
-        let reach = branch.target.reach;
+        let (reach, peer) = (branch.target.reach, branch.peering.peer);
         let Some(forward) = self.forwards.get(&key) else { return };
         let description = RelayDescription {
             session: self.relay_session(forward),
@@ -151,6 +151,9 @@ impl EdgeCore {
             source: reach.peer.ip(),
             from_local: reach.local.ip(),
             toward_local: forward.caller_reach.local.ip(),
+            toward_source: forward.caller_reach.peer.ip(),
+            from_peer: self.token_peer(peer, 0),
+            toward_peer: self.token_peer(forward.caller_peer, 0),
         };
         // An INVITE without an offer gets it in the response (RFC 3261 §13.2.1).
         let ask =

@@ -172,6 +172,10 @@ impl EdgeCore {
             source: dialog.party(from).reach.peer.ip(),
             from_local: dialog.party(from).reach.local.ip(),
             toward_local: dialog.party(from.other()).reach.local.ip(),
+            toward_source: dialog.party(from.other()).reach.peer.ip(),
+            // `ask` finds them.
+            from_peer: 0,
+            toward_peer: 0,
         };
         Question::Relay(if is_offer {
             RelayAsk::Offer(description)

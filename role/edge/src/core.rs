@@ -22,7 +22,7 @@ use crate::overload::Feedback;
 use crate::peer::Peers;
 use crate::plain::Answers;
 use crate::ports::{
-    Answer, AskId, Dialler, Directory, EdgeEvent, Locations, Question, Reach, Router,
+    Answer, AskId, Dialler, Directory, EdgeEvent, Locations, Pressed, Question, Reach, Router,
 };
 use crate::register::Proven;
 use crate::session_timer::Sessions;
@@ -97,6 +97,8 @@ pub enum Note {
     HangUp(u64),
     /// The relay heard nothing on this call for too long, and it is not on hold.
     MediaSilent(u64),
+    /// A key was pressed on this call, and the side it goes to wants INFO.
+    Digit(Pressed),
     /// Take no new calls: the server stops.
     Drain,
     /// From now on work by this configuration; it was checked.
@@ -347,6 +349,7 @@ impl EdgeCore {
             // Early media may fall silent; what ends a ringing call is its caller or Timer C.
             Note::MediaSilent(call) if !self.is_answered(call) => {}
             Note::MediaSilent(call) => self.hang_up(at, call, crate::EndCause::MediaSilence),
+            Note::Digit(pressed) => self.tell_digit(at, pressed),
             Note::Drain => self.draining = true,
             Note::Configure(config) => self.configure(config),
         }

@@ -125,7 +125,9 @@ impl EdgeCore {
             self.ask(at, question, Pending::PassRequest(Box::new(held)));
             return;
         }
-        self.send_onward(at, held);
+        if let Some(held) = self.ask_digit(at, held) {
+            self.send_onward(at, held);
+        }
     }
 
     /// The relay wrote the description of a held request, or could not.

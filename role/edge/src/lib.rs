@@ -43,6 +43,7 @@ mod dialog_made;
 mod dialog_track;
 mod digest_uri;
 mod encryption;
+mod digits;
 mod end_reason;
 mod forward;
 mod held_back;
@@ -94,12 +95,13 @@ pub use network::{Network, NotANetwork};
 pub use nonce::{Fresh, NonceCheck, Nonces};
 pub use peer::{
     PEERS_MAX, PeerConfig, PeerError, PeerIdentity, PeerMedia, PeerTransport, PrefixRule,
+    peer_number,
 };
 pub use plain::Taken;
 pub use ports::{
     Answer, AskId, CallFacts, CallOpening, ContactLine, Dialler, Directory, EdgeEvent, EndCause,
-    Locations, MediaProfile, Plan, Question, Reach, Refusal, RegisterAsk, RelayAsk,
-    RelayDescription, Router, Target,
+    Locations, MediaProfile, Plan, Pressed, Question, Reach, Refusal, RegisterAsk, RelayAsk,
+    RelayDescription, RelayDigit, Router, Target,
 };
 pub use profile::{
     EarlyMedia, HeaderRules, HostForm, IdentityHeader, NumberForm, PrivacyForm, Profile,

@@ -117,7 +117,7 @@ impl Peers {
             peers.all.push(Peer {
                 name: config.name.clone(),
                 zone: config.zone,
-                id: id_of(&config.name),
+                id: peer_number(&config.name),
                 ask: config.ask()?,
                 media: match config.media() {
                     PeerMedia::Rtp => MediaProfile::Plain,
@@ -155,6 +155,11 @@ impl Peers {
         let ip = ip.to_canonical();
         let exact = self.exact.get(&ip).copied();
         exact.or_else(|| self.nets.iter().find(|(net, _)| net.contains(ip)).map(|(_, n)| *n))
+    }
+
+    /// The lasting number of the peer at this address, or 0.
+    pub(crate) fn number_at(&self, ip: IpAddr) -> u64 {
+        self.by_source(ip).and_then(|n| self.get(n)).map_or(0, |peer| peer.id)
     }
 
     /// Whether any peer is known by its certificate.
@@ -195,8 +200,9 @@ impl Peers {
     }
 }
 
-/// FNV-1a, for a number that is the same in every run; the top bit keeps it from zero.
-fn id_of(name: &str) -> u64 {
+/// The number of the `[[peer]]` with this name: FNV-1a, the same in every run; the top bit keeps it
+/// from zero.
+pub fn peer_number(name: &str) -> u64 {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     name.bytes().fold(0xcbf2_9ce4_8422_2325, step) | 1 << 63
 }

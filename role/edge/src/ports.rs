@@ -251,6 +251,9 @@ pub enum RelayAsk {
     Offer(RelayDescription),
     /// Its answer crosses us back.
     Answer(RelayDescription),
+    /// A digit came by INFO: have the other side hear it in its own form. Refused where nothing is
+    /// converted between the two; the INFO goes on then.
+    Digit(RelayDigit),
 }
 
 /// A description in passing.
@@ -274,6 +277,38 @@ pub struct RelayDescription {
     pub from_local: IpAddr,
     /// Our address that the side it goes to signals to.
     pub toward_local: IpAddr,
+    /// Where the side it goes to signals from.
+    pub toward_source: IpAddr,
+    /// The `[[peer]]` it comes from, by [`crate::peer_number`]; 0 for phones and services.
+    pub from_peer: u64,
+    /// The `[[peer]]` it goes to.
+    pub toward_peer: u64,
+}
+
+/// A key that came by INFO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelayDigit {
+    /// The relay session (the call).
+    pub session: u64,
+    /// The branch that is to hear it, or `None` for the caller.
+    pub toward: Option<u32>,
+    /// `0-9*#A-D`.
+    pub digit: char,
+    /// How long it was down.
+    pub duration_ms: u32,
+}
+
+/// A key pressed on one side of a call, in whole, for a side that wants INFO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pressed {
+    /// The relay session (the call).
+    pub session: u64,
+    /// Whether it was the caller's key.
+    pub by_caller: bool,
+    /// `0-9*#A-D`.
+    pub digit: char,
+    /// How long it was down.
+    pub duration_ms: u32,
 }
 
 /// What is known of a call when its INVITE is accepted for routing.

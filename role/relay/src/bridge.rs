@@ -16,6 +16,7 @@ mod leg;
 mod processing;
 mod security;
 mod stats;
+mod tap;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -28,6 +29,8 @@ pub use leg::{Leg, LegSetup, PayloadType};
 use processing::Processing;
 pub use security::Security;
 pub use stats::{DropCounts, LegCounters};
+pub use tap::PacketTap;
+use tap::Tapped;
 
 /// Packets that may wait to be sent by the legs themselves.
 const OUTBOX_MAX: usize = 64;
@@ -110,6 +113,8 @@ pub struct Bridge {
     selected: Option<LegId>,
     /// What is done to packets between caller and branch; nothing on most calls.
     processing: Option<Box<Processing>>,
+    /// Who listens.
+    tap: Option<Tapped>,
     silence: Duration,
     /// Since when silence counts: the answer, the last RTP, or the end of a hold.
     heard: Option<Instant>,
@@ -125,6 +130,7 @@ impl Bridge {
             legs: Vec::new(),
             selected: None,
             processing: None,
+            tap: None,
             silence,
             heard: None,
             silent: false,
@@ -187,6 +193,9 @@ impl Bridge {
             PacketKind::Rtp => {
                 let (len, starts) = leg.receive_rtp(now, from, buf, len)?;
                 self.note_rtp(now, port.leg, starts);
+                if self.tap.is_some() {
+                    self.tap_packet(now, port.leg, &buf[..len]);
+                }
                 if self.processing.is_some() && self.processes(port.leg) {
                     return self.process_rtp(now, port.leg, buf, len);
                 }

@@ -14,6 +14,7 @@
 mod codecs;
 mod digits;
 mod facts;
+mod recording;
 mod side;
 mod writer;
 
@@ -299,11 +300,13 @@ struct Session {
     caller: Option<Side>,
     branches: BTreeMap<u32, Side>,
     next_leg: u16,
+    /// The number of its recording, while there is one.
+    recording: Option<u64>,
 }
 
 impl Session {
     fn new(bridge: SharedBridge) -> Self {
-        Self { bridge, caller: None, branches: BTreeMap::new(), next_leg: 1 }
+        Self { bridge, caller: None, branches: BTreeMap::new(), next_leg: 1, recording: None }
     }
 
     fn new_leg(&mut self, slot: Slot, branches_max: usize) -> Result<LegId, RelayError> {

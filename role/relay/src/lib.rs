@@ -60,5 +60,7 @@ pub use api::{
 pub use config::{Config, Interface};
 pub use control::Control;
 pub use error::RelayError;
+pub use media::transcode::PTIMES_MS;
 pub use ports::{NumberedPorts, OpenError, PairRange, PortOwner, Ports, Probe, SharedBridge};
+pub use shell::recording;
 pub use shell::{Relay, Reply};

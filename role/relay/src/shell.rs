@@ -10,11 +10,12 @@
 //! command waits microseconds. Sockets are level-triggered: what is left in a queue is reported
 //! again, so a flood or a pause delays a stream and never deafens it.
 
+pub mod recording;
 mod sockets;
 mod worker;
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -25,6 +26,7 @@ use net::OsEntropy;
 use crate::api::{Command, Description, RelayEvent, SessionId, SessionStats};
 use crate::control::Control;
 use crate::{Config, RelayError};
+use recording::Recordings;
 use sockets::SocketPorts;
 use worker::Worker;
 
@@ -56,7 +58,8 @@ impl Relay {
         let control = Arc::new(Mutex::new(control));
         let on_event: Arc<dyn Fn(RelayEvent) + Send + Sync> = Arc::new(on_event);
         // From here on an early return ends the threads that were started.
-        let mut inner = Inner { control, workers, threads: Vec::new() };
+        let recordings = OnceLock::new();
+        let mut inner = Inner { control, workers, threads: Vec::new(), recordings };
         for (n, worker) in inner.workers.iter().enumerate() {
             let (worker, control) = (Arc::clone(worker), Arc::clone(&inner.control));
             let on_event = Arc::clone(&on_event);
@@ -183,6 +186,7 @@ struct Inner {
     control: Arc<Mutex<Control<SocketPorts>>>,
     workers: Vec<Arc<Worker>>,
     threads: Vec<JoinHandle<()>>,
+    recordings: OnceLock<Recordings>,
 }
 
 impl Drop for Inner {

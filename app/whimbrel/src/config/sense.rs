@@ -13,6 +13,7 @@ pub(super) fn check(config: &Config) -> Result<(), Wrong> {
     levels(&config.log.level)?;
     ports(config)?;
     numbers(config)?;
+    codecs(config)?;
     let registrar = &config.registrar;
     let (least, usual) = (registrar.min_expires_s, registrar.default_expires_s);
     let most = registrar.max_expires_s;
@@ -26,6 +27,32 @@ pub(super) fn check(config: &Config) -> Result<(), Wrong> {
         ));
     }
     Ok(())
+}
+
+/// Codec policies: a name that nothing has would be a policy that does nothing.
+fn codecs(config: &Config) -> Result<(), Wrong> {
+    let media = &config.media;
+    let peers = media.peers.iter().map(|(name, policy)| (format!("media.peers.{name}"), policy));
+    let own = [("media.phones", &media.phones), ("media.browsers", &media.browsers)];
+    let own = own.into_iter().map(|(field, policy)| (field.to_owned(), policy));
+    for (field, policy) in own.chain(peers) {
+        let known = |name: &&String| relay::CodecPolicy::can_transcode(name);
+        if let Some(name) = policy.transcode.iter().find(|name| !known(name)) {
+            return Err((
+                format!("{field}.transcode has '{name}', which cannot be translated"),
+                "write opus, G722, PCMU or PCMA".into(),
+            ));
+        }
+        if let Some(ms) = policy.ptime_ms.filter(|ms| !relay::PTIMES_MS.contains(ms)) {
+            return Err((format!("{field}.ptime_ms is {ms}"), "write 10, 20, 30, 40 or 60".into()));
+        }
+    }
+    match media.peers.keys().find(|name| !config.peer.iter().any(|p| p.name == **name)) {
+        Some(name) => {
+            Err((format!("[media.peers.{name}] is no [[peer]]"), "write the name of one".into()))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Numbers with bounds: 0 would mean never, or nobody.

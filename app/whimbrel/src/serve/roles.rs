@@ -80,12 +80,19 @@ pub fn start_relay(config: &Config, addresses: &Addresses) -> Result<(Relay, ToS
     let shards = Arc::clone(&notify);
     let tell = move |event: RelayEvent| {
         tracing::debug!(?event, "relay");
-        if let (RelayEvent::MediaSilent { session }, Some(shards)) = (event, shards.get()) {
-            // The session does not say which shard tracks it; the others know no such call.
-            for shard in shards.iter() {
-                // A shard too busy to hear it is told again at the next silence.
-                let _ = shard.notify(Note::MediaSilent(session.0));
+        let note = || match event {
+            RelayEvent::MediaSilent { session } => Some(Note::MediaSilent(session.0)),
+            RelayEvent::Digit { session, branch, digit, duration_ms } => {
+                let (session, by_caller) = (session.0, branch.is_none());
+                Some(Note::Digit(edge::Pressed { session, by_caller, digit, duration_ms }))
             }
+            _ => None,
+        };
+        // The session does not say which shard tracks it; the others know no such call.
+        for shard in shards.get().iter().flat_map(|shards| shards.iter()) {
+            let Some(note) = note() else { return };
+            // A shard too busy to hear of silence is told again; a digit is lost.
+            let _ = shard.notify(note);
         }
     };
     let relay = Relay::start(settings, tell).context("the media relay cannot start")?;

@@ -1,28 +1,31 @@
 //! The edge's relay port on the relay role.
 
-use crate::config::Interface;
-use edge::{MediaProfile, Refusal, RelayAsk, RelayDescription};
-use relay::{Description, Direction, LegProfile, Protocol, Relay, SessionId};
+use crate::config::{Interface, Media};
+use edge::{MediaProfile, Refusal, RelayAsk, RelayDescription, RelayDigit};
+use relay::{CodecPolicy, Description, Direction, LegProfile, Protocol, Relay, SessionId};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The relay interface that only this machine reaches.
 pub const INTERNAL: &str = "internal";
 
-/// The interfaces media can use. A side's media goes by the interface it signals to: an IPv6 phone
+/// The interfaces media can use, and the codecs of each kind of side. A side's media goes by the interface it signals to: an IPv6 phone
 /// is offered an IPv6 address, an inner network an inner one.
 #[derive(Debug, Clone)]
 pub struct MediaSides {
     /// Bound address and name; none where there is no choice.
     sides: Arc<[(IpAddr, String)]>,
+    codecs: Arc<Codecs>,
 }
 
 impl MediaSides {
     /// Of these interfaces, as the relay knows them too.
-    pub fn new(interfaces: &[Interface]) -> Self {
+    pub fn new(interfaces: &[Interface], media: &Media) -> Self {
+        let codecs = Arc::new(Codecs::new(media));
         let side = |i: &Interface| (i.bind, i.name.clone());
         let several = interfaces.len() > 1;
-        Self { sides: interfaces.iter().filter(|_| several).map(side).collect() }
+        Self { sides: interfaces.iter().filter(|_| several).map(side).collect(), codecs }
     }
 
     /// The interface for a party that signals to `local`; `None` for the relay's first.
@@ -36,11 +39,43 @@ impl MediaSides {
     }
 }
 
-/// Has the relay write a description.
+/// The codecs of each kind of side: `[media.phones]`, `[media.browsers]`, `[media.peers.NAME]`.
+#[derive(Debug, Clone, Default)]
+struct Codecs {
+    phones: CodecPolicy,
+    browsers: CodecPolicy,
+    /// By `edge::peer_number`.
+    peers: BTreeMap<u64, CodecPolicy>,
+}
+
+impl Codecs {
+    fn new(media: &Media) -> Self {
+        let peer =
+            |(name, policy): (&String, &CodecPolicy)| (edge::peer_number(name), policy.clone());
+        Self {
+            phones: media.phones.clone(),
+            browsers: media.browsers.clone(),
+            peers: media.peers.iter().map(peer).collect(),
+        }
+    }
+
+    fn of(&self, profile: MediaProfile, peer: u64) -> CodecPolicy {
+        match profile {
+            // Our own services speak what they are offered.
+            MediaProfile::Internal => CodecPolicy::default(),
+            _ if peer != 0 => self.peers.get(&peer).cloned().unwrap_or_default(),
+            MediaProfile::WebRtc => self.browsers.clone(),
+            MediaProfile::Plain | MediaProfile::Sdes => self.phones.clone(),
+        }
+    }
+}
+
+/// Has the relay write a description, or send a digit.
 pub fn answer(relay: &Relay, sides: &MediaSides, ask: RelayAsk) -> Result<bytes::Bytes, Refusal> {
     let (description, is_offer) = match ask {
         RelayAsk::Offer(description) => (description, true),
         RelayAsk::Answer(description) => (description, false),
+        RelayAsk::Digit(digit) => return send_digit(relay, digit),
     };
     let description = translate(sides, description);
     let written = match is_offer {
@@ -55,6 +90,7 @@ pub fn answer(relay: &Relay, sides: &MediaSides, ask: RelayAsk) -> Result<bytes:
 }
 
 fn translate(sides: &MediaSides, d: RelayDescription) -> Description {
+    let codecs = &sides.codecs;
     Description {
         session: SessionId(d.session),
         branch: d.branch,
@@ -63,21 +99,29 @@ fn translate(sides: &MediaSides, d: RelayDescription) -> Description {
             false => Direction::FromCallee,
         },
         sdp: d.sdp,
-        from: leg(d.from, sides.of(d.from_local)),
-        toward: leg(d.toward, sides.of(d.toward_local)),
+        from: leg(d.from, sides.of(d.from_local), codecs.of(d.from, d.from_peer)),
+        toward: leg(d.toward, sides.of(d.toward_local), codecs.of(d.toward, d.toward_peer)),
         signalled_from: Some(d.source),
         tag: String::new(),
     }
 }
 
-fn leg(profile: MediaProfile, side: Option<String>) -> LegProfile {
+fn send_digit(relay: &Relay, digit: RelayDigit) -> Result<bytes::Bytes, Refusal> {
+    let RelayDigit { session, toward, digit, duration_ms } = digit;
+    match relay.send_digit(SessionId(session), toward, digit, duration_ms) {
+        true => Ok(bytes::Bytes::new()),
+        false => Err(Refusal::new(501, "Digits Pass")),
+    }
+}
+
+fn leg(profile: MediaProfile, side: Option<String>, codecs: CodecPolicy) -> LegProfile {
     let (protocol, interface) = match profile {
         MediaProfile::Plain => (Protocol::Rtp, side),
         MediaProfile::Sdes => (Protocol::Srtp, side),
         MediaProfile::WebRtc => (Protocol::WebRtc, side),
         MediaProfile::Internal => (Protocol::Rtp, Some(INTERNAL.into())),
     };
-    LegProfile { interface, ..LegProfile::new(protocol) }
+    LegProfile { interface, codecs, ..LegProfile::new(protocol) }
 }
 
 /// A reason phrase for the wire: no addresses, no internals.
@@ -108,17 +152,38 @@ mod tests {
 
     #[test]
     fn media_goes_by_the_interface_its_party_signals_to() {
-        let sides = MediaSides::new(&[
-            interface("public", "198.51.100.7"),
-            interface("inner", "10.0.0.5"),
-            interface("six", "::"),
-        ]);
+        let sides = MediaSides::new(
+            &[
+                interface("public", "198.51.100.7"),
+                interface("inner", "10.0.0.5"),
+                interface("six", "::"),
+            ],
+            &Media::default(),
+        );
         let of = |local: &str| sides.of(local.parse().unwrap());
         assert_eq!(of("10.0.0.5").as_deref(), Some("inner"));
         assert_eq!(of("::ffff:198.51.100.7").as_deref(), Some("public"));
         assert_eq!(of("2001:db8::7").as_deref(), Some("six"), "the wildcard of its family");
         assert_eq!(of("192.0.2.1").as_deref(), Some("public"), "its family at least");
-        let alone = MediaSides::new(&[interface("default", "0.0.0.0")]);
+        let alone = MediaSides::new(&[interface("default", "0.0.0.0")], &Media::default());
         assert_eq!(alone.of("10.0.0.5".parse().unwrap()), None, "no choice, no name");
+    }
+
+    #[test]
+    fn r5_6_each_kind_of_side_has_its_codecs() {
+        let only = |name: &str| CodecPolicy { only: vec![name.into()], ..CodecPolicy::default() };
+        let media = Media {
+            phones: only("PCMA"),
+            browsers: only("opus"),
+            peers: [("carrier".to_owned(), only("G722"))].into(),
+            ..Media::default()
+        };
+        let codecs = Codecs::new(&media);
+        let carrier = edge::peer_number("carrier");
+        assert_eq!(codecs.of(MediaProfile::Sdes, 0), only("PCMA"));
+        assert_eq!(codecs.of(MediaProfile::WebRtc, 0), only("opus"));
+        assert_eq!(codecs.of(MediaProfile::Plain, carrier), only("G722"));
+        assert!(codecs.of(MediaProfile::Plain, edge::peer_number("other")).is_default());
+        assert!(codecs.of(MediaProfile::Internal, 0).is_default());
     }
 }

@@ -2,6 +2,7 @@
 
 use super::events;
 use super::relaying::{self, MediaSides};
+use crate::recordings::Recorded;
 use edge::{
     Answer, AskId, ContactLine, EdgeCore, EdgeEvent, Inbound, Note, OutboundTo, Present, Question,
     Refusal, Taken,
@@ -20,6 +21,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone)]
 pub struct Roles {
     pub relay: Relay,
+    /// Where calls are recorded.
+    pub recorded: Option<Arc<Recorded>>,
     pub sides: MediaSides,
     pub spine: cluster::Spine,
     pub gauges: Arc<Gauges>,
@@ -115,6 +118,13 @@ impl EdgeShard {
                     EdgeEvent::Suspicious { source, sign } => {
                         self.roles.gate.blame(now, source.ip(), sign);
                     }
+                    EdgeEvent::CallAnswered { call, .. } => {
+                        let recorded = self.roles.recorded.iter();
+                        recorded.for_each(|recorded| recorded.answered(&self.roles.relay, call));
+                    }
+                    EdgeEvent::CallEnded { call, .. } => {
+                        self.roles.recorded.iter().for_each(|r| drop(r.forget(call)));
+                    }
                     _ => {}
                 }
                 if let Some(event) = locator_heard(&self.roles.locator, event) {
@@ -145,6 +155,7 @@ impl EdgeShard {
             Question::OpenCall(opening) => {
                 // Told at the end of the batch, once the log has all of it.
                 let at = opening.at;
+                self.roles.recorded.iter().for_each(|recorded| recorded.note(&opening));
                 self.events.write(at, events::call_started(opening), id.0);
             }
         }

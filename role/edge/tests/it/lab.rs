@@ -501,6 +501,7 @@ impl Lab {
     }
 
     fn answer(&mut self, shard: usize, id: edge::AskId, question: Question) {
+        let at = self.present();
         let answer = match question {
             Question::Register(ask) => {
                 let contact = ask.message.header(HeaderName::CONTACT).unwrap_or_default();
@@ -519,6 +520,12 @@ impl Lab {
                 let (kind, d) = match ask {
                     edge::RelayAsk::Offer(d) => ("offer", d),
                     edge::RelayAsk::Answer(d) => ("answer", d),
+                    edge::RelayAsk::Digit(digit) => {
+                        self.relay_log.push(format!("{digit:?}"));
+                        let refusal = edge::Refusal::new(501, "Digits Pass");
+                        let done = if self.refuse_relay { Err(refusal) } else { Ok(Bytes::new()) };
+                        return self.shards[shard].handle_answer(at, id, Answer::Relayed(done));
+                    }
                 };
                 let side = if d.from_caller { "caller" } else { "callee" };
                 self.relay_log.push(format!("{kind} from {side} branch {}", d.branch));
@@ -534,7 +541,6 @@ impl Lab {
                 }
             }
         };
-        let at = self.present();
         self.shards[shard].handle_answer(at, id, answer);
     }
 }

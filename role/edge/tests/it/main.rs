@@ -6,6 +6,7 @@ mod causes;
 mod diagnose;
 mod dialogs;
 mod encryption;
+mod digits;
 mod forking;
 mod golden;
 mod guesses;

@@ -40,6 +40,11 @@ impl CodecPolicy {
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Whether a name in [`CodecPolicy::transcode`] is that of a codec we have.
+    pub fn can_transcode(name: &str) -> bool {
+        audio::CodecKind::from_encoding_name(name.trim()).is_some()
+    }
 }
 
 /// How a side sends and receives keys pressed.

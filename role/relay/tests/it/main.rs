@@ -6,6 +6,7 @@ mod conflicts;
 mod descriptions;
 mod openssl;
 mod peers;
+mod recording;
 mod sockets;
 mod stories;
 mod virtual_net;

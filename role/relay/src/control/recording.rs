@@ -1,0 +1,32 @@
+//! Which sessions are recorded.
+
+use super::{Control, lock};
+use crate::api::SessionId;
+use crate::bridge::PacketTap;
+
+impl<P> Control<P> {
+    /// The number of a session's recording.
+    pub(crate) fn recording(&self, id: SessionId) -> Option<u64> {
+        self.sessions.get(&id)?.recording
+    }
+
+    /// Has the session's packets tapped for a recording. False without such a session.
+    pub(crate) fn attach_recording(
+        &mut self,
+        id: SessionId,
+        number: u64,
+        tap: Box<dyn PacketTap>,
+    ) -> bool {
+        let Some(session) = self.sessions.get_mut(&id) else { return false };
+        session.recording = Some(number);
+        lock(&session.bridge).set_tap(Some(tap));
+        true
+    }
+
+    /// Ends the session's recording. False when there was none.
+    pub(crate) fn detach_recording(&mut self, id: SessionId) -> bool {
+        let Some(session) = self.sessions.get_mut(&id) else { return false };
+        lock(&session.bridge).set_tap(None);
+        session.recording.take().is_some()
+    }
+}
