@@ -207,6 +207,21 @@ impl Transcoder {
         rtcp[24..28].copy_from_slice(&self.out.octets.to_be_bytes());
     }
 
+    /// Takes the receiver's report on what we send it: an encoder with redundancy (Opus FEC) adapts
+    /// to the loss. Other packets say nothing.
+    pub fn handle_report(&mut self, rtcp: &[u8]) {
+        // The first block of a sender's or a receiver's report (RFC 3550 §6.4.1, §6.4.2).
+        let block = match rtcp.get(1) {
+            Some(200) => 28,
+            Some(201) => 8,
+            _ => return,
+        };
+        let blocks = rtcp[0] & 0x1f;
+        if let Some(fraction) = rtcp.get(block + 4).filter(|_| blocks > 0) {
+            self.out.note_loss((u32::from(*fraction) * 100).div_ceil(256) as u8);
+        }
+    }
+
     /// Where a packet stands; a new stream takes the old one's place.
     fn place(&mut self, header: &Header, input: Input) -> Place {
         let place = self.source.as_mut().map_or(Place::Restart, |source| source.place(header));

@@ -25,6 +25,7 @@ pub(super) struct Output {
     taken: usize,
     pub packets: u32,
     pub octets: u32,
+    loss_percent: u8,
 }
 
 #[derive(Debug)]
@@ -57,7 +58,17 @@ impl Output {
             taken: 0,
             packets: 0,
             octets: 0,
+            loss_percent: 0,
         })
+    }
+
+    /// The loss the receiver sees, in percent: up at once, down by halves.
+    pub(super) fn note_loss(&mut self, percent: u8) {
+        let before = self.loss_percent;
+        self.loss_percent = percent.max(before / 2);
+        if let Some(coding) = self.coding.as_mut().filter(|_| self.loss_percent != before) {
+            coding.encoder.set_expected_loss(self.loss_percent);
+        }
     }
 
     /// Takes over another's numbering: the receiver's stream goes on.

@@ -322,6 +322,25 @@ fn r5_5_sender_reports_tell_of_the_stream_that_leaves() {
     assert_eq!((told.packets, told.octets), (10, 1600));
 }
 
+/// A receiver that loses packets gets Opus with repair in it: what a lost packet held comes back
+/// better from the next one.
+#[test]
+fn r5_5_an_encoder_adapts_to_the_loss_its_receiver_reports() {
+    let repaired = |fraction_lost: u8| {
+        let plan = plan(CodecKind::G722, CodecKind::Opus, 20);
+        let mut transcoder = Transcoder::new(plan, 1).unwrap();
+        let block = rtp::rtcp::ReportBlock { fraction_lost, ..Default::default() };
+        let report =
+            rtp::rtcp::Report { ssrc: 9, blocks: &[block], cname: "c", ..Default::default() };
+        let mut bytes = [0; 200];
+        let len = report.write(&mut bytes).unwrap();
+        transcoder.handle_report(&bytes[..len]);
+        let left = through(&mut transcoder, &tone_packets(CodecKind::G722, 20, 100));
+        left.iter().map(Vec::len).sum::<usize>()
+    };
+    assert_ne!(repaired(0), repaired(64), "the repair is in the packets");
+}
+
 #[test]
 fn r5_5_nothing_is_allocated_for_a_packet() {
     for (from, to) in [

@@ -116,10 +116,15 @@ impl Bridge {
         forward
     }
 
-    /// The sender's report tells of the stream that leaves.
+    /// The sender's report tells of the stream that leaves; what it reports of ours tells the
+    /// encoder that serves it.
     pub(super) fn process_rtcp(&mut self, from: LegId, rtcp: &mut [u8]) {
-        let way = self.processing.as_mut().and_then(|p| p.from(from));
-        if let Some(transcoder) = way {
+        let Some(processing) = &mut self.processing else { return };
+        let other = if from == LegId::CALLER { processing.branch } else { LegId::CALLER };
+        if let Some(transcoder) = processing.from(other) {
+            transcoder.handle_report(rtcp);
+        }
+        if let Some(transcoder) = processing.from(from) {
             transcoder.rewrite_report(rtcp);
         }
     }

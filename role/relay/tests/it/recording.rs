@@ -219,7 +219,7 @@ fn r5_12_an_opus_recording_ends_with_its_session() {
     assert!((4_000..16_000).contains(&opened.plain.len()), "{} bytes", opened.plain.len());
     let granule = |at: usize| u64::from_le_bytes(opened.plain[at + 6..at + 14].try_into().unwrap());
     let pages = opened.plain.windows(5).enumerate().filter(|(_, w)| w == b"OggS\0");
-    let last = pages.map(|(at, _)| at).last().unwrap();
+    let last = pages.map(|(at, _)| at).next_back().unwrap();
     assert!(granule(last).abs_diff(48_000 * 12 / 10) < 10_000, "{}", granule(last));
     assert_eq!(opened.plain[last + 5], 4, "the last page says so");
 }
