@@ -8,7 +8,12 @@
 //! `SPEECH.wav` is mono speech at 48 kHz; into `FOLDER` go what was said at 8 kHz, what our
 //! transcoder made of it, and what libopus at 48 kHz and complexity 10 makes of it, which is what
 //! rtpengine calls through FFmpeg.
-#![allow(clippy::print_stdout, missing_docs, reason = "a program that prints figures")]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a program with a clock and arguments that prints figures"
+)]
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -98,7 +103,6 @@ fn transcoder(from: CodecKind, to: CodecKind) -> Transcoder {
     Transcoder::new(plan, 1).expect("codecs we have")
 }
 
-#[allow(clippy::disallowed_methods, reason = "a bench has a clock")]
 fn cost(from: CodecKind, to: CodecKind, speech: &[i16]) -> f64 {
     let packets = packets(from, speech);
     let mut best = f64::MAX;
@@ -115,7 +119,6 @@ fn cost(from: CodecKind, to: CodecKind, speech: &[i16]) -> f64 {
     best
 }
 
-#[allow(clippy::disallowed_methods, reason = "a bench has a clock")]
 fn heard(from: CodecKind, to: CodecKind, speech: &[i16]) -> Vec<i16> {
     let (mut transcoder, mut decoder) = (transcoder(from, to), to.decoder().expect("a decoder"));
     let (mut sound, now) = (Vec::new(), Instant::now());
