@@ -8,12 +8,6 @@
 //! `SPEECH.wav` is mono speech at 48 kHz; into `FOLDER` go what was said at 8 kHz, what our
 //! transcoder made of it, and what libopus at 48 kHz and complexity 10 makes of it, which is what
 //! rtpengine calls through FFmpeg.
-#![allow(
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    missing_docs,
-    reason = "a program with a clock and arguments that prints figures"
-)]
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -26,6 +20,11 @@ use rtp::{Header, RtpPacket};
 const IN: u8 = 96;
 const ROUNDS: u32 = 5;
 
+#[expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a program with arguments and files that prints figures"
+)]
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|a| a != "--bench");
     let Some(speech) = arguments.next() else {
@@ -103,6 +102,7 @@ fn transcoder(from: CodecKind, to: CodecKind) -> Transcoder {
     Transcoder::new(plan, 1).expect("codecs we have")
 }
 
+#[expect(clippy::disallowed_methods, reason = "a bench has a clock")]
 fn cost(from: CodecKind, to: CodecKind, speech: &[i16]) -> f64 {
     let packets = packets(from, speech);
     let mut best = f64::MAX;
@@ -119,6 +119,7 @@ fn cost(from: CodecKind, to: CodecKind, speech: &[i16]) -> f64 {
     best
 }
 
+#[expect(clippy::disallowed_methods, reason = "a bench has a clock")]
 fn heard(from: CodecKind, to: CodecKind, speech: &[i16]) -> Vec<i16> {
     let (mut transcoder, mut decoder) = (transcoder(from, to), to.decoder().expect("a decoder"));
     let (mut sound, now) = (Vec::new(), Instant::now());

@@ -36,5 +36,6 @@ mod silence;
 mod stepping;
 mod tls_profile;
 mod torture;
+mod transcoding;
 mod transfers;
 mod vanishing;
