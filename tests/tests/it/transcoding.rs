@@ -1,11 +1,12 @@
-//! R5.5: a phone that knows Opus alone and one that knows PCMU alone talk through the server.
+//! R5.5, R5.12: a phone that knows Opus alone and one that knows PCMU alone talk through the server,
+//! which records them.
 
 use std::time::Duration;
 
 use audio::CodecKind;
 use tests::baresip::{BaresipSetup, at_rate};
 use tests::sound::{self, Voice};
-use tests::{Baresip, Server, Story, story};
+use tests::{Baresip, DOMAIN, Server, Story, story};
 
 const START: Duration = Duration::from_secs(20);
 const TALK: Duration = Duration::from_secs(14);
@@ -16,7 +17,8 @@ const TANDEM_LOSS_MAX: f64 = 0.45;
 fn audio_r5_5_baresip_with_opus_alone_talks_to_baresip_with_pcmu_alone() {
     let story = Story::on_network("transcoding").alone();
     story.add_users(&["alice", "bob"]);
-    let more = "[media.phones]\ntranscode = [\"opus\", \"PCMU\"]\n";
+    let more = "[media.phones]\ntranscode = [\"opus\", \"PCMU\"]\n\
+                [recording]\ncalls = \"all\"\nwav = true\n";
     let server = Server::start_with(&story, more);
     let (low, high) = (sound::speech(&story, Voice::Low), sound::speech(&story, Voice::High));
     let opus = at_rate(&story.scratch, &low, 48_000);
@@ -50,4 +52,30 @@ fn audio_r5_5_baresip_with_opus_alone_talks_to_baresip_with_pcmu_alone() {
         assert!(alone - heard <= TANDEM_LOSS_MAX, "heard {heard}, PCMU alone {alone}");
     }
     assert!(!server.records().is_empty(), "the call has a record");
+    expect_recording(&story);
+}
+
+/// The recording opens with the key that the server made, the caller left and the callee right.
+fn expect_recording(story: &Story) {
+    let folder = story.data().join("recordings").join(DOMAIN);
+    let sealed = std::fs::read_dir(&folder).expect("the tenant's folder");
+    let mut sealed = sealed.map(|entry| entry.expect("readable").path());
+    let sealed = sealed.find(|path| path.extension().is_some_and(|e| e == "sealed"));
+    let sealed = sealed.expect("a recording").display().to_string();
+    let opened = story.scratch.file("recorded.wav");
+    let out = opened.display().to_string();
+    story.cli(&["recording", "open", &sealed, "--out", &out]).expect_code(0);
+    let wav = sound::read(&opened);
+    assert_eq!((wav.rate, wav.channels), (16_000, 2));
+    for (n, who) in ["caller", "callee"].into_iter().enumerate() {
+        let heard: Vec<i16> = wav.samples.iter().skip(n).step_by(2).copied().collect();
+        let level = audio::level::dbov(&heard);
+        story::tell(&format!("recorded {who}: {level:.1} dBov"));
+        assert!(level > -45.0, "the {who} speaks: {level} dBov");
+    }
+    let wrong = story.scratch.file("wrong.key");
+    story.scratch.write("wrong.key", vec![1; 32]);
+    let (wrong, other) = (wrong.display().to_string(), format!("{out}.2"));
+    let refused = story.cli(&["recording", "open", &sealed, "--out", &other, "--key-file", &wrong]);
+    refused.expect_code(1);
 }
