@@ -47,6 +47,7 @@ need_for_test() {
   need 'have nft' nftables "NAT and packet loss between namespaces"
   need 'have espeak-ng' espeak-ng "speech to send through a call"
   need 'have sox' sox "resamples and trims recordings"
+  need 'have turnutils_uclient' coturn "clients of others for our TURN server"
   need 'have openssl' openssl "looks at certificates from outside"
   need 'have curl' curl "asks the HTTP API from outside"
   need 'have valgrind' valgrind "counts instructions of the hot paths"

@@ -2,8 +2,9 @@
 
 use crate::phone::TransportList;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Mobile VoIP that keeps the call while the phone keeps moving.
 #[derive(Debug, Parser)]
@@ -20,6 +21,8 @@ pub struct Cli {
 pub enum Verb {
     /// Start the server.
     Serve(ServeArgs),
+    /// The TURN server alone: ports lent to phones and browsers that nobody can reach directly.
+    Turn(Box<TurnArgs>),
     /// A phone in the terminal, or headless with --call or --answer.
     Phone(Box<PhoneArgs>),
     /// Domains served here.
@@ -72,6 +75,93 @@ pub struct ServeArgs {
     /// The first tenant's domain, when the data folder is empty. Default: the address listened on.
     #[arg(long, value_name = "DOMAIN")]
     pub domain: Option<String>,
+}
+
+#[derive(Debug, Args, Clone)]
+pub struct TurnArgs {
+    /// Listen here, over UDP and TCP. Given once for each address.
+    #[arg(long, value_name = "ADDR:PORT", required = true)]
+    pub listen: Vec<SocketAddr>,
+    /// Listen here over TLS, with --certificate and --key or one of the own authority.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen_tls: Vec<SocketAddr>,
+    /// The address of relayed ports, one of each family, and the one others reach it at if that is
+    /// another. Default: those listened on.
+    #[arg(long, value_name = "IP[!PUBLIC-IP]")]
+    pub relay_ip: Vec<TurnRelay>,
+    /// The relayed ports.
+    #[arg(long, value_name = "MIN-MAX", default_value = "20002-32000")]
+    pub relay_ports: TurnPorts,
+    /// The realm of long-term credentials.
+    #[arg(long, value_name = "REALM", default_value = "whimbrel")]
+    pub realm: String,
+    /// Somebody with a password. Others on this machine see it: better --users-file.
+    #[arg(long, value_name = "USER:PASSWORD")]
+    pub user: Vec<String>,
+    /// A file with a USER:PASSWORD on each line.
+    #[arg(long, value_name = "FILE")]
+    pub users_file: Option<PathBuf>,
+    /// A file with the secret that time-limited credentials are made from.
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// A network inside that may be relayed to, such as 10.1.0.0/16; without it none may.
+    #[arg(long, value_name = "NETWORK")]
+    pub allow_peer: Vec<relay::turn::Prefix>,
+    /// A network that may not.
+    #[arg(long, value_name = "NETWORK")]
+    pub deny_peer: Vec<relay::turn::Prefix>,
+    /// Allocations at once.
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    pub allocations: usize,
+    /// .. of one user.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub per_user: usize,
+    /// Where clients are sent when there are as many as may be.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub alternate: Option<SocketAddr>,
+    /// Microseconds that packets may wait for each other under load; 0: they never do.
+    #[arg(long, value_name = "US", default_value_t = 1000)]
+    pub batch_us: u32,
+    /// Packet threads; 0 for one per core.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub threads: usize,
+    /// The certificate chain for TLS, PEM.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub key: Option<PathBuf>,
+}
+
+/// An address of relayed ports.
+#[derive(Debug, Clone, Copy)]
+pub struct TurnRelay(pub relay::turn::RelayAddress);
+
+impl FromStr for TurnRelay {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (bind, public) = text.split_once('!').unwrap_or((text, text));
+        let ip =
+            |text: &str| text.parse::<IpAddr>().map_err(|_| format!("'{text}' is no IP address"));
+        Ok(Self(relay::turn::RelayAddress { bind: ip(bind)?, advertise: ip(public)? }))
+    }
+}
+
+/// Ports from the first to the last.
+#[derive(Debug, Clone, Copy)]
+pub struct TurnPorts(pub u16, pub u16);
+
+impl FromStr for TurnPorts {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ends = text.split_once('-').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+        match ends {
+            Some((min, max)) if 0 < min && min < max => Ok(Self(min, max)),
+            _ => Err(format!("'{text}' is no range of ports; write one such as 20002-32000")),
+        }
+    }
 }
 
 #[derive(Debug, Args, Clone)]

@@ -2,6 +2,7 @@
 
 mod network;
 mod sense;
+mod turn;
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 pub use network::{Dns, NameServer, Transports};
+pub use turn::Turn;
 
 /// The whole configuration. An empty file is a working server.
 #[derive(Debug, Clone, Deserialize, Default, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct Config {
     pub media: Media,
     /// `[recording]`.
     pub recording: Recording,
+    /// `[turn]`.
+    pub turn: Turn,
     /// `[dns]`.
     pub dns: Dns,
     /// `[transport]`.
@@ -305,6 +309,7 @@ impl Config {
             (text, remedy.to_string())
         })?;
         sense::check(self)?;
+        turn::check(self)?;
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             return Err((
                 "[tls] names only one of certificate and key".into(),
@@ -427,7 +432,7 @@ mod tests {
     }
 
     /// The tables on the reference page, and what each must have besides.
-    const TABLES: [(&str, &str); 16] = [
+    const TABLES: [(&str, &str); 17] = [
         ("", ""),
         ("ports", ""),
         ("tls", ""),
@@ -440,6 +445,7 @@ mod tests {
         ("media", ""),
         ("media.phones", ""),
         ("recording", ""),
+        ("turn", ""),
         ("dns", ""),
         ("transport", ""),
         ("[interface]", "name = \"a\"\nbind = \"0.0.0.0\""),

@@ -5,6 +5,7 @@
 //!         │      ├─ backend.rs ── admin, web (console, web phone)
 //!         │      ├─ metrics.rs, control.rs (DATA/whimbrel.sock)
 //!         ├─► phone.rs ── driver, headless, screen
+//!         ├─► turn.rs (alone, and inside serve)
 //!         ├─► accounts.rs, lists.rs (work with and without a running server)
 //!         └─► doctor.rs
 //! ```
@@ -31,6 +32,7 @@ mod present;
 mod recordings;
 mod reload;
 mod serve;
+mod turn;
 mod wiring;
 
 use anyhow::{Context, Result, bail};
@@ -70,6 +72,7 @@ async fn perform(cli: Cli) -> Result<bool> {
     let data = cli.data.as_path();
     match cli.verb {
         Verb::Serve(args) => serve::run(data, &args).await?,
+        Verb::Turn(args) => turn::run(data, &args).await?,
         Verb::Phone(args) => {
             logging::init(&config::Log { level: "warn".into(), json: false })?;
             return phone::run(*args).await;

@@ -55,6 +55,8 @@ pub struct Shared {
     pub router: RouterSnapshot,
     pub shards: Arc<Vec<net::ShardHandle<Note>>>,
     pub tls: ServerTls,
+    /// What the TURN server counts, if there is one.
+    pub turn: Option<Arc<relay::turn::Shared>>,
 }
 
 /// A server with every part running.
@@ -62,6 +64,7 @@ struct Running {
     shared: Shared,
     shards: Shards<Note>,
     pbx: pbx::Services,
+    turn: Option<relay::turn::Turn>,
     keeping: JoinHandle<()>,
     https: Vec<HttpServer>,
     ws: Option<HttpServer>,
@@ -75,7 +78,7 @@ pub async fn run(data: &Path, args: &ServeArgs) -> Result<()> {
     net::install_crypto();
     make_private(data)?;
     let addresses = Addresses::new(&config, args);
-    let Running { shared, shards, pbx, keeping, https, ws, metrics } =
+    let Running { shared, shards, pbx, turn, keeping, https, ws, metrics } =
         start(data, &config, &addresses).await?;
     // Only now, when nothing can fail any more: what is shown once must be shown.
     let domain = first_domain(&config, args, &addresses);
@@ -118,6 +121,7 @@ pub async fn run(data: &Path, args: &ServeArgs) -> Result<()> {
     }
     watching.abort();
     drop(pbx);
+    drop(turn);
     tokio::task::spawn_blocking(move || shards.shutdown()).await?;
     shared.spine.stop();
     keeping.await?;
@@ -180,6 +184,7 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
     let ws = roles::bind_ws(config, addresses, &shards)?;
     let metrics = HttpServer::bind(config.ports.metrics, HttpOptions::default())?;
     let pbx = roles::start_services(config, addresses, &router.services)?;
+    let turn = crate::turn::start(config, addresses, (&tls, &credentials))?;
     let shared = Shared {
         store,
         domains,
@@ -196,8 +201,9 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
         router,
         shards: handles,
         tls,
+        turn: turn.as_ref().map(relay::turn::Turn::watch),
     };
-    Ok(Running { shared, shards, pbx, keeping, https, ws, metrics })
+    Ok(Running { shared, shards, pbx, turn, keeping, https, ws, metrics })
 }
 
 /// On the first start: a tenant, two people, an administrator's link. Where tenants were added
@@ -294,7 +300,8 @@ async fn hang_up_all(shared: &Shared) {
     tokio::time::sleep(Duration::from_millis(500)).await;
 }
 
-async fn stop_signal() {
+/// SIGTERM or Ctrl-C.
+pub async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         return std::future::pending().await;

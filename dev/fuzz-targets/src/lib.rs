@@ -26,7 +26,7 @@ pub use websocket::client_frames;
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, which is also the name of its corpus folder.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("sip_message", signalling::sip_message),
     ("sip_plain", plain::sip_plain),
     ("sip_stream", signalling::sip_stream),
@@ -35,6 +35,7 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("sip_digest", signalling::sip_digest),
     ("sdp_session", media::sdp_session),
     ("stun_message", media::stun_message),
+    ("turn_stream", media::turn_stream),
     ("websocket", websocket::websocket),
     ("rtp_packet", packets::rtp_packet),
     ("srtp_packet", packets::srtp_packet),

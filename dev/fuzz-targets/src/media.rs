@@ -1,6 +1,7 @@
 //! Descriptions and connectivity checks: what media is set up with.
 
 use ice::stun::{self, Builder, Class};
+use ice::turn;
 use sdp::Session;
 
 /// One session description: read through, printed, read again.
@@ -60,4 +61,34 @@ pub fn stun_message(data: &[u8]) {
     let answer = stun::Message::parse(&answer);
     let answer = answer.unwrap_or_else(|e| panic!("our own answer cannot be read: {e}"));
     assert_eq!((answer.error_code(), answer.verify_integrity(b"key")), (Some(420), true));
+}
+
+/// A stream of a TURN client: cut into messages, each read as ChannelData or STUN; and its beginning
+/// as a datagram that a peer sent, wrapped up for the client.
+pub fn turn_stream(data: &[u8]) {
+    let mut rest = data;
+    while let Ok(Some(len)) = turn::stream_frame(rest) {
+        assert!(len >= 4 && len % 4 == 0, "every message moves on, and is padded");
+        if len > rest.len() {
+            break;
+        }
+        let (frame, behind) = rest.split_at(len);
+        rest = behind;
+        match turn::channel_data(frame) {
+            Some((number, range)) => {
+                let header = turn::channel_header(number, range.len() as u16);
+                assert_eq!(header, frame[..4]);
+                assert_eq!(range.end.next_multiple_of(4), len);
+            }
+            None => stun_message(frame),
+        }
+    }
+    let payload = &data[..data.len().min(1500)];
+    let mut slot = vec![0; 48 + payload.len() + 3];
+    slot[48..48 + payload.len()].copy_from_slice(payload);
+    let peer = ([192, 0, 2, 1], 4000).into();
+    let range = turn::data_indication(&mut slot, 48, payload.len(), (peer, [7; 12]));
+    let message = stun::Message::parse(&slot[range]).unwrap_or_else(|e| panic!("ours: {e}"));
+    assert_eq!(message.attribute(turn::attribute::DATA), Some(payload));
+    assert_eq!(message.xor_address(turn::attribute::XOR_PEER_ADDRESS), Some(peer));
 }

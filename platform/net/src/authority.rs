@@ -89,6 +89,7 @@ struct Inner {
     peers: Arc<PeerCertificates>,
     sip: Arc<ServerConfig>,
     https: Arc<ServerConfig>,
+    turn: Arc<ServerConfig>,
 }
 
 #[derive(Debug)]
@@ -113,8 +114,10 @@ impl ServerTls {
         let sip = config_of(&[], Arc::clone(&peers) as _)?;
         // Browsers would ask their users for a certificate.
         let https = config_of(&[b"http/1.1"], WebPkiClientVerifier::no_client_auth())?;
+        // RFC 7443; a client that names no protocol is served alike.
+        let turn = config_of(&[b"stun.turn"], WebPkiClientVerifier::no_client_auth())?;
         let state = Mutex::new(State { config, loaded });
-        Ok(Self { inner: Arc::new(Inner { state, slot, sessions, peers, sip, https }) })
+        Ok(Self { inner: Arc::new(Inner { state, slot, sessions, peers, sip, https, turn }) })
     }
 
     /// For SIP over TLS.
@@ -140,6 +143,11 @@ impl ServerTls {
     /// For HTTPS and WSS.
     pub fn https_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.inner.https)
+    }
+
+    /// For TURN over TLS.
+    pub fn turn_config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.inner.turn)
     }
 
     /// When the certificate in use ends.

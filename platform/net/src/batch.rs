@@ -24,8 +24,8 @@ pub struct RecvBatch {
 #[derive(Debug)]
 struct View {
     names: Box<[libc::sockaddr_storage]>,
-    /// Pointed into by `headers`; never read here.
-    _iovecs: Box<[libc::iovec]>,
+    /// Pointed into by `headers`.
+    iovecs: Box<[libc::iovec]>,
     /// One for each slot, or none: where the kernel says what a datagram's destination was.
     controls: Box<[Control]>,
     headers: Box<[libc::mmsghdr]>,
@@ -45,7 +45,8 @@ pub struct Addressed<'a> {
     pub from: SocketAddr,
     /// Where it was sent to; `None` unless [`tell_destinations`] was asked of the socket.
     pub to: Option<SocketAddr>,
-    /// The whole slot, of which the datagram is the beginning.
+    /// The whole slot, of which the datagram is the beginning, behind the batch's headroom if it
+    /// has one.
     pub slot: &'a mut [u8],
     /// The datagram's length.
     pub len: usize,
@@ -88,6 +89,20 @@ impl RecvBatch {
         let controls = if controls { slots } else { 0 };
         let view = View::new(&mut buffer, (slots, stride, slot_bytes), controls);
         Self { buffer, slot_bytes, stride, received: Vec::with_capacity(slots), view }
+    }
+
+    /// Has datagrams begin `bytes` behind the beginning of their slots, for work in place that
+    /// puts something in front of them. [`RecvBatch::addressed_mut`] shows whole slots, the headroom
+    /// included; the other views are of no use then.
+    #[must_use]
+    pub fn with_headroom(mut self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.slot_bytes);
+        let slots = self.buffer.chunks_exact_mut(self.stride);
+        for (iovec, slot) in self.view.iovecs.iter_mut().zip(slots) {
+            iovec.iov_base = slot[bytes..].as_mut_ptr().cast();
+            iovec.iov_len = self.slot_bytes - bytes;
+        }
+        self
     }
 
     /// Receives what is waiting, without blocking; how many datagrams.
@@ -185,7 +200,7 @@ impl View {
             header.msg_hdr.msg_control = ptr::from_mut(control).cast();
             header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
         }
-        Self { names, _iovecs: iovecs, controls, headers }
+        Self { names, iovecs, controls, headers }
     }
 }
 

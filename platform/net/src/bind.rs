@@ -10,8 +10,12 @@ use crate::error::NetError;
 /// Length of the queue of connections not yet accepted, per shard.
 const BACKLOG: i32 = 1024;
 
-/// `count` UDP sockets on one address, among which the kernel spreads the peers.
-pub(crate) fn udp(
+/// `count` UDP sockets on one address, among which the kernel spreads the peers: one peer always
+/// to one socket. They do not block.
+///
+/// # Errors
+/// The port is in use or forbidden, or the address not ours.
+pub fn udp(
     addr: SocketAddr,
     count: u16,
     receive_buffer: usize,

@@ -60,11 +60,13 @@ mod connecting;
 mod core;
 mod entropy;
 mod error;
+pub mod framed;
 mod gate;
 pub mod http;
 mod locator;
 mod media_sockets;
 mod overload;
+pub mod poll;
 mod proof;
 pub mod raw;
 mod route;
@@ -81,6 +83,7 @@ mod ws;
 pub use authority::{
     CertificateFiles, PreparedCertificate, ServerTls, TlsConfig, published_ca, published_ca_path,
 };
+pub use bind::udp as udp_listeners;
 pub use branch::{branch_owner, branch_prefix};
 pub use config::{Limits, Listener, ShardsConfig};
 pub use core::{CloseReason, Datagram, FlowTarget, Received, ShardCore, Transmit};

@@ -29,7 +29,7 @@
 //! ```
 //!
 //! [`behaviour::Server`] is the other half of the crate: it answers phones that measure what a NAT
-//! does to them (RFC 5780).
+//! does to them (RFC 5780). [`turn`] has the numbers and framing of RFC 8656; the server is in `role/relay`.
 //!
 //! What this crate does not do: it gathers no candidates, sends no checks (a full agent is another
 //! library's work), allocates nothing on a TURN server.
@@ -40,6 +40,7 @@ pub mod behaviour;
 mod error;
 mod lite;
 pub mod stun;
+pub mod turn;
 
 pub use error::Error;
 pub use lite::{CONSENT_TIMEOUT, Lite, LiteEvent, MAX_PATHS};

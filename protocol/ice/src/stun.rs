@@ -6,6 +6,7 @@ mod crc;
 mod tests;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
 
 use aws_lc_rs::hmac;
 use subtle::ConstantTimeEq;
@@ -231,14 +232,32 @@ impl<'a> Message<'a> {
 
     /// The address the other side saw (RFC 8489 §14.2).
     pub fn xor_mapped_address(&self) -> Option<SocketAddr> {
-        let value = self.attribute(attr::XOR_MAPPED_ADDRESS)?;
+        self.xor_address(attr::XOR_MAPPED_ADDRESS)
+    }
+
+    /// The first attribute of this type, written as XOR-MAPPED-ADDRESS is.
+    pub fn xor_address(&self, kind: u16) -> Option<SocketAddr> {
+        self.unmask(self.attribute(kind)?)
+    }
+
+    /// Where in the message the value of the first attribute of this type is.
+    pub fn value_range(&self, kind: u16) -> Option<Range<usize>> {
+        let value = self.attribute(kind)?;
+        let start = value.as_ptr() as usize - self.bytes.as_ptr() as usize;
+        Some(start..start + value.len())
+    }
+
+    /// The address in a value that is written as XOR-MAPPED-ADDRESS is.
+    pub fn unmask(&self, value: &[u8]) -> Option<SocketAddr> {
         let mut pad = [0; 16];
         pad[..4].copy_from_slice(&MAGIC_COOKIE.to_be_bytes());
         pad[4..].copy_from_slice(&self.transaction_id());
-        let unmasked: Vec<u8> = value.iter().skip(4).zip(pad).map(|(a, b)| a ^ b).collect();
+        for (mask, byte) in pad.iter_mut().zip(value.iter().skip(4)) {
+            *mask ^= byte;
+        }
         let ip = match (value.get(1)?, value.len()) {
-            (1, 8) => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(unmasked).ok()?)),
-            (2, 20) => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(unmasked).ok()?)),
+            (1, 8) => IpAddr::V4(Ipv4Addr::new(pad[0], pad[1], pad[2], pad[3])),
+            (2, 20) => IpAddr::V6(Ipv6Addr::from(pad)),
             _ => return None,
         };
         Some(SocketAddr::new(ip, be16(value, 2) ^ (MAGIC_COOKIE >> 16) as u16))

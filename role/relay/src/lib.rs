@@ -52,6 +52,7 @@ pub mod control;
 mod error;
 mod ports;
 mod shell;
+pub mod turn;
 
 pub use api::{
     CODEC_NAMES_MAX, CodecPolicy, Command, Description, Direction, DtmfMode, LegProfile, LegStats,

@@ -39,6 +39,7 @@ impl Collector for Exposition {
         families.build()?;
         signalling(&mut families, &reading)?;
         media_and_events(&mut families, &reading)?;
+        turn(&mut families, &reading)?;
         for (entry, value) in reading.net.entries() {
             families.net(entry, value)?;
         }
@@ -115,6 +116,44 @@ fn media_and_events(families: &mut Families<'_>, reading: &Reading) -> fmt::Resu
         Unit::Seconds,
         reading.certificate_expiry_s,
     )
+}
+
+fn turn(families: &mut Families<'_>, reading: &Reading) -> fmt::Result {
+    let turn = &reading.turn;
+    families.gauge("whimbrel_turn_allocations", "Ports lent to TURN clients", turn.allocations)?;
+    for (entry, help, value) in [
+        ("allocated", "Allocations made", turn.allocated),
+        ("to_peers", "Packets of TURN clients sent to their peers", turn.to_peers),
+        ("bytes_to_peers", "Bytes of TURN clients sent to their peers", turn.bytes_to_peers),
+        ("to_clients", "Packets of peers sent to TURN clients", turn.to_clients),
+        ("bytes_to_clients", "Bytes of peers sent to TURN clients", turn.bytes_to_clients),
+        ("unsent", "Packets of TURN that the system did not take", turn.unsent),
+    ] {
+        families.counter(&format!("whimbrel_turn_{entry}"), help, value)?;
+    }
+    for (why, value) in relay::turn::Refused::ALL.into_iter().zip(turn.refused) {
+        let name = format!("whimbrel_turn_refused_{}", why.word());
+        families.counter(&name, refused_help(why), value)?;
+    }
+    Ok(())
+}
+
+fn refused_help(why: relay::turn::Refused) -> &'static str {
+    use relay::turn::Refused;
+    match why {
+        Refused::Credentials => "TURN requests refused for a wrong user, password or time",
+        Refused::StaleNonce => "TURN requests with an old nonce; clients try again",
+        Refused::Peer => "TURN requests for a peer that nobody may reach",
+        Refused::UserQuota => "Allocations refused because the user has as many as one may have",
+        Refused::TenantQuota => "Allocations refused because the tenant has as many as it may have",
+        Refused::Full => "Allocations refused because the server has as many as it may have",
+        Refused::Ports => "Allocations refused because no port was free",
+        Refused::Request => "TURN requests that could not be met or made no sense",
+        Refused::Rate => {
+            "STUN and TURN requests of sources that proved nothing and asked too often"
+        }
+        Refused::Unpermitted => "Packets dropped for want of an allocation, permission or channel",
+    }
 }
 
 fn process(families: &mut Families<'_>, reading: &Reading) -> fmt::Result {

@@ -20,6 +20,8 @@ pub(super) struct Reading {
     pub(super) registrations: usize,
     pub(super) relay_sessions: usize,
     pub(super) relay_ports_in_use: usize,
+    /// Zeros where there is no TURN server.
+    pub(super) turn: relay::turn::TurnStats,
     pub(super) spine_events_dropped: u64,
     pub(super) spine_last_seq: u64,
     pub(super) net: net::ShardStats,
@@ -57,6 +59,7 @@ impl Reading {
             registrations: shared.location.len(),
             relay_sessions: shared.relay.sessions(),
             relay_ports_in_use: shared.relay.ports_in_use(),
+            turn: shared.turn.as_ref().map(|turn| turn.stats()).unwrap_or_default(),
             spine_events_dropped: shared.spine.dropped(),
             spine_last_seq: shared.spine.last_seq(),
             net,

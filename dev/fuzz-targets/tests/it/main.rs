@@ -68,6 +68,7 @@ replayed! {
     r1_1_kept_credentials_break_nothing "sip_digest";
     r1_1_kept_descriptions_break_nothing "sdp_session";
     r1_1_kept_stun_messages_break_nothing "stun_message";
+    r6_6_kept_turn_streams_break_nothing "turn_stream";
     r1_1_kept_websocket_frames_break_nothing "websocket";
     kept_packets_of_rtp_break_nothing "rtp_packet";
     kept_packets_of_srtp_break_nothing "srtp_packet";

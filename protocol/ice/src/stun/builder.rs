@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::{BINDING, Class, FINGERPRINT_XOR, HEADER_LEN, MAGIC_COOKIE, attribute as attr};
 use super::{crc, integrity};
 
-/// Writes one Binding message, attribute by attribute.
+/// Writes one message, attribute by attribute.
 #[derive(Debug)]
 pub struct Builder {
     bytes: Vec<u8>,
@@ -23,7 +23,16 @@ impl Builder {
     }
 
     /// As [`Builder::new`], in a buffer that is cleared first: [`Builder::finish`] gives it back.
-    pub fn reuse(mut bytes: Vec<u8>, class: Class, transaction_id: [u8; 12]) -> Self {
+    pub fn reuse(bytes: Vec<u8>, class: Class, transaction_id: [u8; 12]) -> Self {
+        Self::answer(bytes, (BINDING, class), transaction_id)
+    }
+
+    /// As [`Builder::reuse`], of any method.
+    pub fn answer(
+        mut bytes: Vec<u8>,
+        (method, class): (u16, Class),
+        transaction_id: [u8; 12],
+    ) -> Self {
         let class_bits = match class {
             Class::Request => 0x0000,
             Class::Indication => 0x0010,
@@ -31,7 +40,9 @@ impl Builder {
             Class::Error => 0x0110_u16,
         };
         bytes.clear();
-        bytes.extend((class_bits | BINDING).to_be_bytes());
+        // The bits of the class stand between those of the method (RFC 8489 §5).
+        let method = (method & 0xf) | (method & 0x70) << 1 | (method & 0xf80) << 2;
+        bytes.extend((class_bits | method).to_be_bytes());
         bytes.extend([0, 0]);
         bytes.extend(MAGIC_COOKIE.to_be_bytes());
         bytes.extend(transaction_id);
@@ -86,6 +97,12 @@ impl Builder {
     /// XOR-MAPPED-ADDRESS.
     #[must_use]
     pub fn xor_mapped_address(self, addr: SocketAddr) -> Self {
+        self.xor_address(attr::XOR_MAPPED_ADDRESS, addr)
+    }
+
+    /// An address masked as that of XOR-MAPPED-ADDRESS is.
+    #[must_use]
+    pub fn xor_address(self, kind: u16, addr: SocketAddr) -> Self {
         let port = addr.port() ^ (MAGIC_COOKIE >> 16) as u16;
         let mut value = vec![0, if addr.is_ipv4() { 1 } else { 2 }];
         value.extend(port.to_be_bytes());
@@ -95,7 +112,7 @@ impl Builder {
             IpAddr::V4(ip) => value.extend(ip.octets().iter().zip(pad).map(|(a, b)| a ^ b)),
             IpAddr::V6(ip) => value.extend(ip.octets().iter().zip(pad).map(|(a, b)| a ^ b)),
         }
-        self.attribute(attr::XOR_MAPPED_ADDRESS, &value)
+        self.attribute(kind, &value)
     }
 
     /// An address that is not masked, such as RESPONSE-ORIGIN (RFC 5780 §7.3).
@@ -139,10 +156,18 @@ impl Builder {
     }
 
     /// Adds MESSAGE-INTEGRITY under `key` and FINGERPRINT.
-    pub fn finish(mut self, key: &[u8]) -> Vec<u8> {
+    pub fn finish(self, key: &[u8]) -> Vec<u8> {
+        self.signed(key).finish_unsigned()
+    }
+
+    /// Adds MESSAGE-INTEGRITY under `key` only.
+    pub fn finish_signed(self, key: &[u8]) -> Vec<u8> {
+        self.signed(key).finish_bare()
+    }
+
+    fn signed(self, key: &[u8]) -> Self {
         let tag = integrity(key, &self.bytes);
-        self = self.attribute(attr::MESSAGE_INTEGRITY, tag.as_ref());
-        self.finish_unsigned()
+        self.attribute(attr::MESSAGE_INTEGRITY, tag.as_ref())
     }
 
     /// Adds nothing.
