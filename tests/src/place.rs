@@ -145,6 +145,16 @@ impl Place {
         self.base + 3
     }
 
+    /// Of a TURN server: UDP and TCP, then TLS.
+    pub fn turn(&self) -> (u16, u16) {
+        (self.base + 6, self.base + 7)
+    }
+
+    /// The first and the last port it lends.
+    pub fn relayed(&self) -> (u16, u16) {
+        (self.base + 420, self.base + 499)
+    }
+
     /// First and last port of the server's media.
     pub fn rtp(&self) -> (u16, u16) {
         (self.base + 20, self.base + 349)

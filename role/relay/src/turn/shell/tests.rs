@@ -213,7 +213,8 @@ fn turnutils_of_coturn_relay_through_ours_over_udp_tcp_and_tls() {
         let after = turn.stats();
         assert!(after.to_peers >= before.to_peers + 40, "{flags:?}: {before:?} {after:?}");
         assert!(after.to_clients >= before.to_clients + 40, "{flags:?}: {before:?} {after:?}");
-        assert_eq!(after.unsent, 0, "{flags:?}");
+        // A stream that its client closed loses what was under way.
+        assert!(after.unsent == 0 || flags.contains(&"-t"), "{flags:?}");
     }
 }
 

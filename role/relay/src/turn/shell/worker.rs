@@ -1,7 +1,7 @@
 //! One packet thread: batches in, batches out, and a nap in between when there is much to do.
 //!
-//! Under load the thread sleeps a moment after each turn ([`TurnConfig::batch`]), so that packets
-//! wait for each other and share the calls that move them; a packet is delayed by half of it. When
+//! Under load the thread takes its turns at intervals ([`TurnConfig::batch`]), so that packets wait
+//! for each other and share the calls that move them; a packet is delayed by half of one. When
 //! little comes it waits in epoll and nothing is delayed.
 //!
 //! [`TurnConfig::batch`]: crate::turn::TurnConfig::batch
@@ -115,15 +115,18 @@ impl Worker {
     pub(super) fn run(&self, packets: &mut Packets) {
         let mut ready = Vec::new();
         let mut inbox = Vec::new();
-        let mut moved = 0;
+        let (mut moved, mut woke) = (0, Instant::now());
         while !self.stop.load(Ordering::Acquire) {
             let naps = moved >= NAP_ABOVE && !packets.batch.is_zero();
             if naps {
-                std::thread::sleep(packets.batch);
+                // From turn to turn, the work included: no packet waits longer.
+                let next = woke + packets.batch;
+                std::thread::sleep(next.saturating_duration_since(Instant::now()));
             }
             let wait = if naps { Duration::ZERO } else { packets.patience() };
             self.poller.wait(wait, &mut ready);
             let clock = clock();
+            woke = clock.now;
             // One client's bug must not end the relaying of a whole thread.
             let turn = catch_unwind(AssertUnwindSafe(|| packets.turn(clock, &ready)));
             moved = turn.unwrap_or_else(|_| {
