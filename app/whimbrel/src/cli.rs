@@ -120,7 +120,7 @@ pub struct TurnArgs {
     #[arg(long, value_name = "ADDR:PORT")]
     pub alternate: Option<SocketAddr>,
     /// Microseconds that packets may wait for each other under load; 0: they never do.
-    #[arg(long, value_name = "US", default_value_t = 1000)]
+    #[arg(long, value_name = "US", default_value_t = 500)]
     pub batch_us: u32,
     /// Packet threads; 0 for one per core.
     #[arg(long, value_name = "N", default_value_t = 0)]

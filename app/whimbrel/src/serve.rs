@@ -136,14 +136,12 @@ pub async fn run(data: &Path, args: &ServeArgs) -> Result<()> {
 async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Running> {
     let store = SqlStore::open(data).await?;
     let domains = Arc::new(Domains::new(addresses.ours()).with_peers(&config.peer));
-    let credentials = Arc::new(Credentials::new());
+    let (wall, credentials) = (present::wall(), Arc::new(Credentials::new()));
     take_over(&store, &domains, &credentials).await?;
     let tls = roles::open_tls(data, config, addresses, &domains)?;
-    let wall = present::wall();
     let spine = cluster::Spine::open(&data.join("spine"), cluster::SpineConfig::default(), wall)?;
     let keeper = RecordKeeper::open(&spine, Arc::new(store.clone()), wall).await?;
-    let calls = keeper.open_calls();
-    let keeping = tokio::spawn(keeper.run());
+    let (calls, keeping) = (keeper.open_calls(), tokio::spawn(keeper.run()));
     let location = roles::open_location(data, config, wall)?;
     let registrar = location.shard(0);
     let (relay, handles_of_relay) = roles::start_relay(config, addresses)?;

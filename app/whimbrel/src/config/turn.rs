@@ -66,7 +66,7 @@ impl Default for Turn {
             per_tenant: limits.per_tenant,
             lifetime_max_s: 3600,
             alternate: None,
-            batch_us: 1000,
+            batch_us: 500,
             threads: None,
         }
     }

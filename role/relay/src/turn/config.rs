@@ -113,7 +113,7 @@ impl Default for TurnConfig {
             port_max: 32_000,
             threads: 0,
             realm: "whimbrel".to_owned(),
-            batch: Duration::from_micros(1000),
+            batch: Duration::from_micros(500),
             steer: true,
             peers: PeerPolicy::default(),
             alternate: None,
