@@ -13,8 +13,9 @@ use sip::{HeaderName, Message, Method, SipUri, response_to};
 
 const DELAY: Duration = Duration::from_millis(10);
 const TICK: Duration = Duration::from_millis(20);
-/// Longer than any transaction lives after its last message (64*T1, and Timer D).
-pub const LINGER: Duration = Duration::from_secs(140);
+/// Longer than a call rings that nobody answers (120 s), and its transaction lives after that
+/// (64*T1, Timer D): a mangled copy of an INVITE may ring after everybody has hung up.
+pub const LINGER: Duration = Duration::from_secs(170);
 /// Where the scripted peer of a test lives.
 pub const SCRIPT: &str = "203.0.113.9:5060";
 
