@@ -43,6 +43,7 @@ need_for_test() {
   need 'have tshark' tshark "reads captures back"
   need 'have ip' iproute2 "network namespaces for peers that refuse loopback"
   need '[ -x /usr/sbin/kamailio ]' kamailio "a server of others to call through"
+  need 'have rtpengine' rtpengine-daemon "a media relay of others, to compare descriptions with"
   need '[ -x /usr/sbin/nsd ]' nsd "a name server with NAPTR and SRV records"
   need 'have nft' nftables "NAT and packet loss between namespaces"
   need 'have espeak-ng' espeak-ng "speech to send through a call"

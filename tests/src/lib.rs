@@ -35,6 +35,7 @@ pub mod flow;
 pub mod handset;
 pub mod lab;
 pub mod linphone;
+pub mod ng;
 pub mod phone;
 pub mod place;
 pub mod probe;

@@ -1,6 +1,7 @@
 //! The command line. Names and flags here are a contract: scripts and tests rely on them.
 
 use crate::phone::TransportList;
+use crate::relay_alone::RelayArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -21,6 +22,8 @@ pub struct Cli {
 pub enum Verb {
     /// Start the server.
     Serve(ServeArgs),
+    /// The media relay alone, directed by rtpengine's NG control protocol (Kamailio, OpenSIPS).
+    Relay(Box<RelayArgs>),
     /// The TURN server alone: ports lent to phones and browsers that nobody can reach directly.
     Turn(Box<TurnArgs>),
     /// A phone in the terminal, or headless with --call or --answer.
@@ -91,7 +94,7 @@ pub struct TurnArgs {
     pub relay_ip: Vec<TurnRelay>,
     /// The relayed ports.
     #[arg(long, value_name = "MIN-MAX", default_value = "20002-32000")]
-    pub relay_ports: TurnPorts,
+    pub relay_ports: PortRange,
     /// The realm of long-term credentials.
     #[arg(long, value_name = "REALM", default_value = "whimbrel")]
     pub realm: String,
@@ -149,17 +152,17 @@ impl FromStr for TurnRelay {
 }
 
 /// Ports from the first to the last.
-#[derive(Debug, Clone, Copy)]
-pub struct TurnPorts(pub u16, pub u16);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRange(pub u16, pub u16);
 
-impl FromStr for TurnPorts {
+impl FromStr for PortRange {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let ends = text.split_once('-').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
         match ends {
             Some((min, max)) if 0 < min && min < max => Ok(Self(min, max)),
-            _ => Err(format!("'{text}' is no range of ports; write one such as 20002-32000")),
+            _ => Err(format!("'{text}' is no range of ports; write one such as 10000-20000")),
         }
     }
 }

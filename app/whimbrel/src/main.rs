@@ -30,6 +30,7 @@ mod metrics;
 mod phone;
 mod present;
 mod recordings;
+mod relay_alone;
 mod reload;
 mod serve;
 mod turn;
@@ -73,6 +74,7 @@ async fn perform(cli: Cli) -> Result<bool> {
     match cli.verb {
         Verb::Serve(args) => serve::run(data, &args).await?,
         Verb::Turn(args) => turn::run(data, &args).await?,
+        Verb::Relay(args) => relay_alone::run(&args).await?,
         Verb::Phone(args) => {
             logging::init(&config::Log { level: "warn".into(), json: false })?;
             return phone::run(*args).await;

@@ -6,6 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::dialect::Dialect;
+
 mod codecs;
 
 pub use codecs::{CODEC_NAMES_MAX, CodecPolicy, DtmfMode};
@@ -38,12 +40,16 @@ pub struct LegProfile {
     /// what was offered.
     #[serde(default)]
     pub codecs: CodecPolicy,
+    /// How its descriptions are written.
+    #[serde(default)]
+    pub dialect: Dialect,
 }
 
 impl LegProfile {
     /// A profile on the first interface.
     pub fn new(protocol: Protocol) -> Self {
-        Self { protocol, interface: None, codecs: CodecPolicy::default() }
+        let (codecs, dialect) = (CodecPolicy::default(), Dialect::default());
+        Self { protocol, interface: None, codecs, dialect }
     }
 }
 

@@ -11,6 +11,8 @@
 //! changed in place. What the legs say of their own accord waits in [`Bridge::poll_transmit`].
 //! The caller's leg talks with the selected branch only; what other branches send is dropped.
 
+mod gate;
+mod home;
 mod latch;
 mod leg;
 mod processing;
@@ -24,6 +26,8 @@ use std::time::{Duration, Instant};
 
 use rtp::PacketKind;
 
+pub use gate::{Gate, MediaSwitch};
+pub use home::{BridgeGuard, Home, SharedBridge, Shelf};
 pub use latch::Latch;
 pub use leg::{Leg, LegSetup, PayloadType};
 use processing::Processing;
@@ -67,6 +71,8 @@ pub struct Port {
 pub struct Forward {
     /// The socket.
     pub port: Port,
+    /// The address it leaves by without a socket, if its leg's ports are led to one for all.
+    pub source: Option<SocketAddr>,
     /// The destination.
     pub to: SocketAddr,
     /// The packet's new length.
@@ -109,7 +115,7 @@ pub enum BridgeEvent {
 /// The legs of one session and the way between them.
 #[derive(Debug)]
 pub struct Bridge {
-    legs: Vec<Option<Leg>>,
+    legs: Vec<Option<Box<Leg>>>,
     selected: Option<LegId>,
     /// What is done to packets between caller and branch; nothing on most calls.
     processing: Option<Box<Processing>>,
@@ -145,11 +151,11 @@ impl Bridge {
         if self.legs.len() <= at {
             self.legs.resize_with(at + 1, || None);
         }
-        self.legs[at] = Some(leg);
+        self.legs[at] = Some(Box::new(leg));
     }
 
     /// Takes a leg out.
-    pub fn remove_leg(&mut self, id: LegId) -> Option<Leg> {
+    pub fn remove_leg(&mut self, id: LegId) -> Option<Box<Leg>> {
         if self.selected == Some(id) {
             self.selected = None;
         }
@@ -158,12 +164,12 @@ impl Bridge {
 
     /// A leg.
     pub fn leg(&self, id: LegId) -> Option<&Leg> {
-        self.legs.get(usize::from(id.0))?.as_ref()
+        self.legs.get(usize::from(id.0))?.as_deref()
     }
 
     /// A leg, to change.
     pub fn leg_mut(&mut self, id: LegId) -> Option<&mut Leg> {
-        self.legs.get_mut(usize::from(id.0))?.as_mut()
+        self.legs.get_mut(usize::from(id.0))?.as_deref_mut()
     }
 
     /// Joins the caller's leg with this branch. From the first time on silence counts.
@@ -192,6 +198,9 @@ impl Bridge {
         match kind {
             PacketKind::Rtp => {
                 let (len, starts) = leg.receive_rtp(now, from, buf, len)?;
+                if !leg.gate.is_open() && !leg.passes_gate(buf, len) {
+                    return None;
+                }
                 self.note_rtp(now, port.leg, starts);
                 if self.tap.is_some() {
                     self.tap_packet(now, port.leg, &buf[..len]);
@@ -201,7 +210,8 @@ impl Bridge {
                 }
                 let (target, leg) = self.target(port.leg)?;
                 let (to, len) = leg.send_rtp(now, buf, len)?;
-                Some(Forward { port: Port { leg: target, component: Component::Rtp }, to, len })
+                let port = Port { leg: target, component: Component::Rtp };
+                Some(Forward { port, source: leg.source, to, len })
             }
             PacketKind::Rtcp => {
                 let len = leg.receive_rtcp(now, from, port.component, buf, len)?;
@@ -210,10 +220,11 @@ impl Bridge {
                 }
                 let (target, leg) = self.target(port.leg)?;
                 let (to, len, component) = leg.send_rtcp(now, buf, len)?;
-                Some(Forward { port: Port { leg: target, component }, to, len })
+                let port = Port { leg: target, component };
+                Some(Forward { port, source: leg.source_of(component), to, len })
             }
             PacketKind::Stun => {
-                let answer = leg.handle_stun(now, from, &buf[..len]);
+                let answer = leg.handle_stun(now, (port.component, from), &buf[..len]);
                 if let Some(bytes) = answer {
                     self.push(Transmit { port, to: from, bytes });
                 }
@@ -263,10 +274,15 @@ impl Bridge {
 
     /// When [`Bridge::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let legs = self.legs.iter().flatten().filter_map(Leg::poll_timeout);
+        let legs = self.legs.iter().flatten().filter_map(|leg| leg.poll_timeout());
         let silence = self.silence_deadline().filter(|_| !self.silent);
         let processing = self.processing.as_ref().and_then(|p| p.poll_timeout());
         legs.chain(silence).chain(processing).min()
+    }
+
+    /// Whether there is something to poll.
+    pub fn has_news(&self) -> bool {
+        !self.outbox.is_empty() || !self.events.is_empty()
     }
 
     /// The next packet that a leg sends of its own accord.

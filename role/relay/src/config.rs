@@ -17,6 +17,11 @@ pub struct Config {
     pub port_max: u16,
     /// Packet threads; 0 for one per core.
     pub threads: usize,
+    /// Microseconds a busy packet thread rests before it looks for packets again, so that one
+    /// wake-up finds several: more is cheaper and later. At most 1,000.
+    pub rest_us: u64,
+    /// Read each port's socket by itself, also where the kernel could lead them to one.
+    pub socket_per_port: bool,
     /// Seconds without RTP after which an answered call that nobody holds is reported silent.
     pub silence_s: u64,
     /// Sessions at once.
@@ -26,6 +31,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// [`Config::rest_us`] as a duration.
+    pub fn rest(&self) -> Duration {
+        Duration::from_micros(self.rest_us.min(1_000))
+    }
+
     /// [`Config::silence_s`] as a duration.
     pub fn silence(&self) -> Duration {
         Duration::from_secs(self.silence_s.max(1))
@@ -39,6 +49,8 @@ impl Default for Config {
             port_min: 10_000,
             port_max: 20_000,
             threads: 0,
+            rest_us: 200,
+            socket_per_port: false,
             silence_s: 60,
             sessions_max: 100_000,
             branches_max: 32,

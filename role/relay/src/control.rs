@@ -19,7 +19,7 @@ mod side;
 mod writer;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -28,7 +28,8 @@ use sansio::Entropy;
 use sdp::Session as Sdp;
 
 use crate::api::{Description, Direction, LegProfile, SessionId, SessionStats};
-use crate::bridge::{Bridge, LegId};
+pub use crate::bridge::MediaSwitch;
+use crate::bridge::{Bridge, LegId, PayloadType};
 use crate::ports::{PortOwner, Ports, SharedBridge};
 use crate::{Config, RelayError};
 use facts::Facts;
@@ -78,7 +79,7 @@ impl<P: Ports> Control<P> {
     pub fn answer(&mut self, now: Instant, d: &Description) -> Result<Bytes, RelayError> {
         let mut sdp = Sdp::parse(&d.sdp)?;
         let session = self.sessions.get_mut(&d.session).ok_or(RelayError::NoOffer)?;
-        let mut bridge = lock(&session.bridge);
+        let mut bridge = session.bridge.lock();
         let caller = session.caller.as_mut().ok_or(RelayError::NoOffer)?;
         let branch = session.branches.get_mut(&d.branch).ok_or(RelayError::NoOffer)?;
         let branch_leg = branch.id;
@@ -101,15 +102,18 @@ impl<P: Ports> Control<P> {
         let agreement = from.agree(&mut sdp.media_mut()[facts.index])?;
         from.apply_answer(now, &facts, d.signalled_from, &mut bridge)?;
         let certificate = &self.certificate;
-        to.apply_offer(side::Kit { now, certificate, bridge: &mut bridge })?;
+        let muxes = from.muxes();
+        to.apply_offer(side::Kit { now, certificate, bridge: &mut bridge }, &d.toward.dialect, muxes)?;
         match agreement {
             Some(agreement) => {
                 agreement.apply((from.id, to.id), &mut bridge, &mut *self.entropy)?
             }
             None => {
-                let payloads = to.agreed_payloads(&facts);
+                let payloads: Arc<[PayloadType]> = to.agreed_payloads(&facts).into();
                 for leg in [from.id, to.id] {
-                    bridge.leg_mut(leg).into_iter().for_each(|leg| leg.set_payloads(&payloads));
+                    if let Some(leg) = bridge.leg_mut(leg) {
+                        leg.set_payloads(Arc::clone(&payloads));
+                    }
                 }
                 bridge.forward_as_it_comes();
             }
@@ -127,20 +131,23 @@ impl<P: Ports> Control<P> {
     ) -> Option<SessionStats> {
         let stats = self.query(now, id)?;
         let session = self.sessions.get_mut(&id)?;
-        let gone: Vec<Side> = match branch {
+        let gone: Vec<Box<Side>> = match branch {
             Some(branch) => session.branches.remove(&branch).into_iter().collect(),
             None => {
                 let branches = std::mem::take(&mut session.branches);
                 session.caller.take().into_iter().chain(branches.into_values()).collect()
             }
         };
-        let bridge = Arc::clone(&session.bridge);
+        let bridge = session.bridge.clone();
         if branch.is_none() {
             self.sessions.remove(&id);
         }
         for side in gone {
-            lock(&bridge).remove_leg(side.id);
+            bridge.lock().remove_leg(side.id);
             self.ports.close(side.interface, side.addr.port());
+        }
+        if branch.is_none() {
+            self.ports.leave(id);
         }
         Some(stats)
     }
@@ -148,12 +155,30 @@ impl<P: Ports> Control<P> {
     /// A session's figures so far.
     pub fn query(&self, now: Instant, id: SessionId) -> Option<SessionStats> {
         let session = self.sessions.get(&id)?;
-        let mut bridge = lock(&session.bridge);
+        let mut bridge = session.bridge.lock();
         let caller = session.caller.iter().map(|side| (None, side));
         let branches = session.branches.iter().map(|(branch, side)| (Some(*branch), side));
         let legs = caller.chain(branches);
         let legs = legs.filter_map(|(branch, side)| side.stats(now, branch, &mut bridge)).collect();
         Some(SessionStats { session: id, answered: bridge.selected().is_some(), legs })
+    }
+
+    /// Turns something a party sends off or on again: the caller as `None`, or a branch. False if
+    /// there is no such party.
+    pub fn switch(
+        &mut self,
+        id: SessionId,
+        branch: Option<u32>,
+        switch: MediaSwitch,
+        on: bool,
+    ) -> bool {
+        let Some(session) = self.sessions.get_mut(&id) else { return false };
+        let slot = branch.map_or(Slot::Caller, Slot::Branch);
+        let Some(leg) = session.side_mut(slot).map(|side| side.id) else { return false };
+        let mut bridge = session.bridge.lock();
+        let Some(leg) = bridge.leg_mut(leg) else { return false };
+        leg.gate.set(switch, on);
+        true
     }
 
     /// Sessions open.
@@ -178,7 +203,7 @@ impl<P: Ports> Control<P> {
 
     /// A session's packet path.
     pub fn bridge(&self, id: SessionId) -> Option<SharedBridge> {
-        self.sessions.get(&id).map(|s| Arc::clone(&s.bridge))
+        self.sessions.get(&id).map(|s| s.bridge.clone())
     }
 
     /// The branch a leg serves; `None` inside for the caller's.
@@ -195,7 +220,8 @@ impl<P: Ports> Control<P> {
             if self.sessions.len() >= self.config.sessions_max {
                 return Err(RelayError::TooManySessions(self.config.sessions_max));
             }
-            let bridge = Arc::new(Mutex::new(Bridge::new(self.config.silence())));
+            let bridge = Bridge::new(self.config.silence());
+            let bridge = self.ports.home(id).keep(id, bridge);
             self.sessions.insert(id, Session::new(bridge));
         }
         Ok(())
@@ -220,8 +246,8 @@ impl<P: Ports> Control<P> {
         let Some(session) = self.sessions.get_mut(&d.session) else {
             return Err(RelayError::NoOffer);
         };
-        let shared = Arc::clone(&session.bridge);
-        let mut bridge = lock(&shared);
+        let shared = session.bridge.clone();
+        let mut bridge = shared.lock();
         let index = facts.index;
         let shape = writer::Rejected::shape_of(&sdp);
         let media = &mut sdp.media_mut()[index];
@@ -229,10 +255,12 @@ impl<P: Ports> Control<P> {
         let from = session.side_mut(from_slot).ok_or(RelayError::NoOffer)?;
         d.tag.clone_into(&mut from.tag);
         let kit = side::Kit { now, certificate: &self.certificate, bridge: &mut bridge };
-        from.take_offer(facts, shape, d.signalled_from, kit, &mut *self.entropy)?;
+        let sender = (d.signalled_from, &d.from.dialect);
+        from.take_offer(facts, shape, sender, kit, &mut *self.entropy)?;
+        let transport = from.offered();
         let to = session.side_mut(to_slot).ok_or(RelayError::NoOffer)?;
         let kit = side::Kit { now, certificate: &self.certificate, bridge: &mut bridge };
-        to.make_offer(d.toward.protocol, kit)?;
+        to.make_offer(&d.toward, transport, kit, &mut *self.entropy)?;
         to.codecs = codecs::Offer::new(offered, &d.from.codecs, &d.toward.codecs);
         Ok(writer::write(sdp, Some(index), &to.offer_face(&self.certificate)).into())
     }
@@ -251,12 +279,14 @@ impl<P: Ports> Control<P> {
         }
         let leg = session.new_leg(slot, self.config.branches_max)?;
         let place = &self.config.interfaces[interface];
-        let bridge = Arc::clone(&session.bridge);
+        let bridge = session.bridge.clone();
         let owner = PortOwner { session: id, leg, bridge, bind: place.bind };
         let opened = self.ports.open(interface, &owner);
-        let port = opened.map_err(|why| RelayError::no_ports(why, &self.config, interface))?;
-        let addr = (place.advertised(), port).into();
-        session.insert(slot, Side::new(leg, interface, addr, &mut *self.entropy));
+        let opened = opened.map_err(|why| RelayError::no_ports(why, &self.config, interface))?;
+        let addr = (place.advertised(), opened.port).into();
+        let mut side = Side::new(leg, interface, addr, &mut *self.entropy);
+        side.source = opened.source;
+        session.insert(slot, side);
         Ok(())
     }
 
@@ -283,22 +313,17 @@ impl<P> std::fmt::Debug for Control<P> {
     }
 }
 
-/// Locks a bridge. A panic in a packet thread must not take the call's control with it: the
-/// bridge's state is valid after every statement that may panic.
-pub(crate) fn lock(bridge: &Mutex<Bridge>) -> MutexGuard<'_, Bridge> {
-    bridge.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slot {
     Caller,
     Branch(u32),
 }
 
+/// Sides in boxes: a map has room for more than it holds, and a side is large.
 struct Session {
     bridge: SharedBridge,
-    caller: Option<Side>,
-    branches: BTreeMap<u32, Side>,
+    caller: Option<Box<Side>>,
+    branches: BTreeMap<u32, Box<Side>>,
     next_leg: u16,
     /// The number of its recording, while there is one.
     recording: Option<u64>,
@@ -324,19 +349,19 @@ impl Session {
 
     fn side_mut(&mut self, slot: Slot) -> Option<&mut Side> {
         match slot {
-            Slot::Caller => self.caller.as_mut(),
-            Slot::Branch(branch) => self.branches.get_mut(&branch),
+            Slot::Caller => self.caller.as_deref_mut(),
+            Slot::Branch(branch) => self.branches.get_mut(&branch).map(|side| &mut **side),
         }
     }
 
     fn insert(&mut self, slot: Slot, side: Side) {
         match slot {
-            Slot::Caller => self.caller = Some(side),
-            Slot::Branch(branch) => drop(self.branches.insert(branch, side)),
+            Slot::Caller => self.caller = Some(Box::new(side)),
+            Slot::Branch(branch) => drop(self.branches.insert(branch, Box::new(side))),
         }
     }
 
-    fn remove(&mut self, slot: Slot) -> Option<Side> {
+    fn remove(&mut self, slot: Slot) -> Option<Box<Side>> {
         match slot {
             Slot::Caller => self.caller.take(),
             Slot::Branch(branch) => self.branches.remove(&branch),

@@ -49,7 +49,9 @@ mod api;
 pub mod bridge;
 mod config;
 pub mod control;
+mod dialect;
 mod error;
+pub mod ng;
 mod ports;
 mod shell;
 pub mod turn;
@@ -60,8 +62,11 @@ pub use api::{
 };
 pub use config::{Config, Interface};
 pub use control::Control;
+pub use dialect::{Dialect, DtlsWish, IceWish, MuxWish};
 pub use error::RelayError;
 pub use media::transcode::PTIMES_MS;
-pub use ports::{NumberedPorts, OpenError, PairRange, PortOwner, Ports, Probe, SharedBridge};
+pub use ports::{
+    NumberedPorts, OpenError, Opened, PairRange, PortOwner, Ports, Probe, SharedBridge,
+};
 pub use shell::recording;
-pub use shell::{Relay, Reply};
+pub use shell::{NgServer, Relay, Reply};

@@ -1,25 +1,38 @@
 //! Where a leg's ports come from.
 
 use std::collections::{HashSet, VecDeque};
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use crate::api::SessionId;
-use crate::bridge::{Bridge, LegId};
-
-/// A bridge shared by the control core and the packet threads.
-pub type SharedBridge = Arc<Mutex<Bridge>>;
+pub use crate::bridge::SharedBridge;
+use crate::bridge::{Home, LegId};
 
 /// Opens and closes ports for legs. The shell opens sockets; a simulation hands out numbers.
 pub trait Ports {
-    /// Opens an even port for RTP and the odd one above it for RTCP; gives the even one.
+    /// Where a new session's bridge shall live.
+    fn home(&mut self, session: SessionId) -> Arc<Home>;
+
+    /// A session is gone; its ports were closed.
+    fn leave(&mut self, session: SessionId);
+
+    /// Opens an even port for RTP and the odd one above it for RTCP.
     ///
     /// # Errors
     /// When all are taken, or the system refuses to give any.
-    fn open(&mut self, interface: usize, owner: &PortOwner) -> Result<u16, OpenError>;
+    fn open(&mut self, interface: usize, owner: &PortOwner) -> Result<Opened, OpenError>;
 
     /// Closes a pair.
     fn close(&mut self, interface: usize, rtp_port: u16);
+}
+
+/// A pair of ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// The even one.
+    pub port: u16,
+    /// Its local address, where packets leave by it without a socket.
+    pub source: Option<SocketAddr>,
 }
 
 /// Why no pair could be opened.
@@ -108,8 +121,8 @@ impl PairRange {
 }
 
 /// Port numbers without sockets, for simulation and tests.
-#[derive(Debug)]
 pub struct NumberedPorts {
+    home: Arc<Home>,
     ranges: Vec<PairRange>,
     owners: Vec<(usize, u16, PortOwner)>,
 }
@@ -118,7 +131,7 @@ impl NumberedPorts {
     /// The same range on each of `interfaces` interfaces.
     pub fn new(interfaces: usize, min: u16, max: u16) -> Self {
         let ranges = (0..interfaces).map(|_| PairRange::new(min, max)).collect();
-        Self { ranges, owners: Vec::new() }
+        Self { home: Home::new(), ranges, owners: Vec::new() }
     }
 
     /// Who owns the pair that `port` (even or odd) belongs to.
@@ -133,12 +146,24 @@ impl NumberedPorts {
     }
 }
 
+impl std::fmt::Debug for NumberedPorts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NumberedPorts").field("in_use", &self.in_use()).finish_non_exhaustive()
+    }
+}
+
 impl Ports for NumberedPorts {
-    fn open(&mut self, interface: usize, owner: &PortOwner) -> Result<u16, OpenError> {
+    fn home(&mut self, _: SessionId) -> Arc<Home> {
+        Arc::clone(&self.home)
+    }
+
+    fn leave(&mut self, _: SessionId) {}
+
+    fn open(&mut self, interface: usize, owner: &PortOwner) -> Result<Opened, OpenError> {
         let range = self.ranges.get_mut(interface).ok_or(OpenError::Exhausted)?;
         let port = range.take(|_| Probe::Opened)?;
         self.owners.push((interface, port, owner.clone()));
-        Ok(port)
+        Ok(Opened { port, source: None })
     }
 
     fn close(&mut self, interface: usize, rtp_port: u16) {

@@ -2,14 +2,17 @@
 //!
 //! ```text
 //!   signalling ──► Relay::offer/answer/delete ──► Mutex<Control> ──► SocketPorts: bind, epoll_ctl
-//!                                                      │ Mutex<Bridge> per session
-//!   packets ─► epoll (one per thread) ─► recvmmsg ─► Bridge::handle_packet ─► send by the other leg's socket
+//!                                                      │ one lock per thread: its bridges
+//!   packets ─► epoll (one per thread) ─► recvmmsg ─► Bridge::handle_packet ─► sendmmsg
 //! ```
 //!
-//! A session lives on one thread; its bridge's lock is held for one batch of packets, so that a
-//! command waits microseconds. Sockets are level-triggered: what is left in a queue is reported
+//! A session lives on one thread; the lock of the thread's bridges is held for one batch of packets,
+//! so that a command waits microseconds. Where the kernel leads ports to one socket (`hub.rs`) a batch
+//! is of all calls, elsewhere of one port. Sockets are level-triggered: what is left in a queue is reported
 //! again, so a flood or a pause delays a stream and never deafens it.
 
+mod hub;
+mod ng;
 pub mod recording;
 mod sockets;
 mod worker;
@@ -25,7 +28,9 @@ use net::OsEntropy;
 
 use crate::api::{Command, Description, RelayEvent, SessionId, SessionStats};
 use crate::control::Control;
-use crate::{Config, RelayError};
+use crate::{Config, Interface, RelayError};
+use hub::Steered;
+pub use ng::NgServer;
 use recording::Recordings;
 use sockets::SocketPorts;
 use worker::Worker;
@@ -51,9 +56,13 @@ impl Relay {
         let certificate = Certificate::generate().map_err(io::Error::other)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = if config.threads == 0 { cores } else { config.threads };
-        let workers: io::Result<Vec<_>> = (0..count).map(|_| Worker::new().map(Arc::new)).collect();
-        let workers = workers?;
-        let ports = SocketPorts::new(&config, workers.clone());
+        let steered: Vec<_> = config.interfaces.iter().map(|i| lead(i, &config, count)).collect();
+        let worker = |n| {
+            let hubs = steered.iter().flatten().map(|s: &Steered| Arc::clone(&s.hubs[n]));
+            Worker::new(hubs.collect(), config.rest()).map(Arc::new)
+        };
+        let workers: Vec<Arc<Worker>> = (0..count).map(worker).collect::<io::Result<_>>()?;
+        let ports = SocketPorts::new(&config, workers.clone(), steered);
         let control = Control::new(config, ports, certificate, Box::new(OsEntropy));
         let control = Arc::new(Mutex::new(control));
         let on_event: Arc<dyn Fn(RelayEvent) + Send + Sync> = Arc::new(on_event);
@@ -156,6 +165,20 @@ pub enum Reply {
     Stats(Option<SessionStats>),
     /// Whether it was done.
     Done(bool),
+}
+
+/// Leads an interface's ports to a socket for each thread, where that can be.
+fn lead(interface: &Interface, config: &Config, threads: usize) -> Option<Steered> {
+    if config.socket_per_port {
+        return None;
+    }
+    match Steered::attach(interface, threads) {
+        Ok(steered) => Some(steered),
+        Err(why) => {
+            tracing::info!(interface = interface.name, %why, "the relay reads each port's socket");
+            None
+        }
+    }
 }
 
 /// What SDP would carry must be an address.

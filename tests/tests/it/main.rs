@@ -23,6 +23,7 @@ mod linphone;
 mod matrix;
 mod mutual_tls;
 mod nat_pairs;
+mod ng;
 mod overload;
 mod own_phones;
 mod peers;

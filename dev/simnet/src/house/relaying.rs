@@ -8,10 +8,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use edge::{MediaProfile, Refusal, RelayAsk, RelayDescription};
 use media::keying::dtls::Certificate;
-use relay::bridge::{Component, LegId, Port};
+use relay::bridge::{Component, Home, LegId, Port};
 use relay::{
     Config, Control, Description, Direction, Interface, LegProfile, NumberedPorts, OpenError,
-    PortOwner, Ports, Protocol, SessionId, SharedBridge,
+    Opened, PortOwner, Ports, Protocol, SessionId, SharedBridge,
 };
 use sansio::SeededEntropy;
 
@@ -37,10 +37,18 @@ struct Numbers {
 }
 
 impl Ports for Numbers {
-    fn open(&mut self, interface: usize, owner: &PortOwner) -> Result<u16, OpenError> {
-        let port = self.ports.open(interface, owner)?;
-        self.by_leg.insert((owner.session.0, owner.leg.0), port);
-        Ok(port)
+    fn home(&mut self, session: SessionId) -> Arc<Home> {
+        self.ports.home(session)
+    }
+
+    fn leave(&mut self, session: SessionId) {
+        self.ports.leave(session);
+    }
+
+    fn open(&mut self, interface: usize, owner: &PortOwner) -> Result<Opened, OpenError> {
+        let opened = self.ports.open(interface, owner)?;
+        self.by_leg.insert((owner.session.0, owner.leg.0), opened.port);
+        Ok(opened)
     }
 
     fn close(&mut self, interface: usize, rtp_port: u16) {
@@ -114,7 +122,7 @@ impl Inner {
 
     fn collect(&mut self) {
         for (session, bridge) in self.bridges() {
-            let mut bridge = bridge.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut bridge = bridge.lock();
             while let Some(t) = bridge.poll_transmit() {
                 self.send(session, t.port, t.to, t.bytes.into());
             }
@@ -133,7 +141,7 @@ impl MediaPlane for RelayPlane {
         buffer.resize(bytes.len() + TRAILER, 0);
         let port = Port { leg: owner.leg, component };
         let forward = {
-            let mut bridge = owner.bridge.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut bridge = owner.bridge.lock();
             bridge.handle_packet(now, port, from, &mut buffer, bytes.len())
         };
         if let Some(forward) = forward {
@@ -146,7 +154,7 @@ impl MediaPlane for RelayPlane {
     fn handle_timeout(&mut self, now: Instant) {
         let mut inner = self.inner();
         for (_, bridge) in inner.bridges() {
-            bridge.lock().unwrap_or_else(PoisonError::into_inner).handle_timeout(now);
+            bridge.lock().handle_timeout(now);
         }
         inner.collect();
     }
@@ -157,9 +165,7 @@ impl MediaPlane for RelayPlane {
 
     fn poll_timeout(&mut self) -> Option<Instant> {
         let bridges = self.inner().bridges();
-        let deadline = |(_, bridge): (u64, SharedBridge)| {
-            bridge.lock().unwrap_or_else(PoisonError::into_inner).poll_timeout()
-        };
+        let deadline = |(_, bridge): (u64, SharedBridge)| bridge.lock().poll_timeout();
         bridges.into_iter().filter_map(deadline).min()
     }
 }

@@ -1,12 +1,14 @@
 //! One leg: the peer's path, protection and counters.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use ice::{Lite, LiteEvent};
 use rtp::{Error, Receiver, RtpPacket};
 
 use super::Component;
+use super::gate::Gate;
 use super::latch::{Judgement, Latch, Position};
 use super::security::Security;
 use super::stats::LegCounters;
@@ -18,17 +20,25 @@ pub struct Leg {
     pub security: Security,
     /// The ICE-lite agent, when the peer uses ICE.
     pub ice: Option<Lite>,
+    /// The agent of the RTCP component, where it has a port of its own (RFC 8445 §2.2).
+    pub ice_rtcp: Option<Lite>,
     /// RTP and RTCP share the RTP port (RFC 5761).
     pub rtcp_mux: bool,
     /// The peer's or our side's direction is not `sendrecv`.
     pub held: bool,
+    /// The address and port RTP leaves by, if that needs no socket of its own.
+    pub source: Option<SocketAddr>,
+    /// What of the peer's media is turned off.
+    pub gate: Gate,
     /// What came and went.
     pub counters: LegCounters,
     rtp: Latch,
     rtcp: Latch,
     /// The peer's SDP is known: its packets may be learned from.
     described: bool,
-    payloads: Vec<PayloadType>,
+    payloads: Arc<[PayloadType]>,
+    /// Bit `n`: payload type `n` is known and no sound.
+    no_sound: u128,
     receiver: Receiver,
     consent_lost: bool,
     handshake_failed: bool,
@@ -75,13 +85,17 @@ impl Leg {
         Self {
             security,
             ice,
+            ice_rtcp: None,
             rtcp_mux: false,
             held: false,
+            source: None,
+            gate: Gate::default(),
             counters: LegCounters::default(),
             rtp: Latch::default(),
             rtcp: Latch::default(),
             described: false,
-            payloads: Vec::new(),
+            payloads: Arc::default(),
+            no_sound: 0,
             receiver: Receiver::new(8000),
             consent_lost: false,
             handshake_failed: false,
@@ -100,12 +114,14 @@ impl Leg {
 
     /// The payload types of offer and answer, the answer's first. A sender uses the numbers of the
     /// side it sends to (RFC 3264 §5.1), so both sides' count for each leg.
-    pub fn set_payloads(&mut self, payloads: &[PayloadType]) {
+    pub fn set_payloads(&mut self, payloads: Arc<[PayloadType]>) {
         let clock = |p: &[PayloadType]| p.iter().find(|p| p.is_audio()).map(|p| p.clock_rate);
-        if clock(payloads) != clock(&self.payloads) {
-            self.receiver = Receiver::new(clock(payloads).unwrap_or(8000));
+        if clock(&payloads) != clock(&self.payloads) {
+            self.receiver = Receiver::new(clock(&payloads).unwrap_or(8000));
         }
-        self.payloads = payloads.to_vec();
+        let silent = payloads.iter().filter(|p| !p.is_audio() && p.number < 128);
+        self.no_sound = silent.fold(0, |mask, p| mask | 1 << p.number);
+        self.payloads = payloads;
     }
 
     /// Opens, checks and counts an RTP packet; its clear length, and whether it is the first.
@@ -141,7 +157,7 @@ impl Leg {
         self.counters.packets_received += 1;
         self.counters.bytes_received += len as u64;
         self.counters.last_received = Some(now);
-        if self.payload(header.payload_type).is_none_or(PayloadType::is_audio) {
+        if self.no_sound >> header.payload_type & 1 == 0 {
             self.counters.payload_type = Some(header.payload_type);
         }
         self.receiver.handle_packet(now, header.sequence, header.timestamp);
@@ -177,6 +193,15 @@ impl Leg {
                 None
             }
         }
+    }
+
+    /// Whether what is turned off lets a clear packet pass; sound may be silenced in place.
+    pub(super) fn passes_gate(&mut self, buf: &mut [u8], len: usize) -> bool {
+        let (Ok(packet), gate) = (RtpPacket::parse(&buf[..len]), self.gate) else { return false };
+        let (number, header) = (packet.header().payload_type, len - packet.payload().len());
+        let passes = gate.admit(self.payload(number), &mut buf[header..len]);
+        self.counters.dropped.gated += u64::from(!passes);
+        passes
     }
 
     /// Opens and checks an RTCP packet; its clear length.
@@ -276,11 +301,14 @@ impl Leg {
     pub(super) fn handle_stun(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        (component, from): (Component, SocketAddr),
         datagram: &[u8],
     ) -> Option<Vec<u8>> {
         // Phones without ICE keep their NAT open with bare Binding requests: nothing to say.
-        let agent = self.ice.as_mut()?;
+        let agent = match component {
+            Component::Rtp => self.ice.as_mut()?,
+            Component::Rtcp => self.ice_rtcp.as_mut()?,
+        };
         let before = agent.selected();
         let mut out = Vec::new();
         match agent.handle(now, from, datagram, &mut out) {
@@ -354,6 +382,10 @@ impl Leg {
     pub fn destination(&mut self, now: Instant, component: Component) -> Option<SocketAddr> {
         if let Some(agent) = &self.ice {
             self.consent_lost &= !agent.has_consent(now);
+            let agent = match component {
+                Component::Rtp => agent,
+                Component::Rtcp => self.ice_rtcp.as_ref().unwrap_or(agent),
+            };
             return agent.selected().filter(|_| agent.has_consent(now));
         }
         let path = match component {
@@ -361,6 +393,13 @@ impl Leg {
             Component::Rtcp => &self.rtcp,
         };
         path.destination()
+    }
+
+    /// As [`Leg::source`], for one of the leg's ports.
+    pub(super) fn source_of(&self, component: Component) -> Option<SocketAddr> {
+        let mut source = self.source?;
+        source.set_port(source.port() + u16::from(component == Component::Rtcp));
+        Some(source)
     }
 
     /// Loss and jitter of what came from the peer.

@@ -175,7 +175,7 @@ impl Bridge {
         }
         if let Some(len) = waiting {
             let (to, len) = leg.send_rtp(now, buf, len)?;
-            return Some(Forward { port, to, len });
+            return Some(Forward { port, source: leg.source, to, len });
         }
         for mut bytes in more {
             let len = bytes.len();

@@ -42,4 +42,6 @@ pub struct DropCounts {
     pub early: u64,
     /// Could not be sealed or sent to the peer.
     pub unsent: u64,
+    /// Held back because a controller turned them off.
+    pub gated: u64,
 }

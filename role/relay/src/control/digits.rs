@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Control, lock};
+use super::Control;
 use crate::api::SessionId;
 use crate::bridge::LegId;
 use crate::ports::Ports;
@@ -22,6 +22,6 @@ impl<P: Ports> Control<P> {
             None => Some(LegId::CALLER),
             Some(branch) => session.branches.get(&branch).map(|side| side.id),
         };
-        leg.is_some_and(|leg| lock(&session.bridge).send_digit(now, leg, digit, duration_ms))
+        leg.is_some_and(|leg| session.bridge.lock().send_digit(now, leg, digit, duration_ms))
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Facts {
     pub ice: Option<(String, String)>,
     pub mid: Option<String>,
     pub bundled: bool,
+    /// RTP and RTCP on one port are offered or accepted (RFC 5761).
+    pub mux_offered: bool,
 }
 
 impl Facts {
@@ -60,6 +62,7 @@ impl Facts {
             ice: ice.map(|(u, p)| (u.to_owned(), p.to_owned())),
             mid,
             bundled,
+            mux_offered: media.rtcp_mux(),
             cryptos,
         })
     }

@@ -14,8 +14,9 @@ use super::codecs::{Agreement, Offer};
 use super::facts::Facts;
 use super::writer::{DtlsFace, Face, Rejected, setup_for};
 use crate::RelayError;
-use crate::api::{LegStats, Protocol};
+use crate::api::{LegProfile, LegStats, Protocol};
 use crate::bridge::{Bridge, Component, Leg, LegId, PayloadType, Security};
+use crate::dialect::{Dialect, DtlsWish, IceWish};
 
 /// RFC 8839 §5.4 asks for 24 bits and 128 bits; a character of a token is worth five.
 const UFRAG_LEN: usize = 8;
@@ -37,6 +38,8 @@ pub(super) struct Side {
     pub interface: usize,
     /// The advertised address and our even port.
     pub addr: SocketAddr,
+    /// Where packets leave by without a socket.
+    pub source: Option<SocketAddr>,
     pub tag: String,
     pub role: Option<Role>,
     /// How we talk with the peer; fixed once a description of its own was taken.
@@ -44,7 +47,8 @@ pub(super) struct Side {
     proto: String,
     /// The peer has described itself.
     described: bool,
-    keys: LocalKeys,
+    /// Made when they are first needed: a plain call has none.
+    keys: Option<LocalKeys>,
     ufrag: String,
     pwd: String,
     remote_ufrag: Option<String>,
@@ -55,6 +59,9 @@ pub(super) struct Side {
     dtls_role: DtlsRole,
     speaks_ice: bool,
     rtcp_mux: bool,
+    /// The peer offered to share a port, whatever became of it.
+    mux_offered: bool,
+    dialect: Dialect,
     mid: Option<String>,
     bundled: bool,
     /// The codecs of our last offer to the peer, where a policy had something to say.
@@ -69,6 +76,13 @@ struct Pending {
     dtls_role: DtlsRole,
     /// Our next ICE credentials, should it be a restart.
     credentials: [String; 2],
+}
+
+/// What one side offered, as far as the other is offered it too.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Offered {
+    pub ice: bool,
+    pub mux: bool,
 }
 
 /// What a side needs from the session.
@@ -89,12 +103,13 @@ impl Side {
             id,
             interface,
             addr,
+            source: None,
             tag: String::new(),
             role: None,
             protocol: Protocol::Rtp,
             proto: String::new(),
             described: false,
-            keys: LocalKeys::new(entropy),
+            keys: None,
             ufrag: entropy.token(UFRAG_LEN),
             pwd: entropy.token(PWD_LEN),
             remote_ufrag: None,
@@ -104,6 +119,8 @@ impl Side {
             dtls_role: DtlsRole::Server,
             speaks_ice: false,
             rtcp_mux: false,
+            mux_offered: false,
+            dialect: Dialect::default(),
             mid: None,
             bundled: false,
             codecs: None,
@@ -124,13 +141,17 @@ impl Side {
         &mut self,
         facts: Facts,
         shape: Vec<Rejected>,
-        signalled_from: Option<IpAddr>,
+        (signalled_from, dialect): (Option<IpAddr>, &Dialect),
         kit: Kit<'_>,
         entropy: &mut dyn Entropy,
     ) -> Result<(), RelayError> {
+        self.dialect.clone_from(dialect);
         // Keys that cannot be used refuse the offer, not its answer.
         self.chosen = match facts.protocol {
-            Protocol::Srtp => Some(self.keys.answer(facts.cryptos.iter().cloned())?.1),
+            Protocol::Srtp => {
+                let keys = self.keys.get_or_insert_with(|| LocalKeys::new(entropy));
+                Some(keys.answer(facts.cryptos.iter().cloned())?.1)
+            }
             Protocol::WebRtc if facts.fingerprint.is_none() => {
                 return Err(KeyingError::FingerprintMismatch.into());
             }
@@ -138,11 +159,12 @@ impl Side {
         };
         self.role = Some(Role::Offerer);
         self.shape = shape;
-        let dtls_role = match facts.dtls_setup {
-            Some(Setup::Passive) => DtlsRole::Client,
+        let dtls_role = match (facts.dtls_setup, dialect.dtls) {
+            (Some(Setup::Passive), _) => DtlsRole::Client,
             // RFC 8842 §5.5: whoever offers both again, with the certificate it had, wants no other
             // association: the roles stay.
-            Some(Setup::ActPass) if self.knows(&facts, kit.bridge) => self.dtls_role,
+            (Some(Setup::ActPass), _) if self.knows(&facts, kit.bridge) => self.dtls_role,
+            (Some(Setup::ActPass), DtlsWish::Active) => DtlsRole::Client,
             _ => DtlsRole::Server,
         };
         let credentials = [entropy.token(UFRAG_LEN), entropy.token(PWD_LEN)];
@@ -172,35 +194,72 @@ impl Side {
         self.ensure_leg(facts.protocol, kit.now, kit.certificate, kit.bridge)?;
         if restarted {
             [self.ufrag, self.pwd] = pending.credentials.clone();
-            let agent = kit.bridge.leg_mut(self.id).and_then(|leg| leg.ice.as_mut());
-            if let Some(agent) = agent {
-                agent.restart(&self.ufrag, &self.pwd);
+            if let Some(leg) = kit.bridge.leg_mut(self.id) {
+                for agent in leg.ice.iter_mut().chain(&mut leg.ice_rtcp) {
+                    agent.restart(&self.ufrag, &self.pwd);
+                }
             }
         }
         Ok(())
     }
 
-    /// We offer to the peer, in `protocol` unless it has described itself before.
+    /// We offer to the peer what the other side offered, keyed as the profile says unless the peer
+    /// has described itself before.
     pub(super) fn make_offer(
         &mut self,
-        protocol: Protocol,
+        profile: &LegProfile,
+        offered: Offered,
         kit: Kit<'_>,
+        entropy: &mut dyn Entropy,
     ) -> Result<(), RelayError> {
         self.role = Some(Role::Answerer);
+        self.dialect.clone_from(&profile.dialect);
         if self.described {
             return Ok(());
         }
-        self.speaks_ice = protocol == Protocol::WebRtc;
-        self.rtcp_mux = self.speaks_ice;
-        self.mid = self.speaks_ice.then(|| "0".to_owned());
-        self.bundled = self.speaks_ice;
-        self.proto = match protocol {
+        let (protocol, dialect) = (profile.protocol, &profile.dialect);
+        if protocol == Protocol::Srtp {
+            self.keys.get_or_insert_with(|| LocalKeys::new(entropy));
+        }
+        let is_webrtc = protocol == Protocol::WebRtc;
+        self.speaks_ice = match dialect.ice {
+            IceWish::WithWebRtc => is_webrtc,
+            IceWish::AsOffered => offered.ice,
+            IceWish::Force => true,
+            IceWish::Remove => false,
+        };
+        self.rtcp_mux = (is_webrtc && !dialect.mux.demux) || dialect.mux.offers(offered.mux);
+        self.mid = is_webrtc.then(|| "0".to_owned());
+        self.bundled = is_webrtc;
+        let usual = match protocol {
             Protocol::Rtp => "RTP/AVP",
             Protocol::Srtp => "RTP/SAVP",
             Protocol::WebRtc => "UDP/TLS/RTP/SAVPF",
-        }
-        .to_owned();
+        };
+        self.proto = dialect.transport.as_deref().unwrap_or(usual).to_owned();
         self.ensure_leg(protocol, kit.now, kit.certificate, kit.bridge)
+    }
+
+    /// What the peer offered, as far as it is passed on.
+    pub(super) fn offered(&self) -> Offered {
+        let ice = self.pending.as_ref().is_some_and(|pending| pending.facts.ice.is_some());
+        Offered { ice, mux: self.mux_offered }
+    }
+
+    /// The other side has answered: whether the one who offered to share a port may.
+    fn settle(&mut self, dialect: &Dialect, other_muxes: bool) {
+        if dialect.ice == IceWish::Remove {
+            self.speaks_ice = false;
+        }
+        let granted = self.dialect.mux.grants(other_muxes) || dialect.mux.accept;
+        self.rtcp_mux |= self.mux_offered && granted && !dialect.mux.reject;
+        self.dialect.rtcp_attribute = dialect.rtcp_attribute;
+        self.dialect.keep_origin = dialect.keep_origin;
+    }
+
+    /// Whether RTP and RTCP share a port.
+    pub(super) fn muxes(&self) -> bool {
+        self.rtcp_mux
     }
 
     /// The peer answered our offer.
@@ -217,7 +276,7 @@ impl Side {
         if self.protocol == Protocol::Srtp {
             // `Facts::read` found at least one.
             let line = facts.cryptos.first().ok_or(KeyingError::NoCommonSuite)?;
-            let keys = self.keys.accept(line)?;
+            let keys = self.keys.as_mut().ok_or(KeyingError::NoCommonSuite)?.accept(line)?;
             let leg = bridge.leg_mut(self.id).ok_or(RelayError::NoOffer)?;
             leg.security.set_sdes(&keys).map_err(|_| KeyingError::NoCommonSuite)?;
         }
@@ -230,19 +289,28 @@ impl Side {
             Some(Setup::Active) => self.dtls_role = DtlsRole::Server,
             _ => {}
         }
+        let muxes = self.rtcp_mux && facts.mux_offered;
         self.note_dialect(facts);
+        self.rtcp_mux |= muxes;
         self.note_ufrag(facts);
         self.describe(now, facts, signalled_from, bridge)
     }
 
     /// The peer's offer is answered: what it said holds now.
-    pub(super) fn apply_offer(&mut self, kit: Kit<'_>) -> Result<(), RelayError> {
+    pub(super) fn apply_offer(
+        &mut self,
+        kit: Kit<'_>,
+        dialect: &Dialect,
+        other_muxes: bool,
+    ) -> Result<(), RelayError> {
         let Some(pending) = self.pending.clone() else { return Err(RelayError::NoOffer) };
         let Kit { now, certificate, bridge } = kit;
         self.adopt(&pending, Kit { now, certificate, bridge })?;
+        self.settle(dialect, other_muxes);
         let Pending { facts, signalled_from, .. } = pending;
         if self.protocol == Protocol::Srtp {
-            let (keys, line) = self.keys.answer(facts.cryptos.iter().cloned())?;
+            let keys = self.keys.as_mut().ok_or(KeyingError::NoCommonSuite)?;
+            let (keys, line) = keys.answer(facts.cryptos.iter().cloned())?;
             self.chosen = Some(line);
             let leg = bridge.leg_mut(self.id).ok_or(RelayError::NoOffer)?;
             leg.security.set_sdes(&keys).map_err(|_| KeyingError::NoCommonSuite)?;
@@ -265,12 +333,18 @@ impl Side {
     /// What our offer to the peer says of us.
     pub(super) fn offer_face<'a>(&'a self, certificate: &'a Certificate) -> Face<'a> {
         let cryptos = match self.protocol {
-            Protocol::Srtp => self.keys.offer(),
+            Protocol::Srtp => self.keys.iter().flat_map(LocalKeys::offer).collect(),
             _ => Vec::new(),
         };
         // After the first handshake the role is kept; actpass would let the peer start another.
-        let setup = if self.described { setup_for(self.dtls_role) } else { Setup::ActPass };
-        Face { cryptos, shape: &[], ..self.face(certificate, setup) }
+        let setup = match (self.described, self.dialect.dtls) {
+            (true, _) => setup_for(self.dtls_role),
+            (false, DtlsWish::Passive) => Setup::Passive,
+            (false, DtlsWish::Active) => Setup::Active,
+            (false, DtlsWish::Any | DtlsWish::Off) => Setup::ActPass,
+        };
+        let rtcp_fallback = self.dialect.rtcp_attribute;
+        Face { cryptos, shape: &[], rtcp_fallback, ..self.face(certificate, setup) }
     }
 
     /// What our answer to the peer's offer says of us.
@@ -331,6 +405,9 @@ impl Side {
             mid: self.mid.as_deref().filter(|_| is_dtls),
             bundled: self.bundled,
             shape: &self.shape,
+            rtcp_attribute: self.dialect.rtcp_attribute,
+            rtcp_fallback: false,
+            keep_origin: self.dialect.keep_origin,
         }
     }
 
@@ -352,7 +429,9 @@ impl Side {
             Protocol::WebRtc => Security::dtls(now, certificate, self.dtls_role)?,
         };
         let agent = self.speaks_ice.then(|| Lite::new(&self.ufrag, &self.pwd));
-        bridge.insert_leg(self.id, Leg::new(security, agent));
+        let mut leg = Leg::new(security, agent);
+        leg.source = self.source;
+        bridge.insert_leg(self.id, leg);
         Ok(())
     }
 
@@ -367,13 +446,17 @@ impl Side {
         let leg = bridge.leg_mut(self.id).ok_or(RelayError::NoOffer)?;
         let mut setup = facts.setup.clone();
         setup.signalled_from = signalled_from;
+        setup.rtcp_mux = self.rtcp_mux;
         leg.describe(setup);
-        match (&facts.ice, &mut leg.ice) {
-            (Some((ufrag, pwd)), agent) if self.speaks_ice => {
-                let agent = agent.get_or_insert_with(|| Lite::new(&self.ufrag, &self.pwd));
-                agent.set_remote(ufrag, pwd);
+        match facts.ice.as_ref().filter(|_| self.speaks_ice) {
+            Some((ufrag, pwd)) => {
+                let two = if self.rtcp_mux { None } else { Some(&mut leg.ice_rtcp) };
+                for agent in [Some(&mut leg.ice), two].into_iter().flatten() {
+                    let agent = agent.get_or_insert_with(|| Lite::new(&self.ufrag, &self.pwd));
+                    agent.set_remote(ufrag, pwd);
+                }
             }
-            (_, agent) => *agent = None,
+            None => (leg.ice, leg.ice_rtcp) = (None, None),
         }
         if let (Some(handshake), Some(print)) = (leg.security.handshake_mut(), &facts.fingerprint) {
             handshake.set_remote(now, print.clone(), self.dtls_role);
@@ -382,8 +465,14 @@ impl Side {
     }
 
     fn note_dialect(&mut self, facts: &Facts) {
-        self.speaks_ice = facts.protocol == Protocol::WebRtc && facts.ice.is_some();
+        let may_speak = match self.dialect.ice {
+            IceWish::WithWebRtc => facts.protocol == Protocol::WebRtc,
+            IceWish::AsOffered | IceWish::Force => true,
+            IceWish::Remove => false,
+        };
+        self.speaks_ice = may_speak && facts.ice.is_some();
         self.rtcp_mux = facts.setup.rtcp_mux;
+        self.mux_offered = facts.mux_offered;
         self.bundled = facts.bundled && facts.mid.is_some();
         self.mid.clone_from(&facts.mid);
     }

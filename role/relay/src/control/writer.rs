@@ -51,6 +51,12 @@ pub(super) struct Face<'a> {
     pub bundled: bool,
     /// The m-lines the description must have, as the offer had them.
     pub shape: &'a [Rejected],
+    /// Write `a=rtcp`.
+    pub rtcp_attribute: bool,
+    /// Also say where RTCP goes if the peer does not want it on RTP's port (RFC 5761 §5.1.1).
+    pub rtcp_fallback: bool,
+    /// Leave the address in `o=` as it came.
+    pub keep_origin: bool,
 }
 
 /// The handshake's part.
@@ -118,7 +124,7 @@ pub(super) fn write(mut session: Session, audio: Option<usize>, face: &Face<'_>)
 
 fn write_session_level(session: &mut Session, face: &Face<'_>) {
     let ip = face.addr.ip();
-    if let Some(mut origin) = session.origin() {
+    if let Some(mut origin) = session.origin().filter(|_| !face.keep_origin) {
         origin.address = ip.to_string();
         origin.ip6 = ip.is_ipv6();
         session.set_origin(&origin);
@@ -156,6 +162,11 @@ fn write_audio(media: &mut MediaLine, face: &Face<'_>) {
     if let Some(mid) = face.mid {
         media.add_attribute("mid", Some(mid));
     }
+    let one_port = face.rtcp_mux && !face.rtcp_fallback;
+    let rtcp_port = face.addr.port() + u16::from(!one_port);
+    if face.rtcp_attribute {
+        media.add_attribute("rtcp", Some(&rtcp_port.to_string()));
+    }
     if face.rtcp_mux {
         media.add_attribute("rtcp-mux", None);
     }
@@ -168,6 +179,10 @@ fn write_audio(media: &mut MediaLine, face: &Face<'_>) {
         media.add_attribute("ice-ufrag", Some(ufrag));
         media.add_attribute("ice-pwd", Some(pwd));
         media.add_candidate(&Candidate::host("1", 1, face.addr));
+        if !one_port {
+            let rtcp = SocketAddr::new(face.addr.ip(), rtcp_port);
+            media.add_candidate(&Candidate::host("1", 2, rtcp));
+        }
         media.add_attribute("end-of-candidates", None);
     }
     if face.protocol == Protocol::WebRtc && face.ice.is_some() {

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::worker::{Worker, WorkerSession};
+use super::hub::{Route, Steered};
+use super::worker::Worker;
 use crate::Config;
 use crate::api::SessionId;
-use crate::bridge::{Component, Port};
-use crate::ports::{OpenError, PairRange, PortOwner, Ports, Probe, SharedBridge};
+use crate::bridge::{Component, Home, LegId, Port, SharedBridge};
+use crate::ports::{OpenError, Opened, PairRange, PortOwner, Ports, Probe};
 
 /// The sockets of one session.
 pub(super) struct SessionIo {
@@ -34,17 +35,38 @@ impl SessionIo {
 pub(super) struct SocketPorts {
     ranges: Vec<PairRange>,
     workers: Vec<Arc<Worker>>,
+    /// For each interface, what leads its ports to its threads' sockets.
+    steered: Vec<Option<Steered>>,
     next_worker: usize,
     sessions: HashMap<SessionId, Placed>,
-    open: HashMap<(usize, u16), Opened>,
+    open: HashMap<(usize, u16), Held>,
+}
+
+/// A session's thread, and its sockets once it has any.
+struct Placed {
+    worker: usize,
+    io: Option<Arc<SessionIo>>,
+}
+
+/// A pair that is open.
+struct Held {
+    session: SessionId,
+    leg: LegId,
+    /// The tokens under which its sockets are watched; none where packets come by a hub.
+    tokens: Vec<u64>,
 }
 
 impl SocketPorts {
-    pub(super) fn new(config: &Config, workers: Vec<Arc<Worker>>) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        workers: Vec<Arc<Worker>>,
+        steered: Vec<Option<Steered>>,
+    ) -> Self {
         let range = || PairRange::new(config.port_min, config.port_max);
         Self {
             ranges: config.interfaces.iter().map(|_| range()).collect(),
             workers,
+            steered,
             next_worker: 0,
             sessions: HashMap::new(),
             open: HashMap::new(),
@@ -56,34 +78,77 @@ impl SocketPorts {
         self.ranges.iter().map(PairRange::in_use).sum()
     }
 
-    /// The session's sockets and thread, chosen with its first leg.
-    fn place(&mut self, owner: &PortOwner) -> (Arc<SessionIo>, Arc<Worker>) {
-        let placed = self.sessions.entry(owner.session).or_insert_with(|| {
-            self.next_worker = (self.next_worker + 1) % self.workers.len();
-            let io = Arc::new(SessionIo {
-                session: owner.session,
-                bridge: Arc::clone(&owner.bridge),
-                sockets: RwLock::new(Vec::new()),
-            });
-            self.workers[self.next_worker].add_session(WorkerSession { io: Arc::clone(&io) });
-            Placed { io, worker: self.next_worker, pairs: 0 }
-        });
-        placed.pairs += 1;
-        (Arc::clone(&placed.io), Arc::clone(&self.workers[placed.worker]))
+    fn place(&mut self, session: SessionId) -> &mut Placed {
+        let (next, count) = (&mut self.next_worker, self.workers.len());
+        self.sessions.entry(session).or_insert_with(|| {
+            *next = (*next + 1) % count;
+            Placed { worker: *next, io: None }
+        })
     }
 
-    fn unplace(&mut self, session: SessionId) {
-        let Some(placed) = self.sessions.get_mut(&session) else { return };
-        placed.pairs -= 1;
-        if placed.pairs == 0 {
-            self.workers[placed.worker].remove_session(session);
-            self.sessions.remove(&session);
+    /// The session's sockets and the number of its thread.
+    fn io(&mut self, owner: &PortOwner) -> (Arc<SessionIo>, usize) {
+        let placed = self.place(owner.session);
+        let (worker, known) = (placed.worker, placed.io.clone());
+        let io = known.unwrap_or_else(|| {
+            let io = Arc::new(SessionIo {
+                session: owner.session,
+                bridge: owner.bridge.clone(),
+                sockets: RwLock::new(Vec::new()),
+            });
+            self.place(owner.session).io = Some(Arc::clone(&io));
+            self.workers[worker].add_session(Arc::clone(&io));
+            io
+        });
+        (io, worker)
+    }
+
+    /// Leads a pair's packets to its thread: by the thread's hub, or socket by socket.
+    fn watch(
+        &self,
+        (interface, rtp_port): (usize, u16),
+        (io, worker): (&Arc<SessionIo>, usize),
+        pair: [(Port, Arc<UdpSocket>); 2],
+    ) -> Option<Vec<u64>> {
+        let Some(steered) = &self.steered[interface] else {
+            let watch = |(port, socket)| self.workers[worker].watch(port, socket, Arc::clone(io));
+            let tokens: Vec<u64> = pair.into_iter().filter_map(watch).collect();
+            return (tokens.len() == 2).then_some(tokens);
+        };
+        for (number, (port, _)) in (rtp_port..).zip(pair) {
+            let route = Route { bridge: io.bridge.place(), port, io: Arc::clone(io) };
+            steered.hubs[worker].routes().open(number, route);
+            steered.steer.open(number, worker);
+        }
+        self.workers[worker].wake();
+        Some(Vec::new())
+    }
+
+    fn unwatch(&self, (interface, rtp_port): (usize, u16), worker: usize, tokens: Vec<u64>) {
+        tokens.into_iter().for_each(|token| self.workers[worker].unwatch(token));
+        let Some(steered) = &self.steered[interface] else { return };
+        for number in [rtp_port, rtp_port + 1] {
+            steered.steer.close(number);
+            // Bound to a name: the lock must be released before the route is dropped.
+            let route = steered.hubs[worker].routes().close(number);
+            drop(route);
         }
     }
 }
 
 impl Ports for SocketPorts {
-    fn open(&mut self, interface: usize, owner: &PortOwner) -> Result<u16, OpenError> {
+    fn home(&mut self, session: SessionId) -> Arc<Home> {
+        let worker = self.place(session).worker;
+        Arc::clone(&self.workers[worker].home)
+    }
+
+    fn leave(&mut self, session: SessionId) {
+        if let Some(placed) = self.sessions.remove(&session) {
+            self.workers[placed.worker].remove_session(session);
+        }
+    }
+
+    fn open(&mut self, interface: usize, owner: &PortOwner) -> Result<Opened, OpenError> {
         let mut bound = None;
         let range = self.ranges.get_mut(interface).ok_or(OpenError::Exhausted)?;
         let port = range.take(|port| match bind_pair(owner.bind, port) {
@@ -95,45 +160,35 @@ impl Ports for SocketPorts {
             Err(e) => Probe::GiveUp(e.kind()),
         })?;
         let (rtp, rtcp) = bound.ok_or(OpenError::Exhausted)?;
-        let (io, worker) = self.place(owner);
-        let mut tokens = Vec::with_capacity(2);
-        for (component, socket) in [(Component::Rtp, rtp), (Component::Rtcp, rtcp)] {
-            let (port, socket) = (Port { leg: owner.leg, component }, Arc::new(socket));
-            io.change(|sockets| sockets.push((port, Arc::clone(&socket))));
-            tokens.extend(worker.watch(port, socket, Arc::clone(&io)));
-        }
-        let watched = tokens.len() == 2;
-        self.open.insert((interface, port), Opened { owner: owner.clone(), tokens });
+        let (io, worker) = self.io(owner);
+        // A hub's ports are bound too: nobody else may take them, and what leaves by an interface
+        // that refuses raw packets leaves by them.
+        let pair = [(Component::Rtp, rtp), (Component::Rtcp, rtcp)]
+            .map(|(component, socket)| (Port { leg: owner.leg, component }, Arc::new(socket)));
+        io.change(|sockets| sockets.extend(pair.iter().cloned()));
+        let tokens = self.watch((interface, port), (&io, worker), pair);
+        let watched = tokens.is_some();
+        let (session, leg) = (owner.session, owner.leg);
+        let held = Held { session, leg, tokens: tokens.unwrap_or_default() };
+        self.open.insert((interface, port), held);
         if !watched {
             // /proc/sys/fs/epoll/max_user_watches is reached.
             self.close(interface, port);
             return Err(OpenError::System(io::ErrorKind::OutOfMemory));
         }
-        Ok(port)
+        let steered = self.steered[interface].is_some();
+        let source = steered.then(|| SocketAddr::new(owner.bind, port));
+        Ok(Opened { port, source })
     }
 
     fn close(&mut self, interface: usize, rtp_port: u16) {
-        let Some(Opened { owner, tokens }) = self.open.remove(&(interface, rtp_port)) else {
-            return;
-        };
-        if let Some(placed) = self.sessions.get(&owner.session) {
-            placed.io.change(|sockets| sockets.retain(|(p, _)| p.leg != owner.leg));
-            tokens.into_iter().for_each(|token| self.workers[placed.worker].unwatch(token));
+        let Some(held) = self.open.remove(&(interface, rtp_port)) else { return };
+        if let Some(Placed { worker, io: Some(io) }) = self.sessions.get(&held.session) {
+            io.change(|sockets| sockets.retain(|(p, _)| p.leg != held.leg));
+            self.unwatch((interface, rtp_port), *worker, held.tokens);
         }
-        self.unplace(owner.session);
         self.ranges[interface].give_back(rtp_port);
     }
-}
-
-struct Placed {
-    io: Arc<SessionIo>,
-    worker: usize,
-    pairs: usize,
-}
-
-struct Opened {
-    owner: PortOwner,
-    tokens: Vec<u64>,
 }
 
 fn bind_pair(ip: IpAddr, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {

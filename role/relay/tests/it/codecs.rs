@@ -167,7 +167,7 @@ fn answered(world: &mut World, offer: &str, toward: CodecPolicy, answer: &str) -
 }
 
 fn processing(world: &World) -> (bool, bool) {
-    world.control.bridge(SESSION).unwrap().lock().unwrap().is_processing()
+    world.control.bridge(SESSION).unwrap().lock().is_processing()
 }
 
 #[test]

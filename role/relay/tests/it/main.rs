@@ -4,6 +4,7 @@
 mod codecs;
 mod conflicts;
 mod descriptions;
+mod memory;
 mod openssl;
 mod peers;
 mod recording;

@@ -89,7 +89,7 @@ impl World {
         let component = if to_port.is_multiple_of(2) { Component::Rtp } else { Component::Rtcp };
         let mut buf = bytes.to_vec();
         buf.resize(bytes.len() + 64, 0);
-        let mut bridge = owner.bridge.lock().unwrap();
+        let mut bridge = owner.bridge.lock();
         let port = Port { leg: owner.leg, component };
         let forward = bridge.handle_packet(self.now, port, from, &mut buf, bytes.len());
         let mut sent = Vec::new();
@@ -111,7 +111,7 @@ impl World {
     pub fn advance(&mut self, by: Duration) {
         self.now += by;
         let Some(bridge) = self.control.bridge(SESSION) else { return };
-        let mut bridge = bridge.lock().unwrap();
+        let mut bridge = bridge.lock();
         bridge.handle_timeout(self.now);
         let mut sent = Vec::new();
         while let Some(t) = bridge.poll_transmit() {

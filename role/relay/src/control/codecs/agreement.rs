@@ -123,8 +123,9 @@ impl Agreement {
         entropy: &mut dyn Entropy,
     ) -> Result<(), RelayError> {
         for (id, way) in [(answerer, &self.answerer), (offerer, &self.offerer)] {
-            let payloads = way.payloads();
-            bridge.leg_mut(id).into_iter().for_each(|leg| leg.set_payloads(&payloads));
+            if let Some(leg) = bridge.leg_mut(id) {
+                leg.set_payloads(way.payloads().into());
+            }
         }
         let to_answerer = self.offerer.plan_to(&self.answerer);
         let to_offerer = self.answerer.plan_to(&self.offerer);

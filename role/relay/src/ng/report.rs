@@ -1,0 +1,160 @@
+//! What a controller is told of a call and of the relay as a whole, under the names it knows.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::calls::Call;
+use super::value::Value;
+use crate::api::{LegStats, Protocol, SessionStats};
+
+/// What was counted since the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Totals {
+    /// Calls that were made.
+    pub managed: u64,
+    /// Calls that were refused.
+    pub rejected: u64,
+    /// Calls that ended for want of media.
+    pub timeouts: u64,
+    /// Calls a controller ended.
+    pub regular: u64,
+    /// RTP packets of ended calls, received.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Packets of ended calls that were dropped.
+    pub errors: u64,
+}
+
+impl Totals {
+    /// Adds the last figures of a call.
+    pub fn add(&mut self, stats: &SessionStats) {
+        for leg in &stats.legs {
+            self.packets += leg.packets_received;
+            self.bytes += leg.bytes_received;
+            self.errors += errors(leg);
+        }
+    }
+}
+
+/// A call's figures, as `query` and `delete` tell them.
+pub fn call(call: &Call, stats: &SessionStats, now_unix: u64) -> Vec<(&'static str, Value)> {
+    let tag_of = |branch: Option<u32>| tag_of(call, branch);
+    let tags: BTreeMap<Bytes, Value> = stats
+        .legs
+        .iter()
+        .map(|leg| {
+            // A leg is described from the side of the one who talks to it; media it sends us is its own.
+            let partner = match leg.branch {
+                None => call.branches.last().map(|b| b.number),
+                Some(_) => None,
+            };
+            let own = tag_of(leg.branch);
+            (own.clone(), tag(call, leg, &own, &tag_of(partner), now_unix))
+        })
+        .collect();
+    let sum = |of: fn(&LegStats) -> u64| stats.legs.iter().map(of).sum::<u64>();
+    let counted = |packets: u64, bytes: u64, errors: u64| {
+        Value::dictionary([
+            ("packets", Value::count(packets)),
+            ("bytes", Value::count(bytes)),
+            ("errors", Value::count(errors)),
+        ])
+    };
+    let rtp = counted(sum(|l| l.packets_received), sum(|l| l.bytes_received), sum(errors));
+    vec![
+        ("created", Value::count(call.created_unix)),
+        ("created_us", Value::Integer(0)),
+        ("last signal", Value::count(call.last_signal_unix)),
+        ("SSRC", Value::Dictionary(Vec::new())),
+        ("tags", Value::Dictionary(tags.into_iter().collect())),
+        (
+            "totals",
+            Value::dictionary([("RTP", rtp), ("RTCP", counted(sum(|l| l.rtcp_received), 0, 0))]),
+        ),
+    ]
+}
+
+/// The relay's figures, as `statistics` tells them.
+pub fn relay(totals: &Totals, sessions: usize, uptime_s: u64) -> Value {
+    let current = Value::dictionary([
+        ("sessionsown", Value::count(sessions as u64)),
+        ("sessionsforeign", Value::Integer(0)),
+        ("sessionstotal", Value::count(sessions as u64)),
+    ]);
+    let total = Value::dictionary([
+        ("uptime", Value::text(uptime_s.to_string())),
+        ("managedsessions", Value::count(totals.managed)),
+        ("rejectedsessions", Value::count(totals.rejected)),
+        ("timeoutsessions", Value::count(totals.timeouts)),
+        ("regularterminatedsessions", Value::count(totals.regular)),
+        ("relayedpackets", Value::count(totals.packets)),
+        ("relayedpacketerrors", Value::count(totals.errors)),
+        ("relayedbytes", Value::count(totals.bytes)),
+    ]);
+    Value::dictionary([("currentstatistics", current), ("totalstatistics", total)])
+}
+
+/// The tag of a party: the caller's, a branch's, or the branch's Via while it has none.
+fn tag_of(call: &Call, branch: Option<u32>) -> Bytes {
+    let Some(number) = branch else { return call.caller_tag.clone() };
+    let branch = call.branches.iter().find(|b| b.number == number);
+    branch.and_then(|b| b.tag.clone().or_else(|| b.via_branch.clone())).unwrap_or_default()
+}
+
+fn tag(call: &Call, leg: &LegStats, own: &Bytes, partner: &Bytes, now_unix: u64) -> Value {
+    let media = Value::dictionary([
+        ("index", Value::Integer(1)),
+        ("type", Value::text("audio")),
+        ("protocol", Value::text(protocol(leg.protocol))),
+        ("streams", Value::List(vec![stream(leg, now_unix)])),
+        ("flags", Value::texts(["initialized"].into_iter().chain((!leg.held).then_some("send")))),
+    ]);
+    Value::dictionary([
+        ("tag", Value::String(own.clone())),
+        ("created", Value::count(call.created_unix)),
+        ("in dialogue with", Value::String(partner.clone())),
+        ("medias", Value::List(vec![media])),
+    ])
+}
+
+fn stream(leg: &LegStats, now_unix: u64) -> Value {
+    let since = leg.last_packet_ms.map_or(0, |ms| now_unix.saturating_sub(ms / 1000));
+    let mut entries = vec![
+        ("local port", Value::count(leg.port)),
+        ("last packet", Value::count(since)),
+        ("flags", Value::texts(["RTP", "filled"])),
+        (
+            "stats",
+            Value::dictionary([
+                ("packets", Value::count(leg.packets_received)),
+                ("bytes", Value::count(leg.bytes_received)),
+                ("errors", Value::count(errors(leg))),
+            ]),
+        ),
+    ];
+    entries.extend(leg.remote.map(|remote| ("endpoint", endpoint(remote))));
+    Value::dictionary(entries)
+}
+
+fn endpoint(remote: SocketAddr) -> Value {
+    Value::dictionary([
+        ("family", Value::text(if remote.is_ipv4() { "IPv4" } else { "IPv6" })),
+        ("address", Value::text(remote.ip().to_string())),
+        ("port", Value::count(remote.port())),
+    ])
+}
+
+fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Rtp => "RTP/AVP",
+        Protocol::Srtp => "RTP/SAVP",
+        Protocol::WebRtc => "UDP/TLS/RTP/SAVPF",
+    }
+}
+
+fn errors(leg: &LegStats) -> u64 {
+    leg.dropped_injected + leg.dropped_unauthenticated + leg.dropped_other
+}
