@@ -2,7 +2,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/whimbrel/target
 export DATA ARGS ROWS ORDER OPS
 
-.PHONY: help run test test-long check web sim screenshot dist bench fuzz-smoke clean
+.PHONY: help run test test-long check web sim screenshot dist bench bench-media fuzz-smoke clean
 
 help:              ## Shows this list.
 	@sed -n 's/^\([a-z-]*\): *## /  make \1\t/p' Makefile | expand -t 22
@@ -33,6 +33,9 @@ dist:              ## Builds the server to install: release, its code laid out b
 
 bench:             ## Measures Whimbrel beside Kamailio. ROWS=register,options ORDER=WKW OPS=1. Needs Debian and two cores.
 	@scripts/bench.sh
+
+bench-media:       ## Measures the media relay beside rtpengine. ORDER=WRWR. Needs Debian, two cores and root.
+	@scripts/bench-media.sh
 
 fuzz-smoke:        ## Runs each fuzz target for SECONDS_EACH=20 seconds. Needs nightly Rust and cargo-fuzz.
 	@scripts/fuzz_smoke.sh

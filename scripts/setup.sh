@@ -73,6 +73,7 @@ need_for_bench() {
   need 'have kamailio' kamailio "the server Whimbrel is measured beside"
   need '[ -f /usr/lib/*/kamailio/modules/tls.so ]' kamailio-tls-modules "Kamailio over TLS"
   need 'have rtpengine' rtpengine-daemon "Kamailio's media relay"
+  need '[ -f /usr/include/srtp2/srtp.h ]' libsrtp2-dev "the media load's SRTP"
 }
 
 install_missing() {

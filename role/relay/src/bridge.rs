@@ -239,7 +239,8 @@ impl Bridge {
             PacketKind::Other if rtp::is_zrtp(&buf[..len]) && leg.passes_zrtp(from) => {
                 let (target, leg) = self.target(port.leg)?;
                 let to = leg.zrtp_destination(now)?;
-                Some(Forward { port: Port { leg: target, component: Component::Rtp }, to, len })
+                let port = Port { leg: target, component: Component::Rtp };
+                Some(Forward { port, source: leg.source, to, len })
             }
             PacketKind::Other => {
                 leg.counters.dropped.malformed += 1;

@@ -103,7 +103,11 @@ impl<P: Ports> Control<P> {
         from.apply_answer(now, &facts, d.signalled_from, &mut bridge)?;
         let certificate = &self.certificate;
         let muxes = from.muxes();
-        to.apply_offer(side::Kit { now, certificate, bridge: &mut bridge }, &d.toward.dialect, muxes)?;
+        to.apply_offer(
+            side::Kit { now, certificate, bridge: &mut bridge },
+            &d.toward.dialect,
+            muxes,
+        )?;
         match agreement {
             Some(agreement) => {
                 agreement.apply((from.id, to.id), &mut bridge, &mut *self.entropy)?

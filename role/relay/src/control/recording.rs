@@ -1,6 +1,6 @@
 //! Which sessions are recorded.
 
-use super::{Control, lock};
+use super::Control;
 use crate::api::SessionId;
 use crate::bridge::PacketTap;
 
@@ -19,14 +19,14 @@ impl<P> Control<P> {
     ) -> bool {
         let Some(session) = self.sessions.get_mut(&id) else { return false };
         session.recording = Some(number);
-        lock(&session.bridge).set_tap(Some(tap));
+        session.bridge.lock().set_tap(Some(tap));
         true
     }
 
     /// Ends the session's recording. False when there was none.
     pub(crate) fn detach_recording(&mut self, id: SessionId) -> bool {
         let Some(session) = self.sessions.get_mut(&id) else { return false };
-        lock(&session.bridge).set_tap(None);
+        session.bridge.lock().set_tap(None);
         session.recording.take().is_some()
     }
 }

@@ -242,8 +242,9 @@ impl Side {
 
     /// What the peer offered, as far as it is passed on.
     pub(super) fn offered(&self) -> Offered {
-        let ice = self.pending.as_ref().is_some_and(|pending| pending.facts.ice.is_some());
-        Offered { ice, mux: self.mux_offered }
+        let offer = self.pending.as_ref().map(|pending| &pending.facts);
+        let ice = offer.is_some_and(|facts| facts.ice.is_some());
+        Offered { ice, mux: offer.is_some_and(|facts| facts.mux_offered) }
     }
 
     /// The other side has answered: whether the one who offered to share a port may.

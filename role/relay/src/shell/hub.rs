@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use net::batch::{set_receive_buffer, tell_destinations};
-use net::raw::RawUdp;
+use net::raw::{RawPacket, RawUdp};
 use net::steer::{PortSteer, STEERED_SOCKETS_MAX};
 
 use super::sockets::SessionIo;
@@ -28,7 +28,6 @@ pub(super) struct Steered {
 /// The socket of one thread on one interface.
 pub(super) struct Hub {
     pub socket: UdpSocket,
-    raw: Mutex<RawUdp>,
     routes: Mutex<Routes>,
 }
 
@@ -74,19 +73,50 @@ impl Hub {
         socket.set_nonblocking(true)?;
         tell_destinations(&socket)?;
         set_receive_buffer(&socket, RECEIVE_BYTES);
-        let raw = RawUdp::new(ip.is_ipv6())?;
-        raw.set_send_buffer(SEND_BYTES);
-        Ok(Self { socket, raw: Mutex::new(raw), routes: Mutex::new(Routes::new()) })
+        // Without the right to answer from its ports a hub is of no use.
+        RawUdp::new(ip.is_ipv6())?;
+        Ok(Self { socket, routes: Mutex::new(Routes::new()) })
     }
 
     /// The routes, for a batch of packets or a command.
     pub(super) fn routes(&self) -> MutexGuard<'_, Routes> {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// What sends; the thread's alone but for its type.
-    pub(super) fn raw(&self) -> MutexGuard<'_, RawUdp> {
-        self.raw.lock().unwrap_or_else(PoisonError::into_inner)
+/// What a thread sends by from ports without sockets: a raw socket for each family.
+pub(super) struct RawSockets([Option<RawUdp>; 2]);
+
+impl RawSockets {
+    /// Of the families that can be had.
+    pub(super) fn new() -> Self {
+        let socket = |v6| {
+            let raw = RawUdp::new(v6).ok()?;
+            raw.set_send_buffer(SEND_BYTES);
+            Some(raw)
+        };
+        Self([socket(false), socket(true)])
+    }
+
+    /// Sends packets of any family, those of one in their order; how many could not go.
+    pub(super) fn send(&mut self, packets: &[RawPacket<'_>]) -> u64 {
+        let mut lost = 0;
+        for run in packets.chunk_by(|a, b| a.from.is_ipv6() == b.from.is_ipv6()) {
+            let Some(raw) = &mut self.0[usize::from(run[0].from.is_ipv6())] else {
+                lost += run.len() as u64;
+                continue;
+            };
+            let mut rest = run;
+            while !rest.is_empty() {
+                let sent = raw.send(rest).unwrap_or_else(|_| {
+                    // The first cannot go (unreachable, buffer full): it is lost, as on any path.
+                    lost += 1;
+                    1
+                });
+                rest = &rest[sent.clamp(1, rest.len())..];
+            }
+        }
+        lost
     }
 }
 

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use net::batch::{BATCH_MAX, RecvBatch};
 use rtp::srtp::MAX_TRAILER;
 
-use super::hub::Hub;
+use super::hub::{Hub, RawSockets};
 use super::sockets::{SessionIo, SocketPorts};
 use crate::api::{RelayEvent, SessionId};
 use crate::bridge::{Home, Port};
@@ -70,6 +70,7 @@ pub(super) struct Worker {
 struct Round {
     batch: RecvBatch,
     hub_batch: RecvBatch,
+    raw: RawSockets,
     out: Outcome,
     ready: Vec<Arc<Watched>>,
     ready_hubs: Vec<Arc<Hub>>,
@@ -233,7 +234,8 @@ impl Worker {
         for hub in std::mem::take(&mut round.ready_hubs) {
             for _ in 0..HUB_ROUNDS {
                 // One call's bug must not end the calls of a whole thread.
-                let step = || self.drain_hub(&hub, &mut round.hub_batch, &mut round.out);
+                let from = (&*hub, &mut round.raw);
+                let step = || self.drain_hub(from, &mut round.hub_batch, &mut round.out);
                 let taken = catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| {
                     tracing::error!("packet handling panicked; a batch of packets is lost");
                     0
@@ -290,6 +292,7 @@ impl Round {
         let hub_slots = if has_hubs { BATCH_MAX } else { 1 };
         Self {
             batch: RecvBatch::new(BATCH, SLOT_BYTES),
+            raw: RawSockets::new(),
             hub_batch: RecvBatch::with_destinations(hub_slots, SLOT_BYTES),
             out: Outcome::default(),
             ready: Vec::with_capacity(READY_MAX),

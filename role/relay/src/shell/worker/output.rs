@@ -8,7 +8,7 @@ use std::time::Instant;
 use net::batch::{BATCH_MAX, RecvBatch, send_batch};
 use net::raw::RawPacket;
 
-use super::super::hub::Hub;
+use super::super::hub::{Hub, RawSockets};
 use super::super::sockets::{SessionIo, SocketPorts};
 use super::Worker;
 use super::table::Watched;
@@ -40,7 +40,12 @@ impl Outcome {
 
 impl Worker {
     /// Takes one batch from a hub and forwards it; how many datagrams it was.
-    pub(super) fn drain_hub(&self, hub: &Hub, batch: &mut RecvBatch, out: &mut Outcome) -> usize {
+    pub(super) fn drain_hub(
+        &self,
+        (hub, raw): (&Hub, &mut RawSockets),
+        batch: &mut RecvBatch,
+        out: &mut Outcome,
+    ) -> usize {
         // Errors are passing: nothing waits, or memory is short.
         let Ok(taken) = batch.recv(&hub.socket) else { return 0 };
         let now = Instant::now();
@@ -73,13 +78,13 @@ impl Worker {
                 out.forwards.push(forward);
             }
         }
-        self.send_raw(hub, batch, &out.forwards);
+        self.send_raw(raw, batch, &out.forwards);
         self.send_strays(batch, out);
         self.send_transmits(out);
         taken
     }
 
-    fn send_raw(&self, hub: &Hub, batch: &mut RecvBatch, forwards: &[Option<Forward>]) {
+    fn send_raw(&self, raw: &mut RawSockets, batch: &mut RecvBatch, forwards: &[Option<Forward>]) {
         let packets = batch.addressed_mut().zip(forwards).filter_map(|(packet, forward)| {
             let forward = (*forward)?;
             let payload = &packet.slot[..forward.len];
@@ -88,15 +93,7 @@ impl Worker {
             Some(RawPacket { from, to, payload, dont_fragment: true })
         });
         let packets: smallvec::SmallVec<[RawPacket<'_>; BATCH_MAX]> = packets.collect();
-        let (mut raw, mut rest) = (hub.raw(), &packets[..]);
-        while !rest.is_empty() {
-            let sent = raw.send(rest).unwrap_or_else(|_| {
-                // The first packet cannot go (unreachable, buffer full): it is lost, as on any path.
-                self.send_errors.fetch_add(1, Ordering::Relaxed);
-                1
-            });
-            rest = &rest[sent.clamp(1, rest.len())..];
-        }
+        self.send_errors.fetch_add(raw.send(&packets), Ordering::Relaxed);
     }
 
     /// Sends what came by a hub and leaves by an interface that has a socket for each port.
