@@ -33,6 +33,7 @@ pub mod dns;
 pub mod flood;
 pub mod flow;
 pub mod handset;
+pub mod kamailio;
 pub mod lab;
 pub mod linphone;
 pub mod ng;

@@ -145,6 +145,10 @@ pub struct Media {
     pub threads: Option<usize>,
     /// Seconds without a packet from either side, not on hold, after which a call is ended.
     pub silence_s: u64,
+    /// Microseconds a busy packet thread rests, so that one wake-up finds several packets.
+    pub rest_us: u64,
+    /// Read each port's socket by itself, also where the kernel could lead all ports to one.
+    pub socket_per_port: bool,
     /// `[media.phones]`: codecs and digits of phones.
     pub phones: relay::CodecPolicy,
     /// `[media.browsers]`: of browsers.
@@ -226,6 +230,8 @@ impl Default for Media {
         Self {
             threads: None,
             silence_s: 60,
+            rest_us: relay::Config::default().rest_us,
+            socket_per_port: false,
             phones: relay::CodecPolicy::default(),
             browsers: relay::CodecPolicy::default(),
             peers: BTreeMap::new(),

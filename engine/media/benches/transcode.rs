@@ -6,8 +6,7 @@
 //! ```
 //!
 //! `SPEECH.wav` is mono speech at 48 kHz; into `FOLDER` go what was said at 8 kHz, what our
-//! transcoder made of it, and what libopus at 48 kHz and complexity 10 makes of it, which is what
-//! rtpengine calls through FFmpeg.
+//! transcoder made of it, and what libopus at 48 kHz and complexity 10 makes of it, for comparison.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -14,7 +14,7 @@ const BEHIND_IT: [u8; 4] = [127, 81, 0, 2];
 /// A record-routing proxy: what comes from us goes to the phone behind it, the rest to us.
 fn kamailio(story: &Story, at: SocketAddr, phone: SocketAddr) -> Process {
     let ours = SocketAddr::new(story.place.server_ip(), story.place.sip());
-    let (dir, our_ip) = (story.scratch.path().display(), ours.ip());
+    let our_ip = ours.ip();
     let config = format!(
         "#!KAMAILIO\ndebug=2\nlog_stderror=yes\nfork=yes\nchildren=2\ndisable_tcp=yes\ndns=no\n\
          auto_aliases=no\nlisten=udp:{at}\nloadmodule \"pv.so\"\nloadmodule \"sl.so\"\n\
@@ -29,27 +29,7 @@ fn kamailio(story: &Story, at: SocketAddr, phone: SocketAddr) -> Process {
          if (src_ip == {our_ip}) {{ $du = \"sip:{phone}\"; }} else {{ $du = \"sip:{ours}\"; }}\n\
          t_relay();\n exit;\n}}\n"
     );
-    let file = story.scratch.write("kamailio.cfg", config);
-    let mut command = story.place.command("/usr/sbin/kamailio");
-    command.args(["-DD", "-E", "-m", "64", "-M", "8", "-w"]).arg(story.scratch.path());
-    command.args(["-Y", &dir.to_string(), "-P"]).arg(story.scratch.file("kamailio.pid"));
-    command.arg("-f").arg(file);
-    let mut process = Process::start(&story.scratch, "kamailio", command).with_children();
-    let probe = std::net::UdpSocket::bind((at.ip(), 0)).expect("an address of loopback");
-    probe.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
-    let local = probe.local_addr().expect("bound");
-    // Out of hops: it answers by itself.
-    let ping = format!(
-        "OPTIONS sip:x@{at} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bKping;rport\r\n\
-         Max-Forwards: 0\r\nFrom: <sip:p@x>;tag=1\r\nTo: <sip:x@x>\r\nCall-ID: ping\r\n\
-         CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
-    );
-    process.wait_for("an answer of Kamailio", START, |_| {
-        // Nobody may listen yet.
-        let _ = probe.send_to(ping.as_bytes(), at);
-        probe.recv(&mut [0; 2_000]).is_ok().then_some(())
-    });
-    process
+    tests::kamailio::start(story, at, config)
 }
 
 #[test]

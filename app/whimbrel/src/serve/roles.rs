@@ -74,6 +74,8 @@ pub fn start_relay(config: &Config, addresses: &Addresses) -> Result<(Relay, ToS
         port_max: config.ports.rtp_max,
         threads: config.media.threads.unwrap_or(0),
         silence_s: config.media.silence_s,
+        rest_us: config.media.rest_us,
+        socket_per_port: config.media.socket_per_port,
         ..relay::Config::default()
     };
     let notify = ToShards::default();

@@ -12,13 +12,13 @@ mod table;
 use std::collections::HashMap;
 use std::io;
 use std::net::UdpSocket;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use net::batch::{BATCH_MAX, RecvBatch};
+use net::poll::{Poller, READY_MAX};
 use rtp::srtp::MAX_TRAILER;
 
 use super::hub::{Hub, RawSockets};
@@ -35,16 +35,12 @@ const BATCH: usize = 16;
 const HUB_ROUNDS: usize = 8;
 /// The largest datagram relayed, and room to seal it.
 const SLOT_BYTES: usize = 2048 + MAX_TRAILER;
-/// Sockets reported by one `epoll_wait`.
-const READY_MAX: usize = 256;
 /// Above this rate a thread rests before it looks for packets again, so that one wake-up finds
 /// several: below a millisecond of delay for about a third of the cost.
 const NAP_ABOVE_PER_S: u32 = 4000;
 /// Sessions' timers (handshakes, consent, silence) are looked at this often.
 const TICK: Duration = Duration::from_millis(50);
 const TICKS_PER_S: u32 = 20;
-/// The bell's token: no socket's, whose place would be out of any table.
-const BELL: u64 = u64::MAX;
 /// The first hub's token; the others' are below it. A table has fewer places.
 const HUBS: u64 = u64::MAX - 1;
 
@@ -53,9 +49,8 @@ pub(super) struct Worker {
     /// The bridges of its sessions.
     pub home: Arc<Home>,
     hubs: Vec<Arc<Hub>>,
-    epoll: OwnedFd,
-    /// Wakes the thread, which falls asleep when it had no session for a while.
-    bell: OwnedFd,
+    poller: Poller,
+    /// The thread had no session for a while and waits for the poller's bell.
     asleep: AtomicBool,
     table: Mutex<Table>,
     /// By whose sockets a bridge's own packets leave when its timers make some.
@@ -72,6 +67,8 @@ struct Round {
     hub_batch: RecvBatch,
     raw: RawSockets,
     out: Outcome,
+    /// The tokens of sockets with something.
+    told: Vec<u64>,
     ready: Vec<Arc<Watched>>,
     ready_hubs: Vec<Arc<Hub>>,
     /// Packets and sockets taken since the last tick.
@@ -81,25 +78,10 @@ struct Round {
 impl Worker {
     /// A thread that reads from these hubs, one for each interface that has any.
     pub(super) fn new(hubs: Vec<Arc<Hub>>, rest: Duration) -> io::Result<Self> {
-        // SAFETY: epoll_create1 takes no pointers.
-        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the descriptor was just made and belongs to nobody else.
-        let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
-        // SAFETY: eventfd takes no pointers.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: as above.
-        let bell = unsafe { OwnedFd::from_raw_fd(fd) };
         let worker = Self {
             home: Home::new(),
             hubs,
-            epoll,
-            bell,
+            poller: Poller::new()?,
             asleep: AtomicBool::new(false),
             table: Mutex::default(),
             sessions: Mutex::default(),
@@ -107,22 +89,10 @@ impl Worker {
             send_errors: AtomicU64::new(0),
             rest,
         };
-        // Edge-triggered: each ring is told once, and nobody need read it.
-        worker.add(worker.bell.as_raw_fd(), BELL, libc::EPOLLIN | libc::EPOLLET)?;
         for (n, hub) in (0..).zip(&worker.hubs) {
-            worker.add(hub.socket.as_raw_fd(), HUBS - n, libc::EPOLLIN)?;
+            worker.poller.add(&hub.socket, HUBS - n)?;
         }
         Ok(worker)
-    }
-
-    /// Has epoll tell of a descriptor under a token.
-    fn add(&self, fd: i32, token: u64, events: i32) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: events as u32, u64: token };
-        // SAFETY: both descriptors are open and `event` lives through the call.
-        let done = unsafe {
-            libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event)
-        };
-        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
     /// Watches a socket; its token. `None` when the kernel refuses.
@@ -132,9 +102,9 @@ impl Worker {
         socket: Arc<UdpSocket>,
         io: Arc<SessionIo>,
     ) -> Option<u64> {
-        let fd = socket.as_raw_fd();
-        let token = hold(&self.table).insert(Arc::new(Watched { port, socket, io }));
-        if self.add(fd, token, libc::EPOLLIN).is_err() {
+        let watched = Arc::new(Watched { port, socket: Arc::clone(&socket), io });
+        let token = hold(&self.table).insert(watched);
+        if self.poller.add(&*socket, token).is_err() {
             hold(&self.table).remove(token);
             return None;
         }
@@ -166,21 +136,14 @@ impl Worker {
     /// There is something to look after.
     pub(super) fn wake(&self) {
         if self.asleep.swap(false, Ordering::AcqRel) {
-            self.ring();
+            self.poller.ring();
         }
-    }
-
-    fn ring(&self) {
-        let one = 1_u64.to_ne_bytes();
-        // SAFETY: the descriptor is open and `one` has eight bytes. It fails only when the counter is
-        // full, after 2^64 rings that were all told.
-        let _ = unsafe { libc::write(self.bell.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
     /// Asks the thread to end; it does at once.
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
-        self.ring();
+        self.poller.ring();
     }
 
     /// The thread's body.
@@ -209,18 +172,10 @@ impl Worker {
 
     /// Waits for packets, the bell, or the timeout.
     fn wait(&self, timeout: Option<Duration>, round: &mut Round) {
-        let mut events = [libc::epoll_event { events: 0, u64: 0 }; READY_MAX];
-        // Rounded up, so that the last millisecond before a tick is not spent spinning.
-        let timeout_ms = timeout.map_or(-1, |timeout| timeout.as_micros().div_ceil(1000) as i32);
-        // SAFETY: `events` has room for READY_MAX entries and lives through the call.
-        let n = unsafe {
-            let max = READY_MAX as i32;
-            libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), max, timeout_ms)
-        };
+        // Until the bell, or the poller's own patience: looking once a minute costs nothing.
+        self.poller.wait(timeout.unwrap_or(Duration::MAX), &mut round.told);
         let table = hold(&self.table);
-        // A negative count is EINTR: as if nothing was ready.
-        for event in events.iter().take(usize::try_from(n).unwrap_or(0)) {
-            let token = event.u64;
+        for token in round.told.drain(..) {
             let hub = HUBS.checked_sub(token).and_then(|n| self.hubs.get(n as usize));
             match hub {
                 Some(hub) => round.ready_hubs.push(Arc::clone(hub)),
@@ -295,6 +250,7 @@ impl Round {
             raw: RawSockets::new(),
             hub_batch: RecvBatch::with_destinations(hub_slots, SLOT_BYTES),
             out: Outcome::default(),
+            told: Vec::with_capacity(READY_MAX),
             ready: Vec::with_capacity(READY_MAX),
             ready_hubs: Vec::new(),
             taken: 0,
