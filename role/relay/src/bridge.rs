@@ -281,6 +281,16 @@ impl Bridge {
         legs.chain(silence).chain(processing).min()
     }
 
+    /// A packet that was accepted came to this address of ours: its leg answers from there.
+    pub fn talked_to_at(&mut self, port: Port, mut to: SocketAddr) {
+        if port.component == Component::Rtcp {
+            to.set_port(to.port() - 1);
+        }
+        if let Some(leg) = self.leg_mut(port.leg) {
+            leg.source = Some(to);
+        }
+    }
+
     /// Whether there is something to poll.
     pub fn has_news(&self) -> bool {
         !self.outbox.is_empty() || !self.events.is_empty()

@@ -3,7 +3,7 @@
 //! (docs/design/0082-one-socket-for-all-ports.md).
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use net::batch::{set_receive_buffer, tell_destinations};
@@ -28,6 +28,8 @@ pub(super) struct Steered {
 /// The socket of one thread on one interface.
 pub(super) struct Hub {
     pub socket: UdpSocket,
+    /// It hears all addresses: a leg answers from the one it is talked to at.
+    pub is_any: bool,
     routes: Mutex<Routes>,
 }
 
@@ -53,11 +55,12 @@ impl Steered {
     /// Leads ports of `interface` to `threads` sockets.
     ///
     /// # Errors
-    /// Where the kernel or our rights do not allow it, or the interface has no address of its own.
+    /// Where the kernel or our rights do not allow it, or the interface is all of IPv6.
     pub(super) fn attach(interface: &Interface, threads: usize) -> io::Result<Self> {
-        if interface.bind.is_unspecified() {
-            // Packets must leave by the address they came to, and there may be several.
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "it listens on all addresses"));
+        if interface.bind == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+            // Its sockets hear IPv4 too, which is not led with IPv6.
+            let why = "it listens on all addresses of IPv6";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
         }
         let threads = threads.min(STEERED_SOCKETS_MAX);
         let hubs = (0..threads).map(|_| Hub::new(interface.bind).map(Arc::new));
@@ -75,7 +78,7 @@ impl Hub {
         set_receive_buffer(&socket, RECEIVE_BYTES);
         // Without the right to answer from its ports a hub is of no use.
         RawUdp::new(ip.is_ipv6())?;
-        Ok(Self { socket, routes: Mutex::new(Routes::new()) })
+        Ok(Self { socket, is_any: ip.is_unspecified(), routes: Mutex::new(Routes::new()) })
     }
 
     /// The routes, for a batch of packets or a command.

@@ -70,8 +70,10 @@ impl NgServer {
             stop: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
         });
-        let told = Arc::clone(&shared);
+        // Not a handle of its own: the relay, which keeps this, would keep itself.
+        let told = Arc::downgrade(&shared);
         let relay = Relay::start(config, move |event| {
+            let Some(told) = told.upgrade() else { return };
             if let Some(relay) = told.relay.get() {
                 told.hold().handle_event(Instant::now(), &mut relay.control(), &event);
             }

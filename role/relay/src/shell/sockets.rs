@@ -176,8 +176,9 @@ impl Ports for SocketPorts {
             self.close(interface, port);
             return Err(OpenError::System(io::ErrorKind::OutOfMemory));
         }
-        let steered = self.steered[interface].is_some();
-        let source = steered.then(|| SocketAddr::new(owner.bind, port));
+        // Who listens on all addresses answers from the one that is talked to, once it is.
+        let known = self.steered[interface].is_some() && !owner.bind.is_unspecified();
+        let source = known.then(|| SocketAddr::new(owner.bind, port));
         Ok(Opened { port, source })
     }
 

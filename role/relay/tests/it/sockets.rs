@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
-use relay::{Config, Direction, Interface, Protocol, Relay, RelayError, RelayEvent, SessionId};
+use relay::{
+    Config, Direction, Interface, NgServer, Protocol, Relay, RelayError, RelayEvent, SessionId,
+};
 
 use crate::peers::Peer;
 use crate::virtual_net::{SESSION, description};
@@ -144,6 +146,61 @@ fn assert_talking(a: &mut Phone, b: &mut Phone) {
     assert_eq!(b.hear_report(), Some(a.peer.ssrc));
     b.report();
     assert_eq!(a.hear_report(), Some(b.peer.ssrc));
+}
+
+#[test]
+fn a_relay_under_a_controller_ends_with_its_server() {
+    let threads = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
+        let ours = |name: &String| name.starts_with("relay-") || name.starts_with("ng-");
+        tasks.filter_map(name).filter(ours).count()
+    };
+    let config = Config { threads: 2, ..Config::default() };
+    let server = NgServer::start(config, "127.0.0.1:0".parse().unwrap(), QUIET).unwrap();
+    assert_eq!(threads(), 4);
+    drop(server);
+    assert_eq!(threads(), 0);
+}
+
+/// A host with several addresses answers from the one it is talked to at (RFC 4961), also where it
+/// listens on all of them.
+#[test]
+fn who_listens_on_all_addresses_answers_from_the_one_it_is_talked_to_at() {
+    for socket_per_port in [false, true] {
+        let mut interface = Interface::new("all", IpAddr::from([0, 0, 0, 0]));
+        interface.advertise = Some(IpAddr::from([127, 0, 0, 1]));
+        let config = Config {
+            interfaces: vec![interface],
+            port_min: 24_400,
+            port_max: 24_499,
+            threads: 1,
+            socket_per_port,
+            ..Config::default()
+        };
+        let relay = Relay::start(config, |_| {}).unwrap();
+        let (mut a, mut b) = (Phone::plain(2), Phone::plain(3));
+        let offer = description(Direction::FromCaller, 1, &a.peer.describe(None), Protocol::Rtp);
+        let offered = relay.offer(&offer).unwrap();
+        b.peer.take(&offered, false);
+        let answer = b.peer.describe(Some(&offered));
+        let answer = description(Direction::FromCallee, 1, &answer, Protocol::Rtp);
+        a.peer.take(&relay.answer(&answer).unwrap(), true);
+        a.say();
+        assert!(b.hear(PATIENCE).is_some());
+        if socket_per_port {
+            // The kernel chooses by its routes: that is what one socket for all is better at.
+            continue;
+        }
+        // From now on B talks to another address of this host, and expects answers from there.
+        let mut elsewhere = b.peer.remote.unwrap();
+        elsewhere.set_ip(IpAddr::from([127, 0, 0, 9]));
+        b.peer.remote = Some(elsewhere);
+        b.say();
+        assert!(a.hear(PATIENCE).is_some());
+        a.say();
+        assert!(b.hear(PATIENCE).is_some(), "from {elsewhere}");
+    }
 }
 
 #[test]

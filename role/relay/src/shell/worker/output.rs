@@ -63,6 +63,12 @@ impl Worker {
                 };
                 let forward =
                     bridge.handle_packet(now, route.port, packet.from, packet.slot, packet.len);
+                if hub.is_any
+                    && forward.is_some()
+                    && let Some(to) = packet.to
+                {
+                    bridge.talked_to_at(route.port, to);
+                }
                 // A transcoder's timers move with its packets.
                 let timers = bridge.is_processing() != (false, false);
                 let news = bridge.has_news();
