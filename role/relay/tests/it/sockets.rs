@@ -158,9 +158,17 @@ fn a_relay_under_a_controller_ends_with_its_server() {
     };
     let config = Config { threads: 2, ..Config::default() };
     let server = NgServer::start(config, "127.0.0.1:0".parse().unwrap(), QUIET).unwrap();
-    assert_eq!(threads(), 4);
+    // A thread takes its name once it runs.
+    let await_threads = |count| {
+        let end = Instant::now() + PATIENCE;
+        while threads() != count {
+            assert!(Instant::now() < end, "{} threads, not {count}", threads());
+            std::thread::yield_now();
+        }
+    };
+    await_threads(4);
     drop(server);
-    assert_eq!(threads(), 0);
+    await_threads(0);
 }
 
 /// A host with several addresses answers from the one it is talked to at (RFC 4961), also where it
