@@ -36,7 +36,7 @@ def main():
     parser.add_argument("--whimbrel", required=True, help="the release build")
     parser.add_argument("--run", required=True, help="folder for logs and what is built")
     parser.add_argument("--order", default="WRWR", help="W Whimbrel, R rtpengine, in this order")
-    parser.add_argument("--rest", default="200", help="microseconds a busy thread of Whimbrel rests")
+    parser.add_argument("--rest", default="400", help="microseconds a busy thread of Whimbrel rests")
     parser.add_argument("--seconds", type=float, default=3, help="how long each load is counted")
     parser.add_argument("--lock", default="/run/lock/bench.lock", help="held while measuring")
     options = parser.parse_args()

@@ -32,7 +32,7 @@ pub struct RelayArgs {
     pub threads: usize,
     /// Microseconds a busy packet thread rests, so that one wake-up finds several packets: more is
     /// cheaper and later.
-    #[arg(long, value_name = "US", default_value_t = 200, value_parser = clap::value_parser!(u64).range(0..=1000))]
+    #[arg(long, value_name = "US", default_value_t = 400, value_parser = clap::value_parser!(u64).range(0..=1000))]
     pub rest: u64,
     /// Read each port's socket by itself, also where the kernel could lead all ports to one.
     #[arg(long)]

@@ -49,7 +49,7 @@ impl Default for Config {
             port_min: 10_000,
             port_max: 20_000,
             threads: 0,
-            rest_us: 200,
+            rest_us: 400,
             socket_per_port: false,
             silence_s: 60,
             sessions_max: 100_000,
