@@ -70,7 +70,8 @@ struct Round {
     /// The tokens of sockets with something.
     told: Vec<u64>,
     ready: Vec<Arc<Watched>>,
-    ready_hubs: Vec<Arc<Hub>>,
+    /// Places in the thread's list of hubs.
+    ready_hubs: Vec<usize>,
     /// Packets and sockets taken since the last tick.
     taken: u32,
 }
@@ -176,9 +177,9 @@ impl Worker {
         self.poller.wait(timeout.unwrap_or(Duration::MAX), &mut round.told);
         let table = hold(&self.table);
         for token in round.told.drain(..) {
-            let hub = HUBS.checked_sub(token).and_then(|n| self.hubs.get(n as usize));
-            match hub {
-                Some(hub) => round.ready_hubs.push(Arc::clone(hub)),
+            let hub = HUBS.checked_sub(token).and_then(|n| usize::try_from(n).ok());
+            match hub.filter(|n| *n < self.hubs.len()) {
+                Some(n) => round.ready_hubs.push(n),
                 None => round.ready.extend(table.find(token)),
             }
         }
@@ -186,10 +187,11 @@ impl Worker {
 
     /// Takes what is there.
     fn take(&self, round: &mut Round) {
-        for hub in std::mem::take(&mut round.ready_hubs) {
+        for n in 0..round.ready_hubs.len() {
+            let hub = &self.hubs[round.ready_hubs[n]];
             for _ in 0..HUB_ROUNDS {
                 // One call's bug must not end the calls of a whole thread.
-                let from = (&*hub, &mut round.raw);
+                let from = (&**hub, &mut round.raw);
                 let step = || self.drain_hub(from, &mut round.hub_batch, &mut round.out);
                 let taken = catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| {
                     tracing::error!("packet handling panicked; a batch of packets is lost");
@@ -201,8 +203,9 @@ impl Worker {
                 }
             }
         }
+        round.ready_hubs.clear();
         round.taken += round.ready.len() as u32;
-        for watched in std::mem::take(&mut round.ready) {
+        for watched in round.ready.drain(..) {
             let step = AssertUnwindSafe(|| self.drain(&watched, &mut round.batch, &mut round.out));
             if catch_unwind(step).is_err() {
                 tracing::error!(session = watched.io.session.0, "packet handling panicked");

@@ -50,6 +50,8 @@ impl Worker {
         let Ok(taken) = batch.recv(&hub.socket) else { return 0 };
         let now = Instant::now();
         out.forwards.clear();
+        // Left by a batch that panicked: they name packets that are gone.
+        out.strays.clear();
         {
             let routes = hub.routes();
             let mut home = self.home.lock();
@@ -107,7 +109,7 @@ impl Worker {
         if out.strays.is_empty() {
             return;
         }
-        let mut strays = std::mem::take(&mut out.strays).into_iter().peekable();
+        let mut strays = out.strays.drain(..).peekable();
         for (n, packet) in batch.addressed_mut().enumerate() {
             let Some((_, io)) = strays.next_if(|(at, _)| *at == n) else { continue };
             let Some(forward) = out.forwards[n] else { continue };
