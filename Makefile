@@ -1,8 +1,8 @@
 # Two commands matter: `make run` and `make test`. Each line below is a script of a screen or less.
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/whimbrel/target
-export DATA ARGS ROWS ORDER OPS
+export DATA ARGS ROWS ORDER OPS CASES SEED
 
-.PHONY: help run test test-long check web sim screenshot dist bench bench-media fuzz-smoke clean
+.PHONY: help run test test-long check web sim screenshot dist bench bench-media fuzz-smoke properties clean
 
 help:              ## Shows this list.
 	@sed -n 's/^\([a-z-]*\): *## /  make \1\t/p' Makefile | expand -t 22
@@ -36,6 +36,9 @@ bench:             ## Measures Whimbrel beside Kamailio. ROWS=register,options O
 
 bench-media:       ## Measures the media relay beside rtpengine. ORDER=WRWR. Needs Debian, two cores and root.
 	@scripts/bench-media.sh
+
+properties:        ## Runs every property test on CASES=50000 random cases, new ones each time. SEED=N repeats a run.
+	@scripts/properties.sh
 
 fuzz-smoke:        ## Runs each fuzz target for SECONDS_EACH=20 seconds. Needs nightly Rust and cargo-fuzz.
 	@scripts/fuzz_smoke.sh

@@ -223,7 +223,8 @@ impl Message {
         let end = slot.end.checked_add_signed(by)?;
         let branch =
             branch_at.and_then(|at| out.get(at..).map(|b| &b[..text::span(b, text::TOKEN)]));
-        slots.marks.branch = Mark::of(&out[slot.start..end], branch.filter(|b| !b.is_empty()));
+        // A branch that begins with no token character is one all the same: it is looked for.
+        slots.marks.branch = Mark::of(&out[slot.start..end], branch);
         let body_at = (self.body_at as usize).checked_add_signed(by)? as u32;
         let start = self.start;
         Some(Self { bytes: out.into(), extra: None, start, body_at, slots })

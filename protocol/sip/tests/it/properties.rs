@@ -96,6 +96,7 @@ fn spelled() -> impl Strategy<Value = Vec<u8>> {
             "SIP/2.0/UDP h;rport;branch=z9hG4bK2;received=1.2.3.4",
             "SIP/2.0/UDP h ; Branch = z9hG4bK3 , SIP/2.0/TCP i;branch=z9hG4bK4",
             "SIP/2.0/UDP h;branch=\"z9hG4bK5\"",
+            "SIP/2.0/UDP h;branch={z9hG4bK6}",
             "SIP / 2.0 / UDP h;branch=z9hG4bK:6",
             "SIP/2.0/UDP h",
         ]
@@ -134,7 +135,9 @@ proptest! {
     #[test]
     fn a_stamp_by_copy_is_the_stamp_by_edit(bytes in prop_oneof![mangled(), spelled()], peer in any::<([u8; 4], u16)>()) {
         let Ok(message) = Message::parse(bytes.into()) else { return Ok(()) };
-        prop_assume!(message.is_request());
+        if !message.is_request() {
+            return Ok(());
+        }
         let stamped = sip::proxy::forward::received_from(&message, peer.into());
         // Only the topmost Via differs, whatever it is written in.
         let others = |m: &Message| m.header_lines().filter(|(name, _)| *name != HeaderName::VIA)
