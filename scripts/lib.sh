@@ -48,9 +48,17 @@ node_fits() {
   esac
 }
 
-# cargo_features: the features that need a Debian library, where the library is.
+# cargo_features: the features that need a Debian library or compiler, where those are.
 cargo_features() {
-  if have pkg-config && pkg-config --exists alsa; then printf -- '--features=whimbrel/audio-device\n'; fi
+  local features=()
+  if have pkg-config && pkg-config --exists alsa; then features+=(whimbrel/audio-device); fi
+  if builds_xdp; then features+=(whimbrel/xdp); fi
+  [ ${#features[@]} -eq 0 ] || (IFS=, && printf -- '--features=%s\n' "${features[*]}")
+}
+
+# builds_xdp: whether the program that forwards streams in the kernel can be built.
+builds_xdp() {
+  [ "$(uname -s)" = Linux ] && have clang && have pkg-config && pkg-config --exists libbpf libelf zlib
 }
 
 # free_port PORT: stops where something listens there already.

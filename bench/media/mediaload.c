@@ -1,10 +1,10 @@
 // Paced RTP through a relay: loss, delay and the relay's CPU time a packet. One line of JSON.
 //
-//   mediaload LEGS PID RATE WARM_S COUNT_S
+//   mediaload LEGS PID[,PID..] RATE WARM_S COUNT_S [RELAY-IP OWN-IP]
 //
 // LEGS has a line for each leg, caller and callee in turn: `PORT SEND-KEY RECEIVE-KEY`, the port of the
 // relay to send to, and keys as `cm:HEX` (AES_CM_128_HMAC_SHA1_80), `gcm:HEX` (AEAD_AES_128_GCM) or `-`.
-// Callers send from port 5000, callees from 5001. A packet carries the time it was sent, after the RTP
+// Callers send from port 5000, callees from 5001, on loopback unless addresses are given. A packet carries the time it was sent, after the RTP
 // header in the clear or by its sequence number where it is encrypted.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -38,6 +38,7 @@ static int leg_count, sockets[2];
 static uint32_t histogram[BUCKETS];  // half microseconds
 static uint64_t sent, received, bad, unlocked, failed;
 static int counting;
+static struct in_addr relay_ip, own_ip;
 
 static void die(const char *what) {
   perror(what);
@@ -50,7 +51,7 @@ static uint64_t now_ns(void) {
   return t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
-static uint64_t cpu_ns(int pid) {
+static uint64_t cpu_of(int pid) {
   char path[320];
   snprintf(path, sizeof path, "/proc/%d/task", pid);
   DIR *tasks = opendir(path);
@@ -65,6 +66,12 @@ static uint64_t cpu_ns(int pid) {
     if (file) fclose(file);
   }
   closedir(tasks);
+  return sum;
+}
+
+static uint64_t cpu_ns(const char *pids) {
+  uint64_t sum = 0;
+  for (const char *at = pids; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) sum += cpu_of(atoi(at));
   return sum;
 }
 
@@ -97,7 +104,7 @@ static void read_legs(const char *path) {
     struct leg *leg = &legs[leg_count++];
     memset(leg, 0, sizeof *leg);
     leg->relay = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port)};
-    leg->relay.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    leg->relay.sin_addr = relay_ip;
     leg->send = context(send, 0);
     leg->receive = context(receive, 1);
     leg->sequence = 1000 + leg_count;
@@ -139,7 +146,7 @@ static void open_sockets(void) {
     setsockopt(sockets[s], SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes);
     setsockopt(sockets[s], SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof one);
     struct sockaddr_in local = {.sin_family = AF_INET, .sin_port = htons(5000 + s)};
-    local.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    local.sin_addr = own_ip;
     if (bind(sockets[s], (void *)&local, sizeof local)) die("bind 5000 or 5001");
   }
 }
@@ -234,11 +241,13 @@ static double quantile(double q) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 6) {
-    fprintf(stderr, "usage: mediaload LEGS PID RATE WARM_S COUNT_S\n");
+  if (argc != 6 && argc != 8) {
+    fprintf(stderr, "usage: mediaload LEGS PID[,PID..] RATE WARM_S COUNT_S [RELAY-IP OWN-IP]\n");
     return 2;
   }
-  int pid = atoi(argv[2]);
+  const char *pid = argv[2];
+  inet_aton(argc == 8 ? argv[6] : "127.0.0.1", &relay_ip);
+  inet_aton(argc == 8 ? argv[7] : "127.0.0.1", &own_ip);
   double rate = atof(argv[3]), warm = atof(argv[4]), count = atof(argv[5]);
   prctl(PR_SET_TIMERSLACK, 1000);
   srtp_init();

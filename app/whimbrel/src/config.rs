@@ -149,6 +149,8 @@ pub struct Media {
     pub rest_us: u64,
     /// Read each port's socket by itself, also where the kernel could lead all ports to one.
     pub socket_per_port: bool,
+    /// Network interfaces on which the kernel forwards established plain streams by itself (XDP).
+    pub fast_path: Vec<String>,
     /// `[media.phones]`: codecs and digits of phones.
     pub phones: relay::CodecPolicy,
     /// `[media.browsers]`: of browsers.
@@ -232,6 +234,7 @@ impl Default for Media {
             silence_s: 60,
             rest_us: relay::Config::default().rest_us,
             socket_per_port: false,
+            fast_path: Vec::new(),
             phones: relay::CodecPolicy::default(),
             browsers: relay::CodecPolicy::default(),
             peers: BTreeMap::new(),

@@ -37,6 +37,10 @@ pub struct RelayArgs {
     /// Read each port's socket by itself, also where the kernel could lead all ports to one.
     #[arg(long)]
     pub socket_per_port: bool,
+    /// Have the kernel forward established plain streams by itself (XDP) that come and leave by this
+    /// network interface. Given once per interface.
+    #[arg(long, value_name = "DEVICE")]
+    pub fast_path: Vec<String>,
     /// End a call nobody talks in, and nobody holds, after this many seconds.
     #[arg(long, value_name = "S", default_value_t = 60)]
     pub silence: u64,
@@ -100,6 +104,7 @@ fn relay_config(args: &RelayArgs) -> relay::Config {
         threads: args.threads,
         rest_us: args.rest,
         socket_per_port: args.socket_per_port,
+        fast_path: args.fast_path.clone(),
         silence_s: args.silence,
         ..relay::Config::default()
     }

@@ -60,6 +60,7 @@ mod connecting;
 mod core;
 mod entropy;
 mod error;
+pub mod fast_path;
 pub mod framed;
 mod gate;
 pub mod http;

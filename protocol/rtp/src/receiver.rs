@@ -59,6 +59,26 @@ impl Receiver {
         arrival
     }
 
+    /// Takes in what was received and measured elsewhere since the last packet or count: how many
+    /// packets, the newest number among them, and the jitter in sixteenths of the clock. A stream
+    /// must have begun here.
+    pub fn take_count(&mut self, packets: u64, newest: u16, jitter_x16: u32) {
+        let step = sequence_distance((self.highest & 0xffff) as u16, newest);
+        if let Ok(step @ 1..) = u64::try_from(step) {
+            self.highest += step;
+        }
+        self.received += packets;
+        self.jitter_x16 = jitter_x16.into();
+        // The next packet here is the first of a new comparison.
+        self.transit = None;
+        self.restart_at = None;
+    }
+
+    /// The clock rate in Hz, and the jitter in sixteenths of its units (RFC 3550 §6.4.1).
+    pub fn clock_and_jitter(&self) -> (u32, u32) {
+        (self.clock_rate, u32::try_from(self.jitter_x16).unwrap_or(u32::MAX))
+    }
+
     /// Whether a packet of this number is not older than the newest seen.
     pub fn is_newest(&self, sequence: u16) -> bool {
         self.epoch.is_none() || sequence_distance((self.highest & 0xffff) as u16, sequence) > 0
@@ -227,6 +247,19 @@ mod tests {
         assert_eq!(r.stats().received, 3);
         assert_eq!(r.stats().lost, 0);
         assert!(matches!(r.handle_packet(t0, 40_001, 160), Arrival::Late(_)));
+    }
+
+    #[test]
+    fn what_was_counted_elsewhere_goes_on_from_here_and_back() {
+        let (t0, mut r) = (sansio::testing::epoch(), Receiver::new(8000));
+        feed(&mut r, t0, [(0, 65_530), (20, 65_531)]);
+        // 100 numbers on, two of them lost.
+        r.take_count(98, 95, 320);
+        let stats = r.stats();
+        assert_eq!((stats.received, stats.expected, stats.lost), (100, 102, 2));
+        assert_eq!(stats.jitter, Duration::from_micros(2500));
+        assert_eq!(r.handle_packet(t0 + Duration::from_secs(3), 96, 0), Arrival::InOrder(131_168));
+        assert_eq!(r.stats().jitter, Duration::from_micros(2500), "nothing to compare with");
     }
 
     #[test]

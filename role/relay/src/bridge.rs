@@ -11,6 +11,7 @@
 //! changed in place. What the legs say of their own accord waits in [`Bridge::poll_transmit`].
 //! The caller's leg talks with the selected branch only; what other branches send is dropped.
 
+mod fast_path;
 mod gate;
 mod home;
 mod latch;
@@ -26,6 +27,8 @@ use std::time::{Duration, Instant};
 
 use rtp::PacketKind;
 
+pub use fast_path::KernelStream;
+use fast_path::OpenStream;
 pub use gate::{Gate, MediaSwitch};
 pub use home::{BridgeGuard, Home, SharedBridge, Shelf};
 pub use latch::Latch;
@@ -121,6 +124,8 @@ pub struct Bridge {
     processing: Option<Box<Processing>>,
     /// Who listens.
     tap: Option<Tapped>,
+    /// What the kernel forwards meanwhile.
+    streams: Vec<OpenStream>,
     silence: Duration,
     /// Since when silence counts: the answer, the last RTP, or the end of a hold.
     heard: Option<Instant>,
@@ -137,6 +142,7 @@ impl Bridge {
             selected: None,
             processing: None,
             tap: None,
+            streams: Vec::new(),
             silence,
             heard: None,
             silent: false,
@@ -197,11 +203,16 @@ impl Bridge {
         let leg = self.leg_mut(port.leg)?;
         match kind {
             PacketKind::Rtp => {
+                let moves = leg.counters.moves;
                 let (len, starts) = leg.receive_rtp(now, from, buf, len)?;
+                let moved = leg.counters.moves != moves;
                 if !leg.gate.is_open() && !leg.passes_gate(buf, len) {
                     return None;
                 }
                 self.note_rtp(now, port.leg, starts);
+                if !self.streams.is_empty() {
+                    self.note_stray(port.leg, moved);
+                }
                 if self.tap.is_some() {
                     self.tap_packet(now, port.leg, &buf[..len]);
                 }

@@ -22,6 +22,9 @@ pub struct Config {
     pub rest_us: u64,
     /// Read each port's socket by itself, also where the kernel could lead them to one.
     pub socket_per_port: bool,
+    /// Network interfaces on which the kernel forwards established plain streams by itself (XDP):
+    /// those that media comes and leaves by. Empty for none.
+    pub fast_path: Vec<String>,
     /// Seconds without RTP after which an answered call that nobody holds is reported silent.
     pub silence_s: u64,
     /// Sessions at once.
@@ -51,6 +54,7 @@ impl Default for Config {
             threads: 0,
             rest_us: 400,
             socket_per_port: false,
+            fast_path: Vec::new(),
             silence_s: 60,
             sessions_max: 100_000,
             branches_max: 32,

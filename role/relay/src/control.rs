@@ -159,7 +159,7 @@ impl<P: Ports> Control<P> {
     /// A session's figures so far.
     pub fn query(&self, now: Instant, id: SessionId) -> Option<SessionStats> {
         let session = self.sessions.get(&id)?;
-        let mut bridge = session.bridge.lock();
+        let mut bridge = session.bridge.look();
         let caller = session.caller.iter().map(|side| (None, side));
         let branches = session.branches.iter().map(|(branch, side)| (Some(*branch), side));
         let legs = caller.chain(branches);

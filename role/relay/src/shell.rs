@@ -25,6 +25,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use media::keying::dtls::Certificate;
 use net::OsEntropy;
+use net::fast_path::FastPath;
 
 use crate::api::{Command, Description, RelayEvent, SessionId, SessionStats};
 use crate::control::Control;
@@ -57,9 +58,10 @@ impl Relay {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = if config.threads == 0 { cores } else { config.threads };
         let steered: Vec<_> = config.interfaces.iter().map(|i| lead(i, &config, count)).collect();
+        let fast_path = fast_path(&config);
         let worker = |n| {
             let hubs = steered.iter().flatten().map(|s: &Steered| Arc::clone(&s.hubs[n]));
-            Worker::new(hubs.collect(), config.rest()).map(Arc::new)
+            Worker::new(hubs.collect(), config.rest(), fast_path.clone()).map(Arc::new)
         };
         let workers: Vec<Arc<Worker>> = (0..count).map(worker).collect::<io::Result<_>>()?;
         let ports = SocketPorts::new(&config, workers.clone(), steered);
@@ -68,7 +70,7 @@ impl Relay {
         let on_event: Arc<dyn Fn(RelayEvent) + Send + Sync> = Arc::new(on_event);
         // From here on an early return ends the threads that were started.
         let recordings = OnceLock::new();
-        let mut inner = Inner { control, workers, threads: Vec::new(), recordings };
+        let mut inner = Inner { control, workers, threads: Vec::new(), recordings, fast_path };
         for (n, worker) in inner.workers.iter().enumerate() {
             let (worker, control) = (Arc::clone(worker), Arc::clone(&inner.control));
             let on_event = Arc::clone(&on_event);
@@ -144,6 +146,12 @@ impl Relay {
         self.control().ports().in_use()
     }
 
+    /// Streams the kernel forwards by itself now, and the packets it did so far.
+    pub fn kernel_streams(&self) -> (usize, u64) {
+        let path = self.inner.fast_path.as_deref();
+        path.map_or((0, 0), |path| (path.open_flows(), path.forwarded()))
+    }
+
     fn control(&self) -> MutexGuard<'_, Control<SocketPorts>> {
         // Control's state is whole between its statements; a panicked command took no lock along.
         self.inner.control.lock().unwrap_or_else(PoisonError::into_inner)
@@ -181,6 +189,25 @@ fn lead(interface: &Interface, config: &Config, threads: usize) -> Option<Steere
     }
 }
 
+/// The kernel's own way for established streams, where it is wanted and can be.
+fn fast_path(config: &Config) -> Option<Arc<FastPath>> {
+    if config.fast_path.is_empty() {
+        return None;
+    }
+    match FastPath::attach(&config.fast_path, config.port_min..=config.port_max) {
+        Ok(path) => {
+            let (interfaces, native) = (&config.fast_path, path.is_native());
+            tracing::info!(?interfaces, native, "the kernel forwards established streams");
+            Some(path)
+        }
+        Err(why) => {
+            let interfaces = &config.fast_path;
+            tracing::warn!(?interfaces, %why, "no fast path: all media goes through sockets");
+            None
+        }
+    }
+}
+
 /// What SDP would carry must be an address.
 fn check(config: &Config) -> io::Result<()> {
     let refuse = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
@@ -210,6 +237,7 @@ struct Inner {
     workers: Vec<Arc<Worker>>,
     threads: Vec<JoinHandle<()>>,
     recordings: OnceLock<Recordings>,
+    fast_path: Option<Arc<FastPath>>,
 }
 
 impl Drop for Inner {

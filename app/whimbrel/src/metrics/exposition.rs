@@ -100,6 +100,16 @@ fn media_and_events(families: &mut Families<'_>, reading: &Reading) -> fmt::Resu
         "UDP ports the relay has open",
         reading.relay_ports_in_use,
     )?;
+    families.gauge(
+        "whimbrel_relay_kernel_streams",
+        "Streams the kernel forwards by itself (media.fast_path)",
+        reading.relay_kernel.0,
+    )?;
+    families.counter(
+        "whimbrel_relay_kernel_packets",
+        "RTP packets the kernel forwarded by itself",
+        reading.relay_kernel.1,
+    )?;
     families.counter(
         "whimbrel_spine_events_dropped",
         "Events a slow subscriber lost; records lose none",

@@ -20,6 +20,8 @@ pub(super) struct Reading {
     pub(super) registrations: usize,
     pub(super) relay_sessions: usize,
     pub(super) relay_ports_in_use: usize,
+    /// Streams the kernel forwards by itself, and the packets it did.
+    pub(super) relay_kernel: (usize, u64),
     /// Zeros where there is no TURN server.
     pub(super) turn: relay::turn::TurnStats,
     pub(super) spine_events_dropped: u64,
@@ -59,6 +61,7 @@ impl Reading {
             registrations: shared.location.len(),
             relay_sessions: shared.relay.sessions(),
             relay_ports_in_use: shared.relay.ports_in_use(),
+            relay_kernel: shared.relay.kernel_streams(),
             turn: shared.turn.as_ref().map(|turn| turn.stats()).unwrap_or_default(),
             spine_events_dropped: shared.spine.dropped(),
             spine_last_seq: shared.spine.last_seq(),

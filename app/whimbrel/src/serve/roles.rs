@@ -76,6 +76,7 @@ pub fn start_relay(config: &Config, addresses: &Addresses) -> Result<(Relay, ToS
         silence_s: config.media.silence_s,
         rest_us: config.media.rest_us,
         socket_per_port: config.media.socket_per_port,
+        fast_path: config.media.fast_path.clone(),
         ..relay::Config::default()
     };
     let notify = ToShards::default();

@@ -6,7 +6,9 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::Bridge;
+use net::fast_path::FlowPath;
+
+use super::{Bridge, KernelStream};
 use crate::api::SessionId;
 
 /// The bridges of one packet thread.
@@ -90,6 +92,21 @@ impl Shelf {
         }
     }
 
+    /// Has the kernel forward what needs nothing of us ([`Bridge::open_streams`]).
+    pub fn open_streams(
+        &mut self,
+        open: &mut dyn FnMut(&FlowPath) -> Option<Box<dyn KernelStream>>,
+    ) {
+        let bridges = self.places.iter_mut().filter_map(|place| place.bridge.as_deref_mut());
+        bridges.for_each(|bridge| bridge.open_streams(open));
+    }
+
+    /// Takes in what the kernel counted since the last time.
+    pub fn count_streams(&mut self) {
+        let bridges = self.places.iter_mut().filter_map(|place| place.bridge.as_deref_mut());
+        bridges.filter(|bridge| bridge.has_streams()).for_each(Bridge::count_streams);
+    }
+
     /// How many bridges there are.
     pub fn len(&self) -> usize {
         self.places.len() - self.free.len()
@@ -111,10 +128,19 @@ struct Kept {
 }
 
 impl SharedBridge {
-    /// The bridge, to look at or to change. Nothing else of its thread moves meanwhile; the last
-    /// handle of another bridge must not be dropped meanwhile.
+    /// The bridge, to change; what the kernel forwards for it is taken back first. Nothing else of
+    /// its thread moves meanwhile; the last handle of another bridge must not be dropped meanwhile.
     pub fn lock(&self) -> BridgeGuard<'_> {
-        BridgeGuard { shelf: self.0.home.lock(), at: self.0.at }
+        let mut guard = BridgeGuard { shelf: self.0.home.lock(), at: self.0.at };
+        guard.close_streams();
+        guard
+    }
+
+    /// The bridge, to look at: as [`SharedBridge::lock`], with what the kernel forwards going on.
+    pub fn look(&self) -> BridgeGuard<'_> {
+        let mut guard = BridgeGuard { shelf: self.0.home.lock(), at: self.0.at };
+        guard.count_streams();
+        guard
     }
 
     /// Its place in its home.

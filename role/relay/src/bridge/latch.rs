@@ -56,6 +56,18 @@ impl Latch {
         self.locked.as_ref().map(|l| l.addr)
     }
 
+    /// The learned address, and its newest packet's place.
+    pub fn position(&self) -> Option<(SocketAddr, Position)> {
+        self.locked.as_ref().map(|l| (l.addr, l.at))
+    }
+
+    /// A packet from the learned address went by elsewhere.
+    pub fn note(&mut self, now: Instant, at: Position) {
+        if let Some(locked) = &mut self.locked {
+            locked.note(now, at);
+        }
+    }
+
     /// Judges a plain RTP packet.
     pub fn judge_plain(&mut self, now: Instant, from: SocketAddr, at: Position) -> Judgement {
         let quality = self.quality(from);

@@ -157,9 +157,7 @@ impl Leg {
         self.counters.packets_received += 1;
         self.counters.bytes_received += len as u64;
         self.counters.last_received = Some(now);
-        if self.no_sound >> header.payload_type & 1 == 0 {
-            self.counters.payload_type = Some(header.payload_type);
-        }
+        self.note_payload_type(header.payload_type);
         self.receiver.handle_packet(now, header.sequence, header.timestamp);
         Some((len, starts))
     }
@@ -400,6 +398,32 @@ impl Leg {
         let mut source = self.source?;
         source.set_port(source.port() + u16::from(component == Component::Rtcp));
         Some(source)
+    }
+
+    /// The address the peer's RTP comes from, once it came, and its place in the stream.
+    pub(super) fn latched(&self) -> Option<(SocketAddr, Position)> {
+        self.rtp.position()
+    }
+
+    /// The clock of what comes, and its jitter in sixteenths of that.
+    pub(super) fn clock_and_jitter(&self) -> (u32, u32) {
+        self.receiver.clock_and_jitter()
+    }
+
+    pub(super) fn note_payload_type(&mut self, number: u8) {
+        if self.no_sound >> number & 1 == 0 {
+            self.counters.payload_type = Some(number);
+        }
+    }
+
+    /// Packets of the peer's went by elsewhere, the last of them this one.
+    pub(super) fn note_position(&mut self, last: Instant, at: Position) {
+        self.rtp.note(last, at);
+    }
+
+    /// As counted elsewhere: packets, the newest number, jitter.
+    pub(super) fn note_received(&mut self, packets: u64, newest: u16, jitter_x16: u32) {
+        self.receiver.take_count(packets, newest, jitter_x16);
     }
 
     /// Loss and jitter of what came from the peer.

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use net::batch::{BATCH_MAX, RecvBatch};
+use net::fast_path::FastPath;
 use net::poll::{Poller, READY_MAX};
 use rtp::srtp::MAX_TRAILER;
 
@@ -41,6 +42,8 @@ const NAP_ABOVE_PER_S: u32 = 4000;
 /// Sessions' timers (handshakes, consent, silence) are looked at this often.
 const TICK: Duration = Duration::from_millis(50);
 const TICKS_PER_S: u32 = 20;
+/// How often streams are looked through for those the kernel may forward.
+const OPEN_STREAMS_EVERY: Duration = Duration::from_millis(500);
 /// The first hub's token; the others' are below it. A table has fewer places.
 const HUBS: u64 = u64::MAX - 1;
 
@@ -59,6 +62,8 @@ pub(super) struct Worker {
     send_errors: AtomicU64,
     /// How long it rests above that rate.
     rest: Duration,
+    /// By which the kernel forwards what needs nothing of us.
+    fast_path: Option<Arc<FastPath>>,
 }
 
 /// What a thread keeps between its rounds.
@@ -78,7 +83,11 @@ struct Round {
 
 impl Worker {
     /// A thread that reads from these hubs, one for each interface that has any.
-    pub(super) fn new(hubs: Vec<Arc<Hub>>, rest: Duration) -> io::Result<Self> {
+    pub(super) fn new(
+        hubs: Vec<Arc<Hub>>,
+        rest: Duration,
+        fast_path: Option<Arc<FastPath>>,
+    ) -> io::Result<Self> {
         let worker = Self {
             home: Home::new(),
             hubs,
@@ -89,6 +98,7 @@ impl Worker {
             stop: AtomicBool::new(false),
             send_errors: AtomicU64::new(0),
             rest,
+            fast_path,
         };
         for (n, hub) in (0..).zip(&worker.hubs) {
             worker.poller.add(&hub.socket, HUBS - n)?;
@@ -152,6 +162,7 @@ impl Worker {
         wake_precisely();
         let mut round = Round::new(!self.hubs.is_empty());
         let mut next_tick = Instant::now() + TICK;
+        let mut next_streams = next_tick;
         let (mut naps, mut quiet_ticks) = (false, 0_u32);
         while !self.stop.load(Ordering::Acquire) {
             if naps && !self.rest.is_zero() {
@@ -165,7 +176,8 @@ impl Worker {
             if now >= next_tick {
                 next_tick = now + TICK;
                 naps = std::mem::take(&mut round.taken) > NAP_ABOVE_PER_S / TICKS_PER_S;
-                quiet_ticks = if self.tick(now, &mut round.out) { 0 } else { quiet_ticks + 1 };
+                let any = self.tick(now, &mut next_streams, &mut round.out);
+                quiet_ticks = if any { 0 } else { quiet_ticks + 1 };
             }
             report(&mut round.out, control, on_event);
         }
@@ -214,9 +226,17 @@ impl Worker {
     }
 
     /// Looks after the timers; false if there is no session.
-    fn tick(&self, now: Instant, out: &mut Outcome) -> bool {
+    fn tick(&self, now: Instant, next_streams: &mut Instant, out: &mut Outcome) -> bool {
         let any = {
             let mut home = self.home.lock();
+            if let Some(fast_path) = &self.fast_path {
+                // Before silence is looked at: what the kernel forwarded was heard.
+                home.count_streams();
+                if now >= *next_streams {
+                    *next_streams = now + OPEN_STREAMS_EVERY;
+                    home.open_streams(&mut |path| Some(Box::new(fast_path.open(path)?)));
+                }
+            }
             home.handle_timeouts(now, |session, bridge| {
                 if let Some(io) = hold(&self.sessions).get(&session) {
                     out.collect(io, bridge);

@@ -4,6 +4,8 @@
 mod codecs;
 mod conflicts;
 mod descriptions;
+#[cfg(feature = "xdp")]
+mod fast_path;
 mod memory;
 mod openssl;
 mod peers;

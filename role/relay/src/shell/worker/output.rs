@@ -128,7 +128,7 @@ impl Worker {
         let now = Instant::now();
         out.forwards.clear();
         {
-            let mut bridge = watched.io.bridge.lock();
+            let mut bridge = watched.io.bridge.look();
             for (from, buf, len) in batch.slots_mut() {
                 out.forwards.push(bridge.handle_packet(now, watched.port, from, buf, len));
             }
