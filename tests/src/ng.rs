@@ -172,6 +172,8 @@ pub fn rtpengine(story: &Story, ip: IpAddr, port: u16) -> (Process, SocketAddr) 
     command.args([format!("--interface={ip}"), format!("--listen-ng={control}")]);
     command.args([format!("--port-min={min}"), format!("--port-max={max}")]);
     command.args(["--num-threads=1", "--delete-delay=0"]);
+    // The package's file opens ports that several at once cannot share.
+    command.arg("--config-file=none");
     (started(Process::start(&story.scratch, "rtpengine", command), control), control)
 }
 

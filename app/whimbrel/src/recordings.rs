@@ -35,11 +35,8 @@ impl Recorded {
         if config.calls == RecordedCalls::None {
             return Ok(None);
         }
-        let setup = RecordingSetup {
-            folder: config.folder.clone().unwrap_or_else(|| data.join(FILES)),
-            keys: Box::new(TenantKeys { folder: data.join(KEYS) }),
-            gate: Box::new(AsConfigured),
-        };
+        let folder = config.folder.clone().unwrap_or_else(|| data.join(FILES));
+        let setup = setup(folder, data.join(KEYS));
         let folder = setup.folder.display().to_string();
         relay.enable_recording(setup).with_context(|| format!("{folder}: no recordings"))?;
         Ok(Some(Arc::new(Self { wav: config.wav, waiting: Mutex::default() })))
@@ -71,6 +68,12 @@ impl Recorded {
     pub fn forget(&self, call: u64) -> Option<(String, String)> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&call)
     }
+}
+
+/// Recordings below `folder`, sealed with keys below `keys`.
+pub fn setup(folder: PathBuf, keys: PathBuf) -> RecordingSetup {
+    let keys = Box::new(TenantKeys { folder: keys });
+    RecordingSetup { folder, keys, gate: Box::new(AsConfigured) }
 }
 
 /// The operator has said so. Rules of consent will stand here.

@@ -1,14 +1,18 @@
 //! `whimbrel relay`: the media relay alone, for those who have a SIP server already.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::cli::PortRange;
-use crate::{config, logging, present, serve};
+use crate::{config, logging, present, recordings, serve};
+
+/// Below the recordings' folder.
+const KEYS: &str = "keys";
 
 #[derive(Debug, Args, Clone)]
 pub struct RelayArgs {
@@ -48,6 +52,26 @@ pub struct RelayArgs {
     /// otherwise.
     #[arg(long, value_name = "S", default_value_t = 30)]
     pub delete_delay: u64,
+    /// Where calls are recorded that a controller wants recorded: sealed files, which `whimbrel
+    /// recording open` opens. Without it `start recording` is refused.
+    #[arg(long, value_name = "DIR")]
+    pub recording_dir: Option<PathBuf>,
+    /// Where the key of recordings is kept, and made if there is none: best on another disk. Below
+    /// the recordings' folder unless said otherwise.
+    #[arg(long, value_name = "DIR", requires = "recording_dir")]
+    pub recording_keys: Option<PathBuf>,
+    /// What recordings are written as: 6 kB of sound a second, or 64.
+    #[arg(long, value_name = "FORMAT", default_value = "opus", requires = "recording_dir")]
+    pub recording_format: RecordingFormat,
+}
+
+/// The form of recordings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RecordingFormat {
+    /// Ogg Opus.
+    Opus,
+    /// 16-bit PCM.
+    Wav,
 }
 
 /// A place where media comes in.
@@ -75,16 +99,25 @@ impl FromStr for RelayInterface {
 /// Relays until told to stop.
 pub async fn run(args: &RelayArgs) -> Result<()> {
     logging::init(&config::Log::default())?;
-    let delay = Duration::from_secs(args.delete_delay);
     let relay_config = relay_config(args);
     let places: Vec<String> = relay_config.interfaces.iter().map(describe).collect();
-    let server = relay::NgServer::start(relay_config, args.ng, delay);
+    let server = relay::NgServer::start(relay_config, args.ng, conduct(args));
     let server = server.with_context(|| format!("--ng {}: the relay cannot start", args.ng))?;
     let PortRange(min, max) = args.rtp_ports;
     present::say(&format!("NG control on {} (UDP, TCP, WebSocket)", server.local_addr()));
     present::say(&format!("media on {}, ports {min}-{max}", places.join(", ")));
     serve::stop_signal().await;
     Ok(())
+}
+
+fn conduct(args: &RelayArgs) -> relay::NgConduct {
+    let mut conduct = relay::NgConduct::new(Duration::from_secs(args.delete_delay));
+    conduct.records_wav = args.recording_format == RecordingFormat::Wav;
+    conduct.recording = args.recording_dir.clone().map(|folder| {
+        let keys = args.recording_keys.clone().unwrap_or_else(|| folder.join(KEYS));
+        recordings::setup(folder, keys)
+    });
+    conduct
 }
 
 fn relay_config(args: &RelayArgs) -> relay::Config {

@@ -183,6 +183,11 @@ impl Transcoder {
         sent
     }
 
+    /// Packets are on their way, or will be soon: a digit waits for them to go between, for a moment.
+    pub fn expect_packets(&mut self, now: Instant) {
+        self.heard_at = Some(now);
+    }
+
     /// The next packet to send.
     pub fn poll_packet(&mut self) -> Option<&[u8]> {
         self.out.poll()

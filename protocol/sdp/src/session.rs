@@ -107,6 +107,13 @@ impl Session {
         &mut self.media[at]
     }
 
+    /// The description as if the m-line at `index` were its only one.
+    #[must_use]
+    pub fn only(&self, index: usize) -> Self {
+        let media = self.media.get(index).cloned().into_iter().collect();
+        Self { section: self.section.clone(), media }
+    }
+
     // -- views of m-line `index` that fall back to the session level; defaults when out of range
 
     /// The direction of an m-line: its own, the session's, or `sendrecv` (RFC 8866 §6.7).

@@ -12,10 +12,13 @@
 //! The caller's leg talks with the selected branch only; what other branches send is dropped.
 
 mod fast_path;
+mod aside;
 mod gate;
 mod home;
+mod injection;
 mod latch;
 mod leg;
+mod player;
 mod processing;
 mod security;
 mod stats;
@@ -29,10 +32,12 @@ use rtp::PacketKind;
 
 pub use fast_path::KernelStream;
 use fast_path::OpenStream;
+use aside::Aside;
 pub use gate::{Gate, MediaSwitch};
 pub use home::{BridgeGuard, Home, SharedBridge, Shelf};
 pub use latch::Latch;
 pub use leg::{Leg, LegSetup, PayloadType};
+pub use player::{Player, Rounds, SOUND_MAX, playable};
 use processing::Processing;
 pub use security::Security;
 pub use stats::{DropCounts, LegCounters};
@@ -126,6 +131,8 @@ pub struct Bridge {
     tap: Option<Tapped>,
     /// What the kernel forwards meanwhile.
     streams: Vec<OpenStream>,
+    /// Players and third parties; none on most calls.
+    aside: Option<Box<Aside>>,
     silence: Duration,
     /// Since when silence counts: the answer, the last RTP, or the end of a hold.
     heard: Option<Instant>,
@@ -143,6 +150,7 @@ impl Bridge {
             processing: None,
             tap: None,
             streams: Vec::new(),
+            aside: None,
             silence,
             heard: None,
             silent: false,
@@ -165,6 +173,7 @@ impl Bridge {
         if self.selected == Some(id) {
             self.selected = None;
         }
+        self.leave_aside(id);
         self.legs.get_mut(usize::from(id.0))?.take()
     }
 
@@ -209,12 +218,18 @@ impl Bridge {
                 if !leg.gate.is_open() && !leg.passes_gate(buf, len) {
                     return None;
                 }
+                if self.aside.is_some() && self.only_hears(port.leg) {
+                    return None;
+                }
                 self.note_rtp(now, port.leg, starts);
                 if !self.streams.is_empty() {
                     self.note_stray(port.leg, moved);
                 }
                 if self.tap.is_some() {
                     self.tap_packet(now, port.leg, &buf[..len]);
+                }
+                if self.aside.is_some() && !self.copy_rtp(now, port.leg, &buf[..len]) {
+                    return None;
                 }
                 if self.processing.is_some() && self.processes(port.leg) {
                     return self.process_rtp(now, port.leg, buf, len);
@@ -226,6 +241,9 @@ impl Bridge {
             }
             PacketKind::Rtcp => {
                 let len = leg.receive_rtcp(now, from, port.component, buf, len)?;
+                if self.aside.is_some() {
+                    self.copy_rtcp(now, port.leg, &buf[..len]);
+                }
                 if self.processing.is_some() {
                     self.process_rtcp(port.leg, &mut buf[..len]);
                 }
@@ -275,6 +293,9 @@ impl Bridge {
         if self.processing.is_some() {
             self.process_timeout(now);
         }
+        if self.aside.is_some() {
+            self.play_timeout(now);
+        }
         if self.is_held() {
             self.heard = self.heard.map(|_| now);
         }
@@ -289,7 +310,8 @@ impl Bridge {
         let legs = self.legs.iter().flatten().filter_map(|leg| leg.poll_timeout());
         let silence = self.silence_deadline().filter(|_| !self.silent);
         let processing = self.processing.as_ref().and_then(|p| p.poll_timeout());
-        legs.chain(silence).chain(processing).min()
+        let aside = self.aside.as_ref().and_then(|aside| aside.poll_timeout());
+        legs.chain(silence).chain(processing).chain(aside).min()
     }
 
     /// A packet that was accepted came to this address of ours: its leg answers from there.
@@ -325,13 +347,17 @@ impl Bridge {
 
     /// The other leg of a packet's way.
     fn target(&mut self, from: LegId) -> Option<(LegId, &mut Leg)> {
-        let selected = self.selected?;
-        let target = match from {
-            LegId::CALLER => selected,
-            branch if branch == selected => LegId::CALLER,
-            _ => return None,
-        };
+        let target = self.target_id(from)?;
         Some((target, self.leg_mut(target)?))
+    }
+
+    fn target_id(&self, from: LegId) -> Option<LegId> {
+        let selected = self.selected?;
+        match from {
+            LegId::CALLER => Some(selected),
+            branch if branch == selected => Some(LegId::CALLER),
+            _ => None,
+        }
     }
 
     fn note_rtp(&mut self, now: Instant, leg: LegId, starts: bool) {

@@ -14,8 +14,10 @@
 mod codecs;
 mod digits;
 mod facts;
+mod playing;
 mod recording;
 mod side;
+mod subscriptions;
 mod writer;
 
 use std::collections::{BTreeMap, HashMap};
@@ -27,13 +29,18 @@ use media::keying::dtls::Certificate;
 use sansio::Entropy;
 use sdp::Session as Sdp;
 
-use crate::api::{Description, Direction, LegProfile, SessionId, SessionStats};
+use crate::api::{Description, Direction, LegProfile, Protocol, SessionId, SessionStats};
 pub use crate::bridge::MediaSwitch;
 use crate::bridge::{Bridge, LegId, PayloadType};
 use crate::ports::{PortOwner, Ports, SharedBridge};
 use crate::{Config, RelayError};
 use facts::Facts;
 use side::{Role, Side};
+use subscriptions::Subscription;
+pub use subscriptions::{LISTENERS_MAX, Wanted};
+
+/// A character of a token is worth five bits.
+const TOKEN_LEN: usize = 26;
 
 /// The sessions of one relay.
 pub struct Control<P> {
@@ -135,6 +142,7 @@ impl<P: Ports> Control<P> {
     ) -> Option<SessionStats> {
         let stats = self.query(now, id)?;
         let session = self.sessions.get_mut(&id)?;
+        let listeners = session.end_subscriptions(branch);
         let gone: Vec<Box<Side>> = match branch {
             Some(branch) => session.branches.remove(&branch).into_iter().collect(),
             None => {
@@ -146,7 +154,7 @@ impl<P: Ports> Control<P> {
         if branch.is_none() {
             self.sessions.remove(&id);
         }
-        for side in gone {
+        for side in gone.into_iter().chain(listeners) {
             bridge.lock().remove_leg(side.id);
             self.ports.close(side.interface, side.addr.port());
         }
@@ -183,6 +191,20 @@ impl<P: Ports> Control<P> {
         let Some(leg) = bridge.leg_mut(leg) else { return false };
         leg.gate.set(switch, on);
         true
+    }
+
+    /// How a party's media is keyed: the caller's as `None`, or a branch's.
+    pub fn protocol_of(&self, id: SessionId, branch: Option<u32>) -> Option<Protocol> {
+        let session = self.sessions.get(&id)?;
+        match branch {
+            None => session.caller.as_ref().map(|side| side.protocol()),
+            Some(branch) => session.branches.get(&branch).map(|side| side.protocol()),
+        }
+    }
+
+    /// A name for something new that nobody guesses.
+    pub fn token(&mut self) -> String {
+        self.entropy.token(TOKEN_LEN)
     }
 
     /// Sessions open.
@@ -331,11 +353,20 @@ struct Session {
     next_leg: u16,
     /// The number of its recording, while there is one.
     recording: Option<u64>,
+    /// Third parties.
+    subscriptions: Vec<Subscription>,
 }
 
 impl Session {
     fn new(bridge: SharedBridge) -> Self {
-        Self { bridge, caller: None, branches: BTreeMap::new(), next_leg: 1, recording: None }
+        Self {
+            bridge,
+            caller: None,
+            branches: BTreeMap::new(),
+            next_leg: 1,
+            recording: None,
+            subscriptions: Vec::new(),
+        }
     }
 
     fn new_leg(&mut self, slot: Slot, branches_max: usize) -> Result<LegId, RelayError> {

@@ -59,6 +59,15 @@ pub enum RelayError {
     /// The configured number of sessions is open.
     #[error("{0} sessions are open, the configured limit")]
     TooManySessions(usize),
+    /// No such party in the call, or no such call.
+    #[error("no such party in the call")]
+    NoParty,
+    /// The party understands no codec that we have: nothing can be played to it.
+    #[error("the party knows no codec that sound can be played in: opus, G722, PCMU or PCMA")]
+    NotPlayable,
+    /// As many third parties listen to the session as may.
+    #[error("{0} streams of the session are listened to, the limit")]
+    TooManyListeners(usize),
     /// The session has as many branches as one may have.
     #[error("{0} branches in one session, the limit")]
     TooManyBranches(usize),
@@ -82,12 +91,14 @@ impl RelayError {
             | Self::NoCodec
             | Self::Keying(_)
             | Self::ProtocolMismatch(_)
-            | Self::NoPath(_) => 488,
-            Self::NoOffer => 481,
+            | Self::NoPath(_)
+            | Self::NotPlayable => 488,
+            Self::NoOffer | Self::NoParty => 481,
             Self::UnknownInterface(_) | Self::Transcoding(_) => 500,
             Self::PortsExhausted { .. }
             | Self::PortsRefused { .. }
             | Self::TooManySessions(_)
+            | Self::TooManyListeners(_)
             | Self::TooManyBranches(_) => 503,
         }
     }

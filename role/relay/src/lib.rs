@@ -40,8 +40,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What this crate does not do: it knows no SIP, mixes and records nothing, and never sends media of
-//! its own, digits apart that it is told to send.
+//! What this crate does not do: it knows no SIP, mixes nothing, and never sends media of its own but
+//! what it is told to: digits, announcements, and copies for third parties.
 //!
 //! Start reading at [`Relay`], then [`control`], then [`bridge`].
 
@@ -69,4 +69,4 @@ pub use ports::{
     NumberedPorts, OpenError, Opened, PairRange, PortOwner, Ports, Probe, SharedBridge,
 };
 pub use shell::recording;
-pub use shell::{NgServer, Relay, Reply};
+pub use shell::{NgConduct, NgServer, Relay, Reply};

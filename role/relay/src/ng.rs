@@ -11,10 +11,14 @@
 
 mod bencode;
 mod calls;
+mod errand;
 mod json;
+mod playing;
+mod recording;
 mod replay;
 mod report;
 mod request;
+mod subscribing;
 mod value;
 
 use std::time::{Duration, Instant};
@@ -28,6 +32,8 @@ use crate::dialect::{Dialect, DtlsWish, IceWish};
 use crate::ports::Ports;
 pub use bencode::BencodeError;
 use calls::{Calls, Way};
+use errand::Performed;
+pub use errand::{Errand, Outcome, Task};
 use replay::Replay;
 use report::Totals;
 use request::{Request, RequestError, Switch, Verb};
@@ -52,10 +58,12 @@ pub struct Controlled {
 }
 
 /// What came to pass with bytes that may hold a message.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Handled {
     /// The reply to send.
     Reply(Bytes),
+    /// The disk is needed first; [`Controlled::finish`] gives the reply.
+    Errand(Box<Errand>),
     /// More bytes are needed.
     Incomplete,
     /// This is not NG: nothing is said to a stranger.
@@ -79,10 +87,10 @@ impl Controlled {
         self.delete_delay = delay;
     }
 
-    /// Takes one whole message, as UDP and WebSocket carry it. `unix` is the time in seconds.
+    /// Takes one whole message, as UDP and WebSocket carry it. `unix` is the time since 1970.
     pub fn handle<P: Ports>(
         &mut self,
-        (now, unix): (Instant, u64),
+        (now, unix): (Instant, Duration),
         control: &mut Control<P>,
         message: &Bytes,
     ) -> Handled {
@@ -92,7 +100,7 @@ impl Controlled {
     /// Takes one message from the front of a stream, and says how many bytes it was.
     pub fn handle_stream<P: Ports>(
         &mut self,
-        at: (Instant, u64),
+        at: (Instant, Duration),
         control: &mut Control<P>,
         buffered: &Bytes,
     ) -> (Handled, usize) {
@@ -101,7 +109,7 @@ impl Controlled {
 
     fn take<P: Ports>(
         &mut self,
-        (now, unix): (Instant, u64),
+        (now, unix): (Instant, Duration),
         control: &mut Control<P>,
         input: &Bytes,
     ) -> Option<(Handled, usize)> {
@@ -124,9 +132,37 @@ impl Controlled {
         if let Some(answer) = self.replay.find(now, &cookie) {
             return Some((Handled::Reply(answer), used));
         }
-        let reply = self.perform((now, unix), control, &message);
+        let done = match self.perform((now, unix), control, &message) {
+            Ok(Performed::Errand(task, then)) => {
+                // A copy: the buffer it came in is a whole message long.
+                let cookie = Bytes::copy_from_slice(&cookie);
+                let errand = Errand { cookie, is_json, task, then };
+                return Some((Handled::Errand(Box::new(errand)), used));
+            }
+            Ok(Performed::Told(entries)) => Ok(entries),
+            Err(reason) => Err(reason),
+        };
+        Some((Handled::Reply(self.reply(now, (&cookie, is_json), done)), used))
+    }
+
+    /// Writes a reply, and keeps it for a request that comes again.
+    fn reply(
+        &mut self,
+        now: Instant,
+        (cookie, is_json): (&Bytes, bool),
+        done: Result<Entries, String>,
+    ) -> Bytes {
+        let reply = match done {
+            Ok(mut entries) => {
+                if entries.iter().all(|(key, _)| *key != "result") {
+                    entries.push(("result", Value::text("ok")));
+                }
+                Value::dictionary(entries)
+            }
+            Err(reason) => refusal(&reason),
+        };
         let mut out = BytesMut::with_capacity(1024);
-        out.extend_from_slice(&cookie);
+        out.extend_from_slice(cookie);
         out.extend_from_slice(b" ");
         match is_json {
             true => out.extend_from_slice(&json::write(&reply)),
@@ -134,8 +170,8 @@ impl Controlled {
         }
         // Exactly as long as it is: it is kept for a while.
         let out = Bytes::from(out.to_vec().into_boxed_slice());
-        self.replay.keep(now, &cookie, out.clone());
-        Some((Handled::Reply(out), used))
+        self.replay.keep(now, cookie, out.clone());
+        out
     }
 
     /// Ends calls whose deletion is due.
@@ -170,53 +206,63 @@ impl Controlled {
 
     fn perform<P: Ports>(
         &mut self,
-        at: (Instant, u64),
+        at: (Instant, Duration),
         control: &mut Control<P>,
         message: &Value,
-    ) -> Value {
+    ) -> Result<Performed, String> {
         let name = message.get("command").and_then(Value::str).unwrap_or_default();
-        let Some(verb) = Verb::parse(name) else { return refusal("Unrecognized command") };
-        let request = match Request::read(message) {
-            Ok(request) => request,
-            Err(error) => return refusal(&error.to_string()),
-        };
-        let done = match verb {
-            Verb::Ping => return Value::dictionary([("result", Value::text("pong"))]),
-            Verb::Offer => self.offer(at, control, &request),
-            Verb::Answer => self.answer(at, control, &request),
+        let verb = Verb::parse(name).ok_or("Unrecognized command")?;
+        let request = Request::read(message).map_err(|error| error.to_string())?;
+        let (now, unix) = at;
+        let whole = (&request, message);
+        let told = match verb {
+            Verb::Ping => Ok(vec![("result", Value::text("pong"))]),
+            Verb::Offer => {
+                let offered = self.offer(at, control, &request)?;
+                return Ok(self.recorded(&request, unix, offered));
+            }
+            Verb::Answer => {
+                let answered = self.answer(at, control, &request)?;
+                return Ok(self.recorded(&request, unix, answered));
+            }
             Verb::Delete => self.delete(at, control, &request),
             Verb::Query => self.query(at, control, &request),
             Verb::List => Ok(self.list(request.limit)),
-            Verb::Statistics => Ok(self.statistics(at.0, control)),
+            Verb::Statistics => Ok(self.statistics(now, control)),
             Verb::Switch(switch, on) => self.switch(control, &request, (switch, on)),
+            Verb::Record(what) => return self.record(&request, what, unix),
+            Verb::PlayMedia => return self.play_media(now, control, whole),
+            Verb::StopMedia => self.stop_media(control, &request),
+            Verb::PlayDigit => self.play_digit(now, control, whole),
+            Verb::Subscribe => self.subscribe(now, control, whole),
+            Verb::SubscribeAnswer => self.subscribe_answer(now, control, &request),
+            Verb::Unsubscribe => self.unsubscribe(control, &request),
         };
-        match done {
-            Ok(mut entries) => {
-                entries.push(("result", Value::text("ok")));
-                Value::dictionary(entries)
-            }
-            Err(reason) => refusal(&reason),
-        }
+        told.map(Performed::Told)
     }
 
     fn offer<P: Ports>(
         &mut self,
-        at: (Instant, u64),
+        at: (Instant, Duration),
         control: &mut Control<P>,
         request: &Request,
     ) -> Result<Entries, String> {
         let sdp = checked(request)?;
         let known = self.calls.get(&request.parties.call_id).is_some();
         let call = self.calls.open(&request.parties, at.1);
-        call.last_signal_unix = at.1;
+        call.last_signal = at.1;
+        let branches = call.branches.len();
         let way = call.offer(&request.parties);
         let description = describe(request, way, sdp, true);
         match control.offer(at.0, &description) {
             Ok(sdp) => {
+                call.note_label(&request.parties, way);
                 self.totals.managed += u64::from(!known);
                 Ok(vec![("sdp", Value::String(sdp))])
             }
             Err(error) => {
+                // A branch that was only made for this offer: nobody will answer it.
+                call.branches.truncate(branches);
                 if !known {
                     self.calls.remove(&request.parties.call_id);
                     self.totals.rejected += 1;
@@ -228,7 +274,7 @@ impl Controlled {
 
     fn answer<P: Ports>(
         &mut self,
-        at: (Instant, u64),
+        at: (Instant, Duration),
         control: &mut Control<P>,
         request: &Request,
     ) -> Result<Entries, String> {
@@ -237,16 +283,17 @@ impl Controlled {
             return Err(RequestError::NoToTag.to_string());
         }
         let call = self.calls.get_mut(&request.parties.call_id).ok_or("Unknown call-id")?;
-        call.last_signal_unix = at.1;
+        call.last_signal = at.1;
         let way = call.answer(&request.parties).ok_or("No offer is open in this call")?;
         let description = describe(request, way, sdp, false);
         let sdp = control.answer(at.0, &description).map_err(|error| reason(&error))?;
+        call.note_label(&request.parties, way);
         Ok(vec![("sdp", Value::String(sdp))])
     }
 
     fn delete<P: Ports>(
         &mut self,
-        at: (Instant, u64),
+        at: (Instant, Duration),
         control: &mut Control<P>,
         request: &Request,
     ) -> Result<Entries, String> {
@@ -271,7 +318,7 @@ impl Controlled {
 
     fn query<P: Ports>(
         &mut self,
-        at: (Instant, u64),
+        at: (Instant, Duration),
         control: &mut Control<P>,
         request: &Request,
     ) -> Result<Entries, String> {

@@ -31,7 +31,7 @@ use crate::api::{Command, Description, RelayEvent, SessionId, SessionStats};
 use crate::control::Control;
 use crate::{Config, Interface, RelayError};
 use hub::Steered;
-pub use ng::NgServer;
+pub use ng::{NgConduct, NgServer};
 use recording::Recordings;
 use sockets::SocketPorts;
 use worker::Worker;

@@ -2,6 +2,7 @@
 //! and after it was stopped.
 
 mod meaning;
+mod studio;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
@@ -240,6 +241,16 @@ struct Joined {
 
 impl Joined {
     fn new(controller: &mut Controller, ip: IpAddr, call: &str) -> Self {
+        Self::with(controller, ip, call, &[])
+    }
+
+    /// A call of which a controller says more.
+    fn with(
+        controller: &mut Controller,
+        ip: IpAddr,
+        call: &str,
+        more: &[(&'static str, Value)],
+    ) -> Self {
         let sockets = [(); 2].map(|()| {
             let socket = UdpSocket::bind((ip, 0)).expect("a socket");
             socket.set_read_timeout(Some(Duration::from_secs(3))).expect("a timeout");
@@ -252,7 +263,7 @@ impl Joined {
                  m=audio {port} RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n"
             )
         };
-        let names = [("call-id", Value::from(call)), ("from-tag", "a".into())];
+        let names = [&[("call-id", Value::from(call)), ("from-tag", "a".into())], more].concat();
         let with = |more: &[(&'static str, Value)]| [&names[..], more].concat();
         let to_b = controller.sdp("offer", &with(&[("sdp", sdp(&sockets[0]).as_str().into())]));
         let answer = [("to-tag", "b".into()), ("sdp", sdp(&sockets[1]).as_str().into())];

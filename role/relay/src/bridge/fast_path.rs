@@ -143,7 +143,7 @@ impl Bridge {
             (from, branch) if from == branch => LegId::CALLER,
             _ => return None,
         };
-        if self.tap.is_some() || self.processes(from) {
+        if self.tap.is_some() || self.aside.is_some() || self.processes(from) {
             return None;
         }
         let (sender, receiver) = (self.leg(from)?, self.leg(to)?);

@@ -75,10 +75,18 @@ impl Shelf {
         }
     }
 
-    /// Lets bridges whose timers are due look at the time, and `each` at what they have to say.
-    pub fn handle_timeouts(&mut self, now: Instant, mut each: impl FnMut(SessionId, &mut Bridge)) {
+    /// Lets bridges whose timers are due look at the time, and `each` at what they have to say. When
+    /// the next is due.
+    pub fn handle_timeouts(
+        &mut self,
+        now: Instant,
+        mut each: impl FnMut(SessionId, &mut Bridge),
+    ) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
         for place in &mut self.places {
-            if place.due.is_none_or(|due| due > now) {
+            let Some(due) = place.due else { continue };
+            if due > now {
+                next = Some(next.map_or(due, |next| next.min(due)));
                 continue;
             }
             if let Some(bridge) = place.bridge.as_deref_mut() {
@@ -88,8 +96,10 @@ impl Shelf {
                     each(place.session, bridge);
                 }
                 place.due = bridge.poll_timeout();
+                next = next.into_iter().chain(place.due).min();
             }
         }
+        next
     }
 
     /// Has the kernel forward what needs nothing of us ([`Bridge::open_streams`]).

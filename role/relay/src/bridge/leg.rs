@@ -74,8 +74,17 @@ pub struct PayloadType {
 
 impl PayloadType {
     fn is_audio(&self) -> bool {
-        !self.encoding.eq_ignore_ascii_case("telephone-event")
-            && !self.encoding.eq_ignore_ascii_case("CN")
+        !self.is_events() && !self.is_noise()
+    }
+
+    /// Whether it is of telephone events (RFC 4733).
+    pub fn is_events(&self) -> bool {
+        self.encoding.eq_ignore_ascii_case("telephone-event")
+    }
+
+    /// Whether it is comfort noise (RFC 3389).
+    pub fn is_noise(&self) -> bool {
+        self.encoding.eq_ignore_ascii_case("CN")
     }
 }
 
@@ -429,6 +438,11 @@ impl Leg {
     /// Loss and jitter of what came from the peer.
     pub fn reception(&self) -> rtp::ReceiverStats {
         self.receiver.stats()
+    }
+
+    /// All payload types that were agreed; the answer's first.
+    pub fn payloads(&self) -> &[PayloadType] {
+        &self.payloads
     }
 
     /// The meaning of a payload type.

@@ -16,6 +16,8 @@ pub(super) struct Processing {
     branch: LegId,
     to_branch: Option<Transcoder>,
     to_caller: Option<Transcoder>,
+    /// Digits were put into streams that would pass as they come: these are renumbered, and stay so.
+    injects: bool,
 }
 
 impl Processing {
@@ -48,19 +50,54 @@ impl Bridge {
         ssrc: u32,
     ) -> Result<(), audio::Error> {
         let before = self.processing.take().filter(|p| p.branch == branch).map(|p| *p);
+        let injects = before.as_ref().is_some_and(|p| p.injects);
         let (to_branch_before, to_caller_before) =
             before.map_or((None, None), |p| (p.to_branch, p.to_caller));
-        let to_branch = way(to_branch, to_branch_before, ssrc)?;
-        let to_caller = way(to_caller, to_caller_before, !ssrc)?;
+        let to_branch = way(to_branch, to_branch_before, injects, ssrc)?;
+        let to_caller = way(to_caller, to_caller_before, injects, !ssrc)?;
         if to_branch.is_some() || to_caller.is_some() {
-            self.processing = Some(Box::new(Processing { branch, to_branch, to_caller }));
+            self.processing = Some(Box::new(Processing { branch, to_branch, to_caller, injects }));
         }
         Ok(())
     }
 
-    /// Packets pass as they come.
+    /// Packets pass as they come, but for those whose numbers changed when digits were put between
+    /// them: these go on with theirs.
     pub fn forward_as_it_comes(&mut self) {
-        self.processing = None;
+        let Some(mut before) = self.processing.take().filter(|p| p.injects) else { return };
+        let branch = before.branch;
+        let ways = [
+            (LegId::CALLER, branch, &mut before.to_branch),
+            (branch, LegId::CALLER, &mut before.to_caller),
+        ];
+        for (from, toward, way) in ways {
+            let plan = self.plan_of_injection(from, toward);
+            let goes_on = |transcoder: &mut Transcoder| {
+                plan.is_some_and(|plan| transcoder.set_plan(plan).is_ok())
+            };
+            *way = way.take().and_then(|mut t| goes_on(&mut t).then_some(t));
+        }
+        self.processing = Some(before).filter(|p| p.to_branch.is_some() || p.to_caller.is_some());
+    }
+
+    /// Works on packets of one way that passed as they came.
+    pub(super) fn open_way(
+        &mut self,
+        now: Instant,
+        (from, branch): (LegId, LegId),
+        plan: Plan,
+        ssrc: u32,
+    ) -> Result<(), audio::Error> {
+        let mut transcoder = Transcoder::new(plan, ssrc)?;
+        transcoder.expect_packets(now);
+        let none = || Processing { branch, to_branch: None, to_caller: None, injects: true };
+        let processing = self.processing.get_or_insert_with(|| Box::new(none()));
+        processing.injects = true;
+        match from {
+            LegId::CALLER => processing.to_branch = Some(transcoder),
+            _ => processing.to_caller = Some(transcoder),
+        }
+        Ok(())
     }
 
     /// Whether packets are worked on, to the branch and to the caller.
@@ -193,9 +230,10 @@ impl Bridge {
 fn way(
     plan: Plan,
     before: Option<Transcoder>,
+    injects: bool,
     ssrc: u32,
 ) -> Result<Option<Transcoder>, audio::Error> {
-    if plan.is_identity() {
+    if plan.is_identity() && !(injects && before.is_some()) {
         return Ok(None);
     }
     match before {

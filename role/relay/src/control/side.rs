@@ -258,6 +258,11 @@ impl Side {
         self.dialect.keep_origin = dialect.keep_origin;
     }
 
+    /// How its media is keyed.
+    pub(super) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     /// Whether RTP and RTCP share a port.
     pub(super) fn muxes(&self) -> bool {
         self.rtcp_mux

@@ -9,7 +9,7 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -20,14 +20,18 @@ use crate::api::{Direction, SessionId};
 #[derive(Debug)]
 pub struct Call {
     pub session: SessionId,
-    /// When it was made, in seconds since 1970, for the controller.
-    pub created_unix: u64,
-    pub last_signal_unix: u64,
+    /// When it was made, since 1970, for the controller.
+    pub created: Duration,
+    pub last_signal: Duration,
     /// The tag of the one who sent the first offer.
     pub caller_tag: Bytes,
     pub branches: Vec<Branch>,
     /// When it ends, once it was deleted with a delay.
     pub ends: Option<Instant>,
+    /// Third parties: the tag and the number of each.
+    pub subscriptions: Vec<(Bytes, u32)>,
+    /// Names of parties, of the caller as `None`.
+    labels: Vec<(Option<u32>, Bytes)>,
     next_branch: u32,
 }
 
@@ -48,15 +52,16 @@ pub struct Way {
 }
 
 impl Call {
-    fn new(session: SessionId, caller_tag: Bytes, unix: u64) -> Self {
+    fn new(session: SessionId, caller_tag: Bytes, unix: Duration) -> Self {
         Self {
             session,
-
-            created_unix: unix,
-            last_signal_unix: unix,
+            created: unix,
+            last_signal: unix,
             caller_tag,
             branches: Vec::new(),
             ends: None,
+            subscriptions: Vec::new(),
+            labels: Vec::new(),
             next_branch: 1,
         }
     }
@@ -143,8 +148,50 @@ impl Call {
                 let at = self.branch_of_tag(tag);
                 at.map(|at| Some(self.branches[at].number)).into_iter().collect()
             }
+            None if parties.label.is_some() => {
+                let labelled =
+                    self.labels.iter().filter(|(_, l)| Some(l) == parties.label.as_ref());
+                labelled.map(|(party, _)| *party).collect()
+            }
             None => everyone(),
         }
+    }
+
+    /// Keeps the name that an offer or answer gives its sender.
+    pub fn note_label(&mut self, parties: &Parties, way: Way) {
+        let Some(label) = &parties.label else { return };
+        let sender = match way.direction {
+            Direction::FromCaller => None,
+            Direction::FromCallee => Some(way.branch),
+        };
+        self.labels.retain(|(party, _)| *party != sender);
+        self.labels.push((sender, label.clone()));
+    }
+
+    /// The name of a party.
+    pub fn label_of(&self, party: Option<u32>) -> Option<String> {
+        let label = self.labels.iter().find(|(p, _)| *p == party);
+        label.map(|(_, label)| String::from_utf8_lossy(label).into_owned())
+    }
+
+    /// The party of a tag: the caller as `None` inside.
+    pub fn party_of(&self, tag: &Bytes) -> Option<Option<u32>> {
+        if *tag == self.caller_tag {
+            return Some(None);
+        }
+        self.branch_of_tag(tag).map(|at| Some(self.branches[at].number))
+    }
+
+    /// The tag of a party: the caller's, a branch's, or the branch's Via while it has none.
+    pub fn tag_of(&self, party: Option<u32>) -> Bytes {
+        let Some(number) = party else { return self.caller_tag.clone() };
+        let branch = self.branches.iter().find(|b| b.number == number);
+        branch.and_then(|b| b.tag.clone().or_else(|| b.via_branch.clone())).unwrap_or_default()
+    }
+
+    /// The number of a third party.
+    pub fn subscription(&self, tag: &Bytes) -> Option<u32> {
+        self.subscriptions.iter().find(|(t, _)| t == tag).map(|(_, number)| *number)
     }
 
     fn untagged(&self, parties: &Parties) -> Option<usize> {
@@ -173,7 +220,7 @@ pub struct Calls {
 
 impl Calls {
     /// The call of a Call-ID, made if there is none.
-    pub fn open(&mut self, parties: &Parties, unix: u64) -> &mut Call {
+    pub fn open(&mut self, parties: &Parties, unix: Duration) -> &mut Call {
         let next = &mut self.next_session;
         self.calls.entry(parties.call_id.clone()).or_insert_with(|| {
             *next += 1;
@@ -254,7 +301,7 @@ mod tests {
     }
 
     fn call() -> Call {
-        Call::new(SessionId(7), Bytes::from("A"), 0)
+        Call::new(SessionId(7), Bytes::from("A"), Duration::ZERO)
     }
 
     #[test]
@@ -299,7 +346,7 @@ mod tests {
     fn a_deleted_call_ends_once_its_delay_is_over() {
         let (mut calls, now) = (Calls::default(), Instant::now());
         let who = Parties { call_id: Bytes::from("c"), ..parties("A", "", "") };
-        calls.open(&who, 0);
+        calls.open(&who, Duration::ZERO);
         let at = now + std::time::Duration::from_secs(30);
         calls.end_at(&who.call_id, at);
         calls.end_at(&who.call_id, at + std::time::Duration::from_secs(9));

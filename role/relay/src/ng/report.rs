@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -40,8 +41,8 @@ impl Totals {
 }
 
 /// A call's figures, as `query` and `delete` tell them.
-pub fn call(call: &Call, stats: &SessionStats, now_unix: u64) -> Vec<(&'static str, Value)> {
-    let tag_of = |branch: Option<u32>| tag_of(call, branch);
+pub fn call(call: &Call, stats: &SessionStats, now: Duration) -> Vec<(&'static str, Value)> {
+    let tag_of = |branch: Option<u32>| call.tag_of(branch);
     let tags: BTreeMap<Bytes, Value> = stats
         .legs
         .iter()
@@ -52,7 +53,7 @@ pub fn call(call: &Call, stats: &SessionStats, now_unix: u64) -> Vec<(&'static s
                 Some(_) => None,
             };
             let own = tag_of(leg.branch);
-            (own.clone(), tag(call, leg, &own, &tag_of(partner), now_unix))
+            (own.clone(), tag(call, leg, &own, &tag_of(partner), now))
         })
         .collect();
     let sum = |of: fn(&LegStats) -> u64| stats.legs.iter().map(of).sum::<u64>();
@@ -65,9 +66,9 @@ pub fn call(call: &Call, stats: &SessionStats, now_unix: u64) -> Vec<(&'static s
     };
     let rtp = counted(sum(|l| l.packets_received), sum(|l| l.bytes_received), sum(errors));
     vec![
-        ("created", Value::count(call.created_unix)),
-        ("created_us", Value::Integer(0)),
-        ("last signal", Value::count(call.last_signal_unix)),
+        ("created", Value::count(call.created.as_secs())),
+        ("created_us", Value::count(call.created.subsec_micros())),
+        ("last signal", Value::count(call.last_signal.as_secs())),
         ("SSRC", Value::Dictionary(Vec::new())),
         ("tags", Value::Dictionary(tags.into_iter().collect())),
         (
@@ -97,31 +98,25 @@ pub fn relay(totals: &Totals, sessions: usize, uptime_s: u64) -> Value {
     Value::dictionary([("currentstatistics", current), ("totalstatistics", total)])
 }
 
-/// The tag of a party: the caller's, a branch's, or the branch's Via while it has none.
-fn tag_of(call: &Call, branch: Option<u32>) -> Bytes {
-    let Some(number) = branch else { return call.caller_tag.clone() };
-    let branch = call.branches.iter().find(|b| b.number == number);
-    branch.and_then(|b| b.tag.clone().or_else(|| b.via_branch.clone())).unwrap_or_default()
-}
-
-fn tag(call: &Call, leg: &LegStats, own: &Bytes, partner: &Bytes, now_unix: u64) -> Value {
+fn tag(call: &Call, leg: &LegStats, own: &Bytes, partner: &Bytes, now: Duration) -> Value {
     let media = Value::dictionary([
         ("index", Value::Integer(1)),
         ("type", Value::text("audio")),
         ("protocol", Value::text(protocol(leg.protocol))),
-        ("streams", Value::List(vec![stream(leg, now_unix)])),
+        ("streams", Value::List(vec![stream(leg, now)])),
         ("flags", Value::texts(["initialized"].into_iter().chain((!leg.held).then_some("send")))),
     ]);
     Value::dictionary([
         ("tag", Value::String(own.clone())),
-        ("created", Value::count(call.created_unix)),
+        ("created", Value::count(call.created.as_secs())),
         ("in dialogue with", Value::String(partner.clone())),
         ("medias", Value::List(vec![media])),
     ])
 }
 
-fn stream(leg: &LegStats, now_unix: u64) -> Value {
-    let since = leg.last_packet_ms.map_or(0, |ms| now_unix.saturating_sub(ms / 1000));
+fn stream(leg: &LegStats, now: Duration) -> Value {
+    let since =
+        leg.last_packet_ms.map_or(0, |ms| now.saturating_sub(Duration::from_millis(ms)).as_secs());
     let mut entries = vec![
         ("local port", Value::count(leg.port)),
         ("last packet", Value::count(since)),

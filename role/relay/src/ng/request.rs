@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 
+use super::recording::Recording;
 use super::value::Value;
 use crate::api::{CODEC_NAMES_MAX, CodecPolicy, Protocol};
 use crate::dialect::{DtlsWish, IceWish, MuxWish};
 
 /// The longest Call-ID, tag, branch or label that is remembered.
-const NAME_MAX: usize = 512;
+pub(super) const NAME_MAX: usize = 512;
 
 /// A command's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,13 @@ pub enum Verb {
     List,
     Statistics,
     Switch(Switch, bool),
+    Record(Recording),
+    PlayMedia,
+    StopMedia,
+    PlayDigit,
+    Subscribe,
+    SubscribeAnswer,
+    Unsubscribe,
 }
 
 /// What of a party's media can be turned off and on again.
@@ -53,6 +61,15 @@ impl Verb {
             "unsilence media" => Self::Switch(Switch::Sound, false),
             "block DTMF" => Self::Switch(Switch::Dtmf, true),
             "unblock DTMF" => Self::Switch(Switch::Dtmf, false),
+            "start recording" => Self::Record(Recording::Start),
+            "pause recording" => Self::Record(Recording::Pause),
+            "stop recording" => Self::Record(Recording::Stop),
+            "play media" => Self::PlayMedia,
+            "stop media" => Self::StopMedia,
+            "play DTMF" => Self::PlayDigit,
+            "subscribe request" => Self::Subscribe,
+            "subscribe answer" => Self::SubscribeAnswer,
+            "unsubscribe" => Self::Unsubscribe,
             _ => return None,
         })
     }
@@ -93,6 +110,8 @@ pub struct Wishes {
     pub delete_delay: Option<u64>,
     /// What is done with codecs on the way to the other side.
     pub codecs: CodecPolicy,
+    /// The call is recorded from now on, or no more.
+    pub record: Option<bool>,
 }
 
 impl Wishes {
@@ -201,6 +220,11 @@ impl Wishes {
             "ptime" => {
                 self.codecs.ptime_ms = value.number().and_then(|n| n.try_into().ok());
             }
+            "record-call" => match value.str().unwrap_or_default() {
+                "yes" | "on" | "1" | "true" => self.record = Some(true),
+                "no" | "off" | "0" | "false" => self.record = Some(false),
+                _ => {}
+            },
             "delete-delay" => self.delete_delay = value.number().and_then(|n| n.try_into().ok()),
             _ => {}
         }
@@ -213,6 +237,7 @@ impl Wishes {
             "trust-address" => self.trust_address = true,
             "no-rtcp-attribute" => self.no_rtcp_attribute = true,
             "replace-origin" => self.replace_origin = true,
+            "record-call" => self.record = Some(true),
             _ => {
                 if let Some((key, word)) = plain.split_once('=') {
                     self.take(key, &Value::text(word));

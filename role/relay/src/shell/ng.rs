@@ -5,7 +5,9 @@
 //!   ng-tcp   accept ─► a thread each: "GET " ─► WebSocket messages, else messages one after another
 //! ```
 //!
-//! A controller is trusted with everything here: bind this port where only controllers reach it.
+//! What needs the disk ([`files`]) is done with nothing held. A controller is trusted with everything here: bind this port where only controllers reach it.
+
+mod files;
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -21,8 +23,9 @@ use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Message, WebSocket};
 
 use super::Relay;
+use super::recording::RecordingSetup;
 use crate::Config;
-use crate::ng::{Controlled, Handled};
+use crate::ng::{Controlled, Handled, Outcome, Task};
 
 /// The longest message.
 const MESSAGE_MAX: usize = 65_535;
@@ -43,32 +46,51 @@ pub struct NgServer {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// How the relay behaves towards its controllers.
+#[derive(Debug)]
+pub struct NgConduct {
+    /// How long a deleted call lives on unless its deletion says otherwise.
+    pub delete_delay: Duration,
+    /// Where recordings go; `None` refuses them.
+    pub recording: Option<RecordingSetup>,
+    /// Recordings are WAV instead of Ogg Opus.
+    pub records_wav: bool,
+}
+
+impl NgConduct {
+    /// Without recordings.
+    pub fn new(delete_delay: Duration) -> Self {
+        Self { delete_delay, recording: None, records_wav: false }
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     controlled: Mutex<Controlled>,
     relay: OnceLock<Relay>,
     stop: AtomicBool,
     connections: AtomicUsize,
+    records_wav: bool,
 }
 
 impl NgServer {
-    /// Starts a relay and listens for controllers at `listen`. Deleted calls live on for
-    /// `delete_delay` unless their deletion says otherwise.
+    /// Starts a relay and listens for controllers at `listen`.
     ///
     /// # Errors
     /// The address cannot be listened on, or the relay cannot start.
-    pub fn start(config: Config, listen: SocketAddr, delete_delay: Duration) -> io::Result<Self> {
+    pub fn start(config: Config, listen: SocketAddr, conduct: NgConduct) -> io::Result<Self> {
         let udp = UdpSocket::bind(listen)?;
         let local = udp.local_addr()?;
         let tcp = TcpListener::bind(local)?;
         tcp.set_nonblocking(false)?;
         let mut controlled = Controlled::new(Instant::now());
-        controlled.set_delete_delay(delete_delay);
+        controlled.set_delete_delay(conduct.delete_delay);
         let shared = Arc::new(Shared {
             controlled: Mutex::new(controlled),
             relay: OnceLock::new(),
             stop: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
+            records_wav: conduct.records_wav,
         });
         // Not a handle of its own: the relay, which keeps this, would keep itself.
         let told = Arc::downgrade(&shared);
@@ -78,6 +100,9 @@ impl NgServer {
                 told.hold().handle_event(Instant::now(), &mut relay.control(), &event);
             }
         })?;
+        if let Some(setup) = conduct.recording {
+            relay.enable_recording(setup)?;
+        }
         // Nothing was set before: this is the only place that does.
         let _ = shared.relay.set(relay);
         let (a, b) = (Arc::clone(&shared), Arc::clone(&shared));
@@ -124,8 +149,34 @@ impl Shared {
 
     fn handle(&self, message: &Bytes) -> (Handled, usize) {
         let Some(relay) = self.relay.get() else { return (Handled::Foreign, 0) };
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.hold().handle_stream((Instant::now(), unix), &mut relay.control(), message)
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at = (Instant::now(), unix);
+        let (handled, used) = self.hold().handle_stream(at, &mut relay.control(), message);
+        let Handled::Errand(errand) = handled else { return (handled, used) };
+        // Nothing is held while the disk is waited for.
+        let outcome = self.run(relay, &errand.task);
+        let (mut controlled, mut control) = (self.hold(), relay.control());
+        let reply = controlled.finish(Instant::now(), &mut control, *errand, outcome);
+        (Handled::Reply(reply), used)
+    }
+
+    /// Does what the core leaves to us.
+    fn run(&self, relay: &Relay, task: &Task) -> Outcome {
+        match task {
+            Task::Record { session, name } => {
+                let wav = self.records_wav;
+                Outcome::Done(files::record(relay, *session, name.clone(), wav))
+            }
+            Task::PauseRecording(session) => {
+                let paused = relay.pause_recording(*session, true);
+                Outcome::Done(paused.then_some(()).ok_or_else(|| "Nothing is recorded".to_owned()))
+            }
+            Task::StopRecording(session) => {
+                relay.stop_recording(*session);
+                Outcome::Done(Ok(()))
+            }
+            Task::Fetch { path, rate_max } => Outcome::Sound(files::fetch(path, *rate_max)),
+        }
     }
 
     fn serve_udp(&self, socket: &UdpSocket) {

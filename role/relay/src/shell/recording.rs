@@ -80,12 +80,20 @@ pub struct RecordingSetup {
     pub gate: Box<dyn RecordingGate>,
 }
 
+impl std::fmt::Debug for RecordingSetup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecordingSetup").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
 /// Why a call is not recorded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordingError {
     /// The relay was started without a place for recordings.
-    #[error("recordings are switched off: set recording.calls")]
+    #[error(
+        "recordings are switched off: set recording.calls, or give the relay alone --recording-dir"
+    )]
     Off,
     /// No such session.
     #[error("no such session")]

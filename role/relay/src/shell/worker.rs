@@ -39,11 +39,14 @@ const SLOT_BYTES: usize = 2048 + MAX_TRAILER;
 /// Above this rate a thread rests before it looks for packets again, so that one wake-up finds
 /// several: below a millisecond of delay for about a third of the cost.
 const NAP_ABOVE_PER_S: u32 = 4000;
-/// Sessions' timers (handshakes, consent, silence) are looked at this often.
+/// Sessions' timers (handshakes, consent, silence) are looked at this often, or when one is due, as
+/// where something is played.
 const TICK: Duration = Duration::from_millis(50);
 const TICKS_PER_S: u32 = 20;
 /// How often streams are looked through for those the kernel may forward.
 const OPEN_STREAMS_EVERY: Duration = Duration::from_millis(500);
+/// But not more often than this.
+const TICK_MIN: Duration = Duration::from_millis(2);
 /// The first hub's token; the others' are below it. A table has fewer places.
 const HUBS: u64 = u64::MAX - 1;
 
@@ -163,12 +166,13 @@ impl Worker {
         let mut round = Round::new(!self.hubs.is_empty());
         let mut next_tick = Instant::now() + TICK;
         let mut next_streams = next_tick;
-        let (mut naps, mut quiet_ticks) = (false, 0_u32);
+        let (mut naps, mut quiet_ticks, mut due) = (false, 0_u32, None);
         while !self.stop.load(Ordering::Acquire) {
             if naps && !self.rest.is_zero() {
                 std::thread::sleep(self.rest);
             }
-            let tick = next_tick.saturating_duration_since(Instant::now());
+            let tick = next_tick.min(due.unwrap_or(next_tick));
+            let tick = tick.saturating_duration_since(Instant::now());
             let asleep = self.falls_asleep(quiet_ticks);
             self.wait((!asleep).then_some(tick), &mut round);
             self.take(&mut round);
@@ -176,8 +180,11 @@ impl Worker {
             if now >= next_tick {
                 next_tick = now + TICK;
                 naps = std::mem::take(&mut round.taken) > NAP_ABOVE_PER_S / TICKS_PER_S;
-                let any = self.tick(now, &mut next_streams, &mut round.out);
+                let any;
+                (any, due) = self.tick(now, &mut next_streams, &mut round.out);
                 quiet_ticks = if any { 0 } else { quiet_ticks + 1 };
+            } else if due.is_some_and(|due| due <= now) {
+                (_, due) = self.tick(now, &mut next_streams, &mut round.out);
             }
             report(&mut round.out, control, on_event);
         }
@@ -225,9 +232,14 @@ impl Worker {
         }
     }
 
-    /// Looks after the timers; false if there is no session.
-    fn tick(&self, now: Instant, next_streams: &mut Instant, out: &mut Outcome) -> bool {
-        let any = {
+    /// Looks after the timers; whether there is a session, and when the next timer is due.
+    fn tick(
+        &self,
+        now: Instant,
+        next_streams: &mut Instant,
+        out: &mut Outcome,
+    ) -> (bool, Option<Instant>) {
+        let (any, due) = {
             let mut home = self.home.lock();
             if let Some(fast_path) = &self.fast_path {
                 // Before silence is looked at: what the kernel forwarded was heard.
@@ -237,15 +249,15 @@ impl Worker {
                     home.open_streams(&mut |path| Some(Box::new(fast_path.open(path)?)));
                 }
             }
-            home.handle_timeouts(now, |session, bridge| {
+            let due = home.handle_timeouts(now, |session, bridge| {
                 if let Some(io) = hold(&self.sessions).get(&session) {
                     out.collect(io, bridge);
                 }
             });
-            !home.is_empty()
+            (!home.is_empty(), due)
         };
         self.send_transmits(out);
-        any
+        (any, due.map(|due| due.max(now + TICK_MIN)))
     }
 
     /// Whether there is nothing to look after, and was not for a second: sessions come and go, and

@@ -1,6 +1,7 @@
 //! The relay from outside: descriptions and packets through its cores in virtual time, and the
 //! same over real sockets.
 
+mod aside;
 mod codecs;
 mod conflicts;
 mod descriptions;

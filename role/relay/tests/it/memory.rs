@@ -64,7 +64,8 @@ fn a_plain_call_takes_less_than_five_kilobytes_of_the_relay() {
     let before = HELD.load(Ordering::Relaxed);
     for call in 0..CALLS {
         for (command, to) in [("offer", None), ("answer", Some("b"))] {
-            let handled = ng.handle((now, 0), &mut control, &request(command, call, to));
+            let handled =
+                ng.handle((now, Duration::ZERO), &mut control, &request(command, call, to));
             let Handled::Reply(reply) = handled else { panic!("{handled:?}") };
             assert!(memchr::memmem::find(&reply, b"6:result2:ok").is_some(), "{reply:?}");
         }
@@ -96,7 +97,8 @@ fn ten_thousand_streams_leave_no_memory_behind() {
         for command in ["offer", "answer", "delete"] {
             for call in 0..CALLS {
                 let to = (command == "answer").then_some("b");
-                let handled = ng.handle((now, 0), &mut control, &request(command, call, to));
+                let handled =
+                    ng.handle((now, Duration::ZERO), &mut control, &request(command, call, to));
                 assert!(matches!(handled, Handled::Reply(_)));
             }
         }

@@ -218,13 +218,19 @@ impl Peer {
 
     /// Opens a received packet; the sender's SSRC when it is RTP and the payload is whole.
     pub fn open_rtp(&mut self, bytes: &[u8]) -> Option<u32> {
+        let (header, payload) = self.open(bytes)?;
+        (payload == [header.ssrc as u8; 160]).then_some(header.ssrc)
+    }
+
+    /// Opens a received packet, whatever is in it.
+    pub fn open(&mut self, bytes: &[u8]) -> Option<(Header, Vec<u8>)> {
         let mut buf = bytes.to_vec();
         let len = match self.contexts() {
             Some((_, inbound)) => inbound.unprotect_rtp(&mut buf, bytes.len()).ok()?,
             None => bytes.len(),
         };
         let packet = RtpPacket::parse(&buf[..len]).ok()?;
-        (packet.payload() == [packet.ssrc() as u8; 160]).then(|| packet.ssrc())
+        Some((packet.header(), packet.payload().to_vec()))
     }
 
     /// Opens a received RTCP packet; the reporter.

@@ -5,7 +5,8 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use relay::{
-    Config, Direction, Interface, NgServer, Protocol, Relay, RelayError, RelayEvent, SessionId,
+    Config, Direction, Interface, NgConduct, NgServer, Protocol, Relay, RelayError, RelayEvent,
+    SessionId,
 };
 
 use crate::peers::Peer;
@@ -157,7 +158,8 @@ fn a_relay_under_a_controller_ends_with_its_server() {
         tasks.filter_map(name).filter(ours).count()
     };
     let config = Config { threads: 2, ..Config::default() };
-    let server = NgServer::start(config, "127.0.0.1:0".parse().unwrap(), QUIET).unwrap();
+    let server =
+        NgServer::start(config, "127.0.0.1:0".parse().unwrap(), NgConduct::new(QUIET)).unwrap();
     // A thread takes its name once it runs.
     let await_threads = |count| {
         let end = Instant::now() + PATIENCE;

@@ -25,7 +25,12 @@ pub(super) struct Outcome {
     strays: Vec<(usize, Arc<SessionIo>)>,
     transmits: Vec<(Arc<SessionIo>, Transmit)>,
     events: Vec<(SessionId, BridgeEvent)>,
+    /// Buffers of packets that were sent.
+    spare: Vec<Vec<u8>>,
 }
+
+/// Buffers kept; a round of a full thread copies no more for listeners.
+const SPARE_MAX: usize = 256;
 
 impl Outcome {
     pub(super) fn collect(&mut self, io: &Arc<SessionIo>, bridge: &mut Bridge) {
@@ -35,6 +40,7 @@ impl Outcome {
         while let Some(event) = bridge.poll_event() {
             self.events.push((io.session, event));
         }
+        bridge.restock(&mut self.spare);
     }
 }
 
@@ -194,6 +200,9 @@ impl Worker {
         for (io, transmit) in out.transmits.drain(..) {
             if let Some(socket) = io.socket(transmit.port) {
                 self.send_one(&socket, transmit.to, &transmit.bytes);
+            }
+            if out.spare.len() < SPARE_MAX {
+                out.spare.push(transmit.bytes);
             }
         }
     }
