@@ -5,7 +5,7 @@ use crate::event::{CallHandle, MessageHandle, PhoneError, PhoneEvent};
 use crate::phone::Phone;
 use crate::requests::Purpose;
 use sip::transaction::ServerKey;
-use sip::{HeaderName, Message, Method, RequestBuilder, response_to};
+use sip::{HeaderName, Message, Method, PressedKey, RequestBuilder, response_to};
 use std::time::Instant;
 
 /// The longest text sent or taken (RFC 3428 §8: a MESSAGE stays below the path's MTU).
@@ -120,10 +120,10 @@ impl Phone {
             let refused = refused.header(HeaderName::RECV_INFO, INFO_PACKAGES);
             return self.respond(now, &key, refused.build());
         }
-        let digit = digit_of(request);
+        let pressed = PressedKey::of(request);
         self.respond(now, &key, response_to(request, 200, "OK").build());
-        match digit {
-            Some(digit) => self.tell(PhoneEvent::Dtmf { call, digit }),
+        match pressed {
+            Some(PressedKey { digit, .. }) => self.tell(PhoneEvent::Dtmf { call, digit }),
             None if !request.body().is_empty() => {
                 let content_type = request.header_str(HeaderName::CONTENT_TYPE).unwrap_or_default();
                 self.tell(PhoneEvent::Info {
@@ -139,60 +139,4 @@ impl Phone {
 
 fn name_of(package: &str) -> &str {
     package.split(';').next().unwrap_or_default().trim()
-}
-
-/// The key of a `application/dtmf-relay` (`Signal=5`) or `application/dtmf` (`5`) body: what phones
-/// send that know no telephone events.
-fn digit_of(request: &Message) -> Option<char> {
-    let body = std::str::from_utf8(request.body()).ok()?;
-    let key = if request.has_content_type("application/dtmf-relay") {
-        body.lines().find_map(|line| {
-            let (name, value) = line.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("Signal").then(|| value.trim())
-        })?
-    } else if request.has_content_type("application/dtmf") {
-        body.trim()
-    } else {
-        return None;
-    };
-    // Some number the star and the hash as RFC 4733 does.
-    let key = match key {
-        "10" => "*",
-        "11" => "#",
-        key => key,
-    };
-    let mut chars = key.chars();
-    let digit = chars.next().filter(|_| chars.next().is_none())?.to_ascii_uppercase();
-    "0123456789*#ABCD".contains(digit).then_some(digit)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn info(content_type: &str, body: &str) -> Message {
-        RequestBuilder::new(Method::INFO, "sip:a@b")
-            .header(HeaderName::VIA, "SIP/2.0/UDP h;branch=z9hG4bK1")
-            .header(HeaderName::FROM, "<sip:a@b>;tag=1")
-            .header(HeaderName::TO, "<sip:c@d>;tag=2")
-            .header(HeaderName::CALL_ID, "x")
-            .header(HeaderName::CSEQ, "1 INFO")
-            .body(content_type, body)
-            .build()
-    }
-
-    #[test]
-    fn keys_in_info_are_read_as_phones_write_them() {
-        for (kind, body, digit) in [
-            ("application/dtmf-relay", "Signal=5\r\nDuration=160\r\n", Some('5')),
-            ("application/dtmf-relay", "signal = *\nDuration = 100", Some('*')),
-            ("application/dtmf-relay", "Signal=11\r\n", Some('#')),
-            ("application/dtmf", "d", Some('D')),
-            ("application/dtmf-relay", "Duration=160\r\n", None),
-            ("application/dtmf-relay", "Signal=55\r\n", None),
-            ("text/plain", "5", None),
-        ] {
-            assert_eq!(digit_of(&info(kind, body)), digit, "{kind} {body}");
-        }
-    }
 }

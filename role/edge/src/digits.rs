@@ -2,25 +2,19 @@
 //! says whether it turns them into sound or packets; if not, the INFO goes on as any other.
 
 use crate::asks::Pending;
-use crate::call::session_id_value;
 use crate::core::{EdgeCore, Present};
 use crate::dialog_track::{DialogPhase, DialogTrack, Side};
 use crate::in_dialog::Held;
 use crate::ports::{Pressed, Question, RelayAsk, RelayDigit};
-use sip::transaction::SendVia;
-use sip::{HeaderName, Message, Method, RequestBuilder};
-
-/// What phones press that say nothing of it.
-const DURATION_MS: u32 = 160;
-/// Longer keys are held, not dialled.
-const DURATION_MS_MAX: u32 = 10_000;
+use sip::{Method, PressedKey};
 
 impl EdgeCore {
     /// Asks the relay about a digit in an INFO. Gives the request back when it is none.
     pub(crate) fn ask_digit(&mut self, at: Present, held: Held) -> Option<Held> {
         let Some(key) = held.key else { return Some(held) };
         let from = held.route.from;
-        let Some((digit, duration_ms)) = pressed(&held.request) else { return Some(held) };
+        let pressed = PressedKey::of(&held.request);
+        let Some(PressedKey { digit, duration_ms }) = pressed else { return Some(held) };
         let Some(dialog) = self.dialog(&held.route).filter(|d| d.relay_session != 0) else {
             return Some(held);
         };
@@ -54,104 +48,13 @@ impl EdgeCore {
         let Some(dialog) = entry.dialogs.iter_mut().find(is_it) else { return };
         let number = dialog.own_cseq(side.other());
         let dialog = dialog.clone();
-        let Some((via, info)) = self.own_info(at, &dialog, side, number, key) else { return };
+        let body = format!("Signal={}\r\nDuration={}\r\n", key.digit, key.duration_ms);
+        let written = self.own_request(at, &dialog, (side, number), Method::INFO, |info| {
+            info.body("application/dtmf-relay", &body)
+        });
+        let Some((via, info)) = written else { return };
         // A phone that does not take it has said in its offer that it would.
         let sent = self.layer.send_request(at.now, via, info);
         tracing::debug!(?sent, "digit by INFO");
-    }
-
-    fn own_info(
-        &mut self,
-        at: Present,
-        dialog: &DialogTrack,
-        side: Side,
-        number: u32,
-        key: Pressed,
-    ) -> Option<(SendVia, Message)> {
-        let (to, from) = (dialog.party(side), dialog.party(side.other()));
-        let words = dialog.words_for(side);
-        let reach = self.best_reach(at, to.binding, to.reach);
-        let flow = self.flow_of(&reach)?;
-        let via = self.own_via(reach.transport, reach.local);
-        let mut builder = RequestBuilder::new(Method::INFO, &to.target)
-            .header(HeaderName::VIA, via)
-            .header(HeaderName::MAX_FORWARDS, "70");
-        for route in &to.routes {
-            builder = builder.header(HeaderName::ROUTE, route);
-        }
-        let id = self.calls.get(&dialog.call).map(|c| c.session_id.as_str()).unwrap_or_default();
-        let body = format!("Signal={}\r\nDuration={}\r\n", key.digit, key.duration_ms);
-        let info = builder
-            .header(HeaderName::FROM, format!("{};tag={}", words.0, from.tag))
-            .header(HeaderName::TO, format!("{};tag={}", words.1, to.tag))
-            .header(HeaderName::CALL_ID, words.2)
-            .header(HeaderName::CSEQ, format!("{number} INFO"))
-            .header(HeaderName::SESSION_ID, session_id_value(id))
-            .body("application/dtmf-relay", &body)
-            .build();
-        Some((SendVia { flow, transport: reach.transport }, crate::strict::in_routers_words(info)))
-    }
-}
-
-/// The key and its duration in an INFO with `application/dtmf-relay` (`Signal=5`, `Duration=160`) or
-/// `application/dtmf` (`5`).
-fn pressed(request: &Message) -> Option<(char, u32)> {
-    if request.method() != Some(Method::INFO) {
-        return None;
-    }
-    let body = std::str::from_utf8(request.body()).ok()?;
-    let field = |wanted: &str| {
-        body.lines().find_map(|line| {
-            let (name, value) = line.split_once('=')?;
-            name.trim().eq_ignore_ascii_case(wanted).then(|| value.trim())
-        })
-    };
-    let (key, duration) = if request.has_content_type("application/dtmf-relay") {
-        (field("Signal")?, field("Duration").and_then(|ms| ms.parse().ok()))
-    } else if request.has_content_type("application/dtmf") {
-        (body.trim(), None)
-    } else {
-        return None;
-    };
-    // Some number the star and the hash as RFC 4733 does.
-    let key = match key {
-        "10" => "*",
-        "11" => "#",
-        key => key,
-    };
-    let mut chars = key.chars();
-    let digit = chars.next().filter(|_| chars.next().is_none())?.to_ascii_uppercase();
-    let duration = duration.unwrap_or(DURATION_MS).clamp(1, DURATION_MS_MAX);
-    "0123456789*#ABCD".contains(digit).then_some((digit, duration))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn info(content_type: &str, body: &str) -> Message {
-        RequestBuilder::new(Method::INFO, "sip:a@b")
-            .header(HeaderName::VIA, "SIP/2.0/UDP h;branch=z9hG4bK1")
-            .header(HeaderName::FROM, "<sip:a@b>;tag=1")
-            .header(HeaderName::TO, "<sip:c@d>;tag=2")
-            .header(HeaderName::CALL_ID, "x")
-            .header(HeaderName::CSEQ, "1 INFO")
-            .body(content_type, body)
-            .build()
-    }
-
-    #[test]
-    fn r5_7_keys_in_info_are_read_with_their_duration() {
-        for (content_type, body, wanted) in [
-            ("application/dtmf-relay", "Signal=5\r\nDuration=250\r\n", Some(('5', 250))),
-            ("application/dtmf-relay", "signal = *\nduration = 99999", Some(('*', 10_000))),
-            ("application/dtmf-relay", "Signal=11\r\n", Some(('#', 160))),
-            ("application/dtmf", "d", Some(('D', 160))),
-            ("application/dtmf-relay", "Duration=160\r\n", None),
-            ("application/dtmf-relay", "Signal=55\r\n", None),
-            ("application/media_control+xml", "5", None),
-        ] {
-            assert_eq!(pressed(&info(content_type, body)), wanted, "{body}");
-        }
     }
 }

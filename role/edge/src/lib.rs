@@ -61,6 +61,7 @@ mod nonce;
 mod onward;
 mod overload;
 mod own_bye;
+mod own_request;
 mod peer;
 mod peer_numbers;
 mod peering;

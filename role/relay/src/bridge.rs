@@ -222,12 +222,8 @@ impl Bridge {
                     return None;
                 }
                 self.note_rtp(now, port.leg, starts);
-                if !self.streams.is_empty() {
-                    self.note_stray(port.leg, moved);
-                }
-                if self.tap.is_some() {
-                    self.tap_packet(now, port.leg, &buf[..len]);
-                }
+                self.note_stray(port.leg, moved);
+                self.tap_packet(now, port.leg, &buf[..len]);
                 if self.aside.is_some() && !self.copy_rtp(now, port.leg, &buf[..len]) {
                     return None;
                 }

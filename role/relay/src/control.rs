@@ -36,7 +36,7 @@ use crate::ports::{PortOwner, Ports, SharedBridge};
 use crate::{Config, RelayError};
 use facts::Facts;
 use side::{Role, Side};
-use subscriptions::Subscription;
+use subscriptions::Subscriptions;
 pub use subscriptions::{LISTENERS_MAX, Wanted};
 
 /// A character of a token is worth five bits.
@@ -154,7 +154,7 @@ impl<P: Ports> Control<P> {
         if branch.is_none() {
             self.sessions.remove(&id);
         }
-        for side in gone.into_iter().chain(listeners) {
+        for side in gone.into_iter().map(|side| *side).chain(listeners) {
             bridge.lock().remove_leg(side.id);
             self.ports.close(side.interface, side.addr.port());
         }
@@ -353,8 +353,8 @@ struct Session {
     next_leg: u16,
     /// The number of its recording, while there is one.
     recording: Option<u64>,
-    /// Third parties.
-    subscriptions: Vec<Subscription>,
+    /// Third parties; few calls have any, and sessions lie in a table.
+    subscriptions: Option<Box<Subscriptions>>,
 }
 
 impl Session {
@@ -365,7 +365,7 @@ impl Session {
             branches: BTreeMap::new(),
             next_leg: 1,
             recording: None,
-            subscriptions: Vec::new(),
+            subscriptions: None,
         }
     }
 

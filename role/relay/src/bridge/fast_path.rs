@@ -125,7 +125,11 @@ impl Bridge {
 
     /// A packet of `leg`'s was accepted here. The kernel's streams end with a peer that moved, and
     /// with one that sends something else than before.
+    #[inline]
     pub(super) fn note_stray(&mut self, leg: LegId, moved: bool) {
+        if self.streams.is_empty() {
+            return;
+        }
         let stray = self.streams.iter_mut().find(|open| open.from == leg);
         let strays = stray.map_or(0, |open| {
             open.strays = open.strays.saturating_add(1);

@@ -27,7 +27,11 @@ impl Bridge {
         self.tap = tap.map(Tapped);
     }
 
+    #[inline]
     pub(super) fn tap_packet(&mut self, now: Instant, from: LegId, packet: &[u8]) {
+        if self.tap.is_none() {
+            return;
+        }
         let from_caller = from == LegId::CALLER;
         if !from_caller && self.selected != Some(from) {
             return;

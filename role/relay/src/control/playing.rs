@@ -50,7 +50,7 @@ impl<P: Ports> Control<P> {
     ) -> Result<PayloadType, RelayError> {
         let session = self.sessions.get(&id).ok_or(RelayError::NoParty)?;
         let leg = session.leg_of(toward).ok_or(RelayError::NoParty)?;
-        let bridge = session.bridge.lock();
+        let bridge = session.bridge.look();
         let payloads = bridge.leg(leg).ok_or(RelayError::NoParty)?.payloads();
         let codec = payloads.iter().find(|p| playable(p).is_some());
         codec.cloned().ok_or(RelayError::NotPlayable)

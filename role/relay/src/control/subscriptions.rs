@@ -23,8 +23,14 @@ use crate::ports::{PortOwner, Ports};
 /// Streams that third parties of one session may hear.
 pub const LISTENERS_MAX: usize = 16;
 
+/// The third parties of a session.
+#[derive(Default)]
+pub(super) struct Subscriptions {
+    list: Vec<Subscription>,
+}
+
 /// A third party.
-pub(super) struct Subscription {
+struct Subscription {
     number: u32,
     listeners: Vec<Listener>,
 }
@@ -32,7 +38,7 @@ pub(super) struct Subscription {
 struct Listener {
     /// Whom it hears.
     source: Option<u32>,
-    side: Box<Side>,
+    side: Side,
 }
 
 /// What a third party shall hear.
@@ -90,7 +96,7 @@ impl<P: Ports> Control<P> {
         let sdp = Sdp::parse(sdp)?;
         let session = self.sessions.get_mut(&id).ok_or(RelayError::NoParty)?;
         let Session { bridge, caller, branches, subscriptions, .. } = session;
-        let subscription = subscriptions.iter_mut().find(|s| s.number == number);
+        let subscription = subscriptions.as_mut().and_then(|all| all.find(number));
         let subscription = subscription.ok_or(RelayError::NoParty)?;
         let mut bridge = bridge.lock();
         for (at, listener) in subscription.listeners.iter_mut().enumerate() {
@@ -117,10 +123,7 @@ impl<P: Ports> Control<P> {
     /// Ends a subscription. False when there is none.
     pub fn unsubscribe(&mut self, id: SessionId, number: u32) -> bool {
         let Some(session) = self.sessions.get_mut(&id) else { return false };
-        let Some(at) = session.subscriptions.iter().position(|s| s.number == number) else {
-            return false;
-        };
-        let gone = session.subscriptions.remove(at).listeners;
+        let Some(gone) = session.close_subscription(number) else { return false };
         let bridge = session.bridge.clone();
         for Listener { side, .. } in gone {
             bridge.lock().remove_leg(side.id);
@@ -152,7 +155,7 @@ impl<P: Ports> Control<P> {
         let opened = self.ports.open(interface, &owner);
         let opened = opened.map_err(|why| RelayError::no_ports(why, &self.config, interface))?;
         let addr = (place.advertised(), opened.port).into();
-        let mut side = Box::new(Side::new(leg, interface, addr, &mut *self.entropy));
+        let mut side = Side::new(leg, interface, addr, &mut *self.entropy);
         side.source = opened.source;
         let shared = owner.bridge.clone();
         let mut bridge = shared.lock();
@@ -164,22 +167,37 @@ impl<P: Ports> Control<P> {
         let face = side.offer_face(&self.certificate);
         let written = made.map(|()| writer::write(description, Some(0), &face));
         // Kept in any case: who asked closes it if something failed.
-        if let Some(subscription) = session.subscriptions.iter_mut().find(|s| s.number == number) {
+        let subscription = session.subscriptions.as_mut().and_then(|all| all.find(number));
+        if let Some(subscription) = subscription {
             subscription.listeners.push(Listener { source: wanted.source, side });
         }
         Ok(Sdp::parse(&written?)?)
     }
 }
 
+impl Subscriptions {
+    fn find(&mut self, number: u32) -> Option<&mut Subscription> {
+        self.list.iter_mut().find(|s| s.number == number)
+    }
+}
+
 impl Session {
     fn open_subscription(&mut self) -> u32 {
-        let number = self.subscriptions.last().map_or(1, |last| last.number + 1);
-        self.subscriptions.push(Subscription { number, listeners: Vec::new() });
+        let list = &mut self.subscriptions.get_or_insert_default().list;
+        let number = list.last().map_or(1, |last| last.number + 1);
+        list.push(Subscription { number, listeners: Vec::new() });
         number
     }
 
+    fn close_subscription(&mut self, number: u32) -> Option<Vec<Listener>> {
+        let list = &mut self.subscriptions.as_mut()?.list;
+        let at = list.iter().position(|s| s.number == number)?;
+        Some(list.remove(at).listeners)
+    }
+
     fn listener_leg(&mut self) -> Result<LegId, RelayError> {
-        let open: usize = self.subscriptions.iter().map(|s| s.listeners.len()).sum();
+        let list = self.subscriptions.iter().flat_map(|all| &all.list);
+        let open: usize = list.map(|s| s.listeners.len()).sum();
         if open >= LISTENERS_MAX || self.next_leg == u16::MAX {
             return Err(RelayError::TooManyListeners(LISTENERS_MAX));
         }
@@ -188,13 +206,14 @@ impl Session {
     }
 
     /// The sides of third parties that end with a branch, or with the session.
-    pub(super) fn end_subscriptions(&mut self, branch: Option<u32>) -> Vec<Box<Side>> {
+    pub(super) fn end_subscriptions(&mut self, branch: Option<u32>) -> Vec<Side> {
+        let Some(all) = &mut self.subscriptions else { return Vec::new() };
         let mut gone = Vec::new();
-        for subscription in &mut self.subscriptions {
+        for subscription in &mut all.list {
             let ends = |l: &mut Listener| branch.is_none() || l.source == branch;
             gone.extend(subscription.listeners.extract_if(.., ends).map(|l| l.side));
         }
-        self.subscriptions.retain(|s| !s.listeners.is_empty());
+        all.list.retain(|s| !s.listeners.is_empty());
         gone
     }
 }

@@ -28,11 +28,17 @@ pub struct Call {
     pub branches: Vec<Branch>,
     /// When it ends, once it was deleted with a delay.
     pub ends: Option<Instant>,
+    /// What few calls have.
+    more: Option<Box<More>>,
+    next_branch: u32,
+}
+
+#[derive(Debug, Default)]
+struct More {
     /// Third parties: the tag and the number of each.
-    pub subscriptions: Vec<(Bytes, u32)>,
+    subscriptions: Vec<(Bytes, u32)>,
     /// Names of parties, of the caller as `None`.
     labels: Vec<(Option<u32>, Bytes)>,
-    next_branch: u32,
 }
 
 /// One party that was offered to.
@@ -60,8 +66,7 @@ impl Call {
             caller_tag,
             branches: Vec::new(),
             ends: None,
-            subscriptions: Vec::new(),
-            labels: Vec::new(),
+            more: None,
             next_branch: 1,
         }
     }
@@ -150,7 +155,7 @@ impl Call {
             }
             None if parties.label.is_some() => {
                 let labelled =
-                    self.labels.iter().filter(|(_, l)| Some(l) == parties.label.as_ref());
+                    self.labels().iter().filter(|(_, l)| Some(l) == parties.label.as_ref());
                 labelled.map(|(party, _)| *party).collect()
             }
             None => everyone(),
@@ -164,13 +169,14 @@ impl Call {
             Direction::FromCaller => None,
             Direction::FromCallee => Some(way.branch),
         };
-        self.labels.retain(|(party, _)| *party != sender);
-        self.labels.push((sender, label.clone()));
+        let labels = &mut self.more.get_or_insert_default().labels;
+        labels.retain(|(party, _)| *party != sender);
+        labels.push((sender, label.clone()));
     }
 
     /// The name of a party.
     pub fn label_of(&self, party: Option<u32>) -> Option<String> {
-        let label = self.labels.iter().find(|(p, _)| *p == party);
+        let label = self.labels().iter().find(|(p, _)| *p == party);
         label.map(|(_, label)| String::from_utf8_lossy(label).into_owned())
     }
 
@@ -189,9 +195,30 @@ impl Call {
         branch.and_then(|b| b.tag.clone().or_else(|| b.via_branch.clone())).unwrap_or_default()
     }
 
+    fn labels(&self) -> &[(Option<u32>, Bytes)] {
+        self.more.as_ref().map(|more| &more.labels[..]).unwrap_or_default()
+    }
+
+    /// Third parties: the tag and the number of each.
+    pub fn subscriptions(&self) -> &[(Bytes, u32)] {
+        self.more.as_ref().map(|more| &more.subscriptions[..]).unwrap_or_default()
+    }
+
     /// The number of a third party.
     pub fn subscription(&self, tag: &Bytes) -> Option<u32> {
-        self.subscriptions.iter().find(|(t, _)| t == tag).map(|(_, number)| *number)
+        self.subscriptions().iter().find(|(t, _)| t == tag).map(|(_, number)| *number)
+    }
+
+    /// A third party is there.
+    pub fn add_subscription(&mut self, tag: Bytes, number: u32) {
+        self.more.get_or_insert_default().subscriptions.push((tag, number));
+    }
+
+    /// A third party is gone.
+    pub fn remove_subscription(&mut self, number: u32) {
+        if let Some(more) = &mut self.more {
+            more.subscriptions.retain(|(_, n)| *n != number);
+        }
     }
 
     fn untagged(&self, parties: &Parties) -> Option<usize> {

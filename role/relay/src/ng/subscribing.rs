@@ -35,9 +35,9 @@ impl Controlled {
         // Asked again under the same tag: what was offered before is void.
         if let Some(number) = call.subscription(&tag) {
             control.unsubscribe(call.session, number);
-            call.subscriptions.retain(|(_, n)| *n != number);
+            call.remove_subscription(number);
         }
-        if call.subscriptions.len() >= SUBSCRIBERS_MAX {
+        if call.subscriptions().len() >= SUBSCRIBERS_MAX {
             return Err(format!("{SUBSCRIBERS_MAX} parties subscribe to the call, the limit"));
         }
         let label = message.get("set-label").and_then(Value::str);
@@ -51,7 +51,7 @@ impl Controlled {
         let profile = profile(control, request, message, (call.session, first));
         let offered = control.subscribe(now, call.session, &wanted, &profile);
         let (number, sdp) = offered.map_err(|why| reason(&why))?;
-        call.subscriptions.push((tag.clone(), number));
+        call.add_subscription(tag.clone(), number);
         let tags: Vec<Value> =
             sources.iter().map(|source| Value::String(call.tag_of(*source))).collect();
         let mut entries = vec![("sdp", Value::String(sdp))];
@@ -85,7 +85,7 @@ impl Controlled {
         if let (session, Some(number)) = self.subscription(request)? {
             control.unsubscribe(session, number);
             if let Some(call) = self.calls.get_mut(&request.parties.call_id) {
-                call.subscriptions.retain(|(_, n)| *n != number);
+                call.remove_subscription(number);
             }
         }
         Ok(Vec::new())

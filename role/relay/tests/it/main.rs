@@ -4,6 +4,7 @@
 mod aside;
 mod codecs;
 mod conflicts;
+mod controlled;
 mod descriptions;
 #[cfg(feature = "xdp")]
 mod fast_path;
