@@ -11,8 +11,8 @@
 //! changed in place. What the legs say of their own accord waits in [`Bridge::poll_transmit`].
 //! The caller's leg talks with the selected branch only; what other branches send is dropped.
 
-mod fast_path;
 mod aside;
+mod fast_path;
 mod gate;
 mod home;
 mod injection;
@@ -30,9 +30,9 @@ use std::time::{Duration, Instant};
 
 use rtp::PacketKind;
 
+use aside::Aside;
 pub use fast_path::KernelStream;
 use fast_path::OpenStream;
-use aside::Aside;
 pub use gate::{Gate, MediaSwitch};
 pub use home::{BridgeGuard, Home, SharedBridge, Shelf};
 pub use latch::Latch;
@@ -237,12 +237,8 @@ impl Bridge {
             }
             PacketKind::Rtcp => {
                 let len = leg.receive_rtcp(now, from, port.component, buf, len)?;
-                if self.aside.is_some() {
-                    self.copy_rtcp(now, port.leg, &buf[..len]);
-                }
-                if self.processing.is_some() {
-                    self.process_rtcp(port.leg, &mut buf[..len]);
-                }
+                self.copy_rtcp(now, port.leg, &buf[..len]);
+                self.process_rtcp(port.leg, &mut buf[..len]);
                 let (target, leg) = self.target(port.leg)?;
                 let (to, len, component) = leg.send_rtcp(now, buf, len)?;
                 let port = Port { leg: target, component };
