@@ -9,7 +9,9 @@ use std::net::SocketAddrV4;
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +25,9 @@ const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/forward.bpf.o")
 // linux/if_link.h and linux/netdev.h: how a program is attached, and what a driver can.
 const NATIVE: u8 = 1;
 const NDO_XMIT: u64 = 4;
+
+/// Packets after which the share that was dropped says something.
+const ENOUGH_TO_TELL: u64 = 20;
 
 /// A flow's memory is written again no sooner than this after it was closed: no packet that saw it
 /// open is on its way by then.
@@ -70,6 +75,9 @@ pub struct FastPath {
     hops: Mutex<NextHops>,
     open: AtomicUsize,
     forwarded: AtomicU64,
+    /// What was forwarded and not sent when this was looked at last.
+    seen: Mutex<(u64, u64)>,
+    is_broken: AtomicBool,
     interfaces: Vec<Attached>,
     // Held for what closing it does: the maps go with it.
     _object: Object,
@@ -129,6 +137,8 @@ impl FastPath {
             hops: Mutex::new(NextHops::new()?),
             open: AtomicUsize::new(0),
             forwarded: AtomicU64::new(0),
+            seen: Mutex::new((0, 0)),
+            is_broken: AtomicBool::new(false),
             interfaces,
             _object: object,
         }))
@@ -144,6 +154,9 @@ impl FastPath {
     /// to the system (send something there first) or are not by interfaces that can, while its port
     /// has a flow or had one a moment ago, or when that is none of the range.
     pub fn open(self: &Arc<Self>, path: &FlowPath) -> Option<Flow> {
+        if self.is_broken.load(Ordering::Relaxed) {
+            return None;
+        }
         let at = usize::from(path.ours.port().checked_sub(self.first_port)?);
         let (ingress, hop) = self.way(path)?;
         let flow = self.flows.as_slice().get(at)?;
@@ -157,6 +170,32 @@ impl FastPath {
         flow.open.store(1, Ordering::Release);
         self.open.fetch_add(1, Ordering::Relaxed);
         Some(Flow { path: Arc::clone(self), at, way: *path, ingress, hop, taken: (0, 0) })
+    }
+
+    /// Whether what is forwarded leaves, as far as the drivers tell; call it about twice a second. A
+    /// veth takes packets of ours and drops them unless its other end has a program or NAPI, and no
+    /// call may be silent for that: once most of them were dropped no flow is opened any more, and
+    /// none is current.
+    pub fn is_working(&self) -> bool {
+        if self.is_broken.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut hops = hold(&self.hops);
+        let unsent = self.interfaces.iter().filter_map(|i| hops.unsent(i.index)).sum::<u64>();
+        let now = (self.forwarded(), unsent);
+        let before = std::mem::replace(&mut *hold(&self.seen), now);
+        let (forwarded, unsent) = (now.0 - before.0, now.1.saturating_sub(before.1));
+        let broken = forwarded >= ENOUGH_TO_TELL && unsent * 2 >= forwarded;
+        if broken {
+            self.is_broken.store(true, Ordering::Relaxed);
+            tracing::error!(
+                forwarded,
+                unsent,
+                "the driver drops what the kernel forwards: media goes through sockets from now on \
+                 (give the other end of a veth a program of XDP, or leave the fast path off)"
+            );
+        }
+        !broken
     }
 
     /// Flows open now.
@@ -218,7 +257,8 @@ impl Flow {
 
     /// Whether the system still sends there the same way. Asks it every few seconds at most.
     pub fn is_current(&mut self) -> bool {
-        self.path.way(&self.way) == Some((self.ingress, self.hop))
+        let works = !self.path.is_broken.load(Ordering::Relaxed);
+        works && self.path.way(&self.way) == Some((self.ingress, self.hop))
     }
 
     /// Stops forwarding; what is counted stays to be read.

@@ -127,19 +127,29 @@ impl NextHops {
         })
     }
 
+    /// Packets an interface's driver was given and did not send, so far.
+    pub(super) fn unsent(&mut self, interface: u32) -> Option<u64> {
+        self.link(interface)?.into_iter().find_map(|attribute| match attribute {
+            LinkAttribute::Stats64(stats) => Some(stats.tx_dropped),
+            _ => None,
+        })
+    }
+
     /// The Ethernet address of an interface.
     fn own_address(&mut self, interface: u32) -> Option<[u8; 6]> {
-        let mut message = LinkMessage::default();
-        message.header.index = interface;
-        let RouteNetlinkMessage::NewLink(link) =
-            self.request(RouteNetlinkMessage::GetLink(message))?
-        else {
-            return None;
-        };
-        link.attributes.into_iter().find_map(|attribute| match attribute {
+        self.link(interface)?.into_iter().find_map(|attribute| match attribute {
             LinkAttribute::Address(bytes) => bytes.try_into().ok(),
             _ => None,
         })
+    }
+
+    fn link(&mut self, interface: u32) -> Option<Vec<LinkAttribute>> {
+        let mut message = LinkMessage::default();
+        message.header.index = interface;
+        match self.request(RouteNetlinkMessage::GetLink(message))? {
+            RouteNetlinkMessage::NewLink(link) => Some(link.attributes),
+            _ => None,
+        }
     }
 
     /// One question, one answer; `None` for an error.

@@ -246,6 +246,8 @@ impl Worker {
                 home.count_streams();
                 if now >= *next_streams {
                     *next_streams = now + OPEN_STREAMS_EVERY;
+                    // What it finds broken is not current any more, and taken back here.
+                    fast_path.is_working();
                     home.open_streams(&mut |path| Some(Box::new(fast_path.open(path)?)));
                 }
             }

@@ -22,8 +22,8 @@ const RELAY: [u8; 4] = [10, 78, 0, 2];
 /// Two namespaces and a cable between them; gone when this is dropped.
 struct Cable {
     names: [String; 2],
-    /// Keeps the phones' end able to take what the kernel forwards, as a real driver is.
-    _phones_end: Option<Arc<FastPath>>,
+    /// Keeps the phones' end able to take what the kernel forwards, as the other end of a wire is.
+    phones_end: Option<Arc<FastPath>>,
 }
 
 impl Cable {
@@ -31,7 +31,7 @@ impl Cable {
     fn new(name: &str) -> Option<Self> {
         let names = ["p", "r"].map(|end| format!("wb-{name}-{}-{end}", std::process::id()));
         let made = names.iter().all(|room| ip(&["netns", "add", room]));
-        let mut cable = Self { names, _phones_end: None };
+        let mut cable = Self { names, phones_end: None };
         if !made {
             #[allow(clippy::print_stderr)] // A skipped test says so.
             {
@@ -52,7 +52,7 @@ impl Cable {
             }
         }
         let end = cable.inside(0, || FastPath::attach(&["ph".to_owned()], 1..=1));
-        cable._phones_end = Some(end.expect("root may attach"));
+        cable.phones_end = Some(end.expect("root may attach"));
         Some(cable)
     }
 
@@ -107,7 +107,7 @@ impl Cable {
 
 impl Drop for Cable {
     fn drop(&mut self) {
-        self._phones_end = None;
+        self.phones_end = None;
         for room in &self.names {
             let _ = ip(&["netns", "del", room]);
         }
@@ -351,4 +351,33 @@ fn where_there_is_no_fast_path_the_sockets_carry_the_call() {
         exchange(&mut a, &mut b);
     }
     assert_eq!(relay.kernel_streams(), (0, 0));
+}
+
+/// A veth whose other end has no program drops all that the kernel forwards: no call stays silent.
+#[test]
+fn where_the_driver_drops_what_the_kernel_forwards_the_sockets_take_over() {
+    let Some(mut cable) = Cable::new("drp") else { return };
+    cable.phones_end = None;
+    let relay = cable.relay(&["rl"]);
+    let (mut a, mut b) = (cable.phone(1), cable.phone(3));
+    connect(&cable, &relay, &mut a, &mut b);
+    let end = Instant::now() + PATIENCE;
+    b.rtp.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    // Until it has been tried and given up.
+    let (mut lost, mut tried) = (0, false);
+    while !tried || relay.kernel_streams().0 > 0 {
+        tried |= relay.kernel_streams().0 > 0;
+        a.say();
+        b.say();
+        lost += u32::from(b.rtp.recv(&mut [0; 2048]).is_err());
+        assert!(Instant::now() < end, "still forwarded by the kernel; {lost} lost");
+    }
+    a.rtp.set_nonblocking(true).unwrap();
+    while a.rtp.recv(&mut [0; 2048]).is_ok() {}
+    a.rtp.set_nonblocking(false).unwrap();
+    while !b.hears_nothing() {}
+    for _ in 0..50 {
+        exchange(&mut a, &mut b);
+    }
+    assert_eq!(relay.kernel_streams().0, 0, "for good");
 }
