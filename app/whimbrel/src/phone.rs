@@ -42,7 +42,7 @@ use sansio::Redacted;
 use setup::Identity;
 use sound::{Sink, Source};
 use std::io::IsTerminal;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use ways::Ways;
 
 /// Runs the phone to its end. False when what was asked for did not come about (exit code 1).
@@ -63,7 +63,7 @@ pub async fn run(args: PhoneArgs) -> Result<bool> {
     let password = read_password(&args.password_file)?;
     let sound = Sound::new(Source::from_args(&args, headless)?, Sink::from_args(&args, headless)?);
     let notice = no_card(&sound);
-    let ways = Ways::find(&args, &identity).await?;
+    let ways = within(&args, started, Ways::find(&args, &identity)).await?;
     let account = format!("{}@{}", identity.user, identity.domain);
     // Kept to the end: it holds the lock on the instance.
     let instance = Instance::of(&account);
@@ -75,7 +75,7 @@ pub async fn run(args: PhoneArgs) -> Result<bool> {
         display_name: String::new(),
         instance: instance.urn.clone(),
     };
-    let link = Linked::first(ways, memory, account.clone()).await?;
+    let link = within(&args, started, Linked::first(ways, memory, account.clone())).await?;
     let server = link.server();
     let config = Config { codecs: setup::codecs(args.codec), ..Config::default() };
     let mut phone = Phone::new(account, config, Box::new(net::OsEntropy));
@@ -85,6 +85,20 @@ pub async fn run(args: PhoneArgs) -> Result<bool> {
         true if texting => texting::run(driver, &args).await,
         true => headless::run(driver, &args, started).await,
         false => screen::run(driver, server, notice).await,
+    }
+}
+
+/// A step on the way to the server, which `--seconds` ends too.
+async fn within<T>(
+    args: &PhoneArgs,
+    started: Instant,
+    step: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let Some(seconds) = args.seconds else { return step.await };
+    let end = started + Duration::from_secs(seconds);
+    match tokio::time::timeout_at(end.into(), step).await {
+        Ok(done) => done,
+        Err(_) => bail!("--seconds {seconds}: no connection to a server in that time"),
     }
 }
 

@@ -61,7 +61,7 @@ pub use self::glare::{Glare, Verdict, retry_after_491};
 pub use self::id::DialogId;
 pub use self::offer_answer::{Carrier, Meaning, OfferAnswer, OfferError};
 pub use self::refer::{
-    DialogRef, ReferError, ReferTo, granted_no_subscription, sipfrag, sipfrag_status,
+    DialogRef, ReferError, ReferTo, granted_no_subscription, rename_calls, sipfrag, sipfrag_status,
     wants_no_subscription,
 };
 pub use self::reliable::{Acknowledged, RAck, Received, ReliableReceiver, ReliableSender, rseq_of};

@@ -116,6 +116,13 @@ impl EdgeCore {
         let Some(forward) = self.forwards.get(&key) else { return };
         let Some(branch) = forward.branches.get(id) else { return };
         let reach = branch.target.reach;
+        let is_refer = forward.request.method() == Some(Method::REFER);
+        if is_refer && self.hides_caller(forward, branch) && self.refers_inside(&forward.request) {
+            let headers = Vec::new();
+            let refusal =
+                Refusal { status: 403, reason: "Refer-To Names An Address".into(), headers };
+            return self.refuse_forward(at, key, &refusal);
+        }
         let Some(flow) = self.flow_of(&reach) else {
             let gone =
                 Refusal { status: 480, reason: "Device Not Connected".into(), headers: Vec::new() };
@@ -195,8 +202,7 @@ impl EdgeCore {
         let via = self.via_for(branch, &own, &via_branch);
         let hops = forward.request.max_forwards().unwrap_or(70).saturating_sub(1);
         let request = forward.request.clone();
-        let hides =
-            self.hides(forward.caller_end(), branch.end()) || self.hides_private(forward, branch);
+        let hides = self.hides_caller(forward, branch);
         let (uri, path) = (self.branch_uri(forward, branch, &own), target.path.clone());
         let token = self.callee_token(forward, branch, hides);
         let session_id = forward.added_session_id.as_deref().map(session_id_value);
@@ -212,6 +218,7 @@ impl EdgeCore {
         if !to_core {
             edit = self.speak(edit, &request, (forward, &branch.peering), &own);
         }
+        edit = self.dialogs_across(edit, &request, hides);
         if hides {
             edit = self.hide_sender(edit, &request, (&own, transport));
         }

@@ -14,6 +14,8 @@ impl EdgeCore {
     /// Keeps the dialog a response makes or confirms.
     pub(crate) fn track_dialog(&mut self, key: ServerKey, id: BranchId, response: &Message) {
         let Some(forward) = self.forwards.get(&key) else { return };
+        let callee_peer = forward.branches.get(id).and_then(|branch| branch.peering.peer);
+        let peers = [forward.caller_peer, callee_peer].map(|peer| self.token_peer(peer, 0));
         let Some(call) = forward.call.and_then(|call| self.calls.get_mut(&call)) else { return };
         let Some(tag) = response.to_tag() else { return };
         let is_final = response.status().is_some_and(|s| s >= 200);
@@ -24,7 +26,8 @@ impl EdgeCore {
                 tracing::warn!(limit = DIALOGS_MAX, "a device makes too many early dialogs");
                 return;
             }
-            let Some(dialog) = new_dialog(forward, id, call.relay_session, response) else {
+            let Some(dialog) = new_dialog((forward, id), peers, call.relay_session, response)
+            else {
                 return;
             };
             call.dialogs.reserve_exact(1);
@@ -91,9 +94,10 @@ impl EdgeCore {
     }
 }
 
+/// The dialog of a branch's response; `peers` are the ids of caller and callee.
 fn new_dialog(
-    forward: &Forward,
-    id: BranchId,
+    (forward, id): (&Forward, BranchId),
+    peers: [u64; 2],
     relay_session: u64,
     response: &Message,
 ) -> Option<DialogTrack> {
@@ -104,7 +108,7 @@ fn new_dialog(
         branch: id.0,
         relay_session,
         seen: branch.words.seen.clone(),
-        caller: caller_party(forward, branch.peering.cseq_ahead),
+        caller: caller_party(forward, peers[0], branch.peering.cseq_ahead),
         callee: Party {
             name: without_tag(&forward.request, HeaderName::TO),
             tag: response.to_tag().map(text)?,
@@ -115,6 +119,7 @@ fn new_dialog(
             ),
             reach: branch.target.reach,
             binding: branch.target.binding,
+            peer: peers[1],
             media: branch.media,
             cseq: CSeqSpace::default(),
         },
@@ -125,7 +130,7 @@ fn new_dialog(
     })
 }
 
-fn caller_party(forward: &Forward, cseq_ahead: u32) -> Party {
+fn caller_party(forward: &Forward, peer: u64, cseq_ahead: u32) -> Party {
     let request = &forward.request;
     Party {
         tag: request.from_tag().map(text).unwrap_or_default(),
@@ -134,6 +139,7 @@ fn caller_party(forward: &Forward, cseq_ahead: u32) -> Party {
         routes: request.values(HeaderName::RECORD_ROUTE).map(text).collect(),
         reach: forward.caller_reach,
         binding: forward.caller_binding,
+        peer,
         media: forward.caller_media,
         cseq: CSeqSpace::starting(request.cseq().map_or(0, |c| c.number)).ahead(cseq_ahead),
     }

@@ -73,6 +73,8 @@ pub struct Party {
     pub reach: Reach,
     /// Its binding; 0 when it has none.
     pub binding: u64,
+    /// The `[[peer]]` it is, by its id; 0 when it is none.
+    pub peer: u64,
     /// The media profile of its leg.
     pub media: MediaProfile,
     /// CSeq of requests this party sends.

@@ -9,6 +9,7 @@
 //! Each side speaks its own language: what a transaction is answered with comes from its own
 //! request, and whatever crosses is translated once, here.
 
+mod dialogs;
 mod plain;
 
 use crate::branch::BranchId;
@@ -48,10 +49,6 @@ const INNER: [HeaderName<'static>; 14] = [
     HeaderName::P_SERVED_USER,
     HeaderName::P_PROFILE_KEY,
 ];
-
-/// Headers whose value begins with the Call-ID of a dialog (RFC 3891, RFC 3911, RFC 4538).
-const CALL_ID_FIRST: [HeaderName<'static>; 3] =
-    [HeaderName::REPLACES, HeaderName::JOIN, HeaderName::TARGET_DIALOG];
 
 /// One end of a request's way through us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +118,11 @@ impl EdgeCore {
         }
     }
 
+    /// Whether whom a branch leads to sees nothing of the caller's side.
+    pub(crate) fn hides_caller(&self, forward: &Forward, branch: &Branch) -> bool {
+        self.hides(forward.caller_end(), branch.end()) || self.hides_private(forward, branch)
+    }
+
     /// Whether the caller asked that nothing leads to it (RFC 3323 §5.1): only our own servers see.
     pub(crate) fn hides_private(&self, forward: &Forward, branch: &Branch) -> bool {
         let inner = match branch.end() {
@@ -165,6 +167,7 @@ impl EdgeCore {
         if across != call_id {
             edit = edit.set(HeaderName::CALL_ID, &across);
         }
+        edit = self.dialogs_across(edit, request, way.hides);
         if way.hides {
             let own = self.place.advertise(way.reach.transport, Some(way.reach.local)).to_string();
             edit = self.hide_sender(edit, request, (&own, way.reach.transport));
@@ -357,11 +360,6 @@ impl EdgeCore {
                 || (name == HeaderName::REFERRED_BY && self.is_address(value))
             {
                 edit = edit.remove_all(name);
-            } else if CALL_ID_FIRST.contains(&name) {
-                let end = value.iter().position(|b| *b == b';').unwrap_or(value.len());
-                let (call_id, rest) = value.split_at(end);
-                let across = self.call_id_across(call_id.trim_ascii(), true);
-                edit = edit.set(name, [&across, rest].concat());
             }
         }
         edit

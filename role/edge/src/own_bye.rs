@@ -24,10 +24,13 @@ impl EdgeCore {
         // A full transaction table must not keep a call from ending: the peer will time out.
         let sent = self.layer.send_request(at.now, via, bye.clone());
         tracing::debug!(?sent, "BYE of our own");
-        let source = dialog.party(side).reach.peer.ip();
-        let peer = self.peers.by_source(source).filter(|_| via.transport.is_reliable());
-        if let (Ok(client), Some(peer)) = (sent, peer.and_then(|number| self.peers.get(number))) {
-            self.own_byes.insert(client, (peer.id, bye));
+        // Not by its address: who is known by a certificate calls from anywhere.
+        let peer = dialog.party(side).peer;
+        if let Ok(client) = sent
+            && peer != 0
+            && via.transport.is_reliable()
+        {
+            self.own_byes.insert(client, (peer, bye));
         }
     }
 

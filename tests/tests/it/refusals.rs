@@ -43,6 +43,23 @@ fn a_phone_with_a_wrong_password_says_so_and_exits_1() {
     assert!(ended.out.contains("registration-failed"), "{}", ended.out);
 }
 
+/// A server that takes connections and says nothing does not hold a phone longer than it was given.
+#[test]
+fn a_phone_ends_in_its_seconds_while_its_first_connection_hangs() {
+    let story = Story::on_loopback("hanging");
+    story.add_users(&["alice"]);
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = story.whimbrel();
+    command.args(["phone", "--account", &story.address("alice"), "--password-file"]);
+    command.arg(story.scratch.write("alice.password", story.password("alice")));
+    command.args(["--server", &mute.local_addr().unwrap().to_string(), "--transport", "tls"]);
+    command.args(["--answer", "--seconds", "2"]);
+    let begun = std::time::Instant::now();
+    let ended = Process::run(&story.scratch, "phone", command, PATIENCE).expect_code(1);
+    assert!(ended.err.contains("--seconds 2: no connection"), "{}", ended.err);
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+}
+
 #[test]
 fn malformed_sip_is_answered_or_dropped_and_the_server_goes_on() {
     let story = Story::on_loopback("malformed");

@@ -87,6 +87,38 @@ impl ReferTo {
     }
 }
 
+/// A Refer-To whose Replaces and Join name other calls: `rename` tells a Call-ID's new name. `None`
+/// if none of them changes; all else stays as it is written.
+pub fn rename_calls(
+    refer_to: &[u8],
+    mut rename: impl FnMut(&str) -> Option<String>,
+) -> Option<Vec<u8>> {
+    let uri = NameAddr::parse(refer_to).ok()?.uri();
+    let headers_at =
+        crate::text::offset_in(refer_to, uri) + uri.iter().position(|b| *b == b'?')? + 1;
+    let end = crate::text::offset_in(refer_to, uri) + uri.len();
+    let mut changed = false;
+    let pairs = refer_to[headers_at..end].split(|b| *b == b'&').map(|pair| {
+        let renamed = renamed_pair(pair, &mut rename);
+        changed |= renamed.is_some();
+        renamed.unwrap_or_else(|| pair.to_vec())
+    });
+    let pairs = pairs.collect::<Vec<_>>().join(b"&".as_slice());
+    changed.then(|| [&refer_to[..headers_at], &pairs, &refer_to[end..]].concat())
+}
+
+fn renamed_pair(pair: &[u8], rename: impl FnOnce(&str) -> Option<String>) -> Option<Vec<u8>> {
+    let equals = pair.iter().position(|b| *b == b'=')?;
+    let is = |name: &str| pair[..equals].eq_ignore_ascii_case(name.as_bytes());
+    if !is("Replaces") && !is("Join") {
+        return None;
+    }
+    let value = unescape(&pair[equals + 1..])?;
+    let (call_id, params) = value.split_at(value.find(';').unwrap_or(value.len()));
+    let value = rename(call_id.trim())? + params;
+    Some([&pair[..=equals], escape(&value).as_bytes()].concat())
+}
+
 impl fmt::Display for ReferTo {
     /// The value of a Refer-To.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -308,6 +308,73 @@ fn r2_2_a_transfer_tells_a_carrier_names_and_no_addresses() {
     }
 }
 
+/// A transfer with consultation names the other call by its Call-ID: a carrier gets the veil of it,
+/// and what it then sends with that veil reaches the phone by the name the phone knows.
+#[test]
+fn r2_2_the_call_a_transfer_replaces_is_veiled_toward_a_carrier_and_opened_on_the_way_back() {
+    let mut lab = lab(true);
+    lab.send(PEER, peers_invite());
+    let invite = lab.find(2, "INVITE");
+    lab.send(2, phones_response(&invite, 200));
+    let ok = lab.find(PEER, "200");
+    lab.send(PEER, inside("ACK", PEER, &ok, "", 1, PEER_MARK));
+    lab.find(2, "ACK");
+    let refer = inside("REFER", 2, &invite, "to2", 5, PHONE_MARK);
+    let to = "<sip:user2@example.com?Replaces=99%40fmk7.inner%3Bto-tag%3Da%3Bfrom-tag%3Db>";
+    let line = format!("Refer-To: {to}\r\nMax-Forwards");
+    lab.send(2, refer.replacen("Max-Forwards", &line, 1));
+    let seen = text(lab.find(PEER, "REFER").header(HeaderName::REFER_TO));
+    assert!(!seen.contains(PHONE_MARK), "{seen}");
+    let replaces = sip::dialog::ReferTo::parse(seen.as_bytes()).unwrap().replaces.unwrap();
+    let (veil, rest) = replaces.split_once(';').unwrap();
+    assert_eq!(rest, "to-tag=a;from-tag=b");
+    for (header, tags) in [("Replaces", rest), ("Join", "to-tag=a;from-tag=b")] {
+        let line = format!("{header}: {veil};{tags}\r\nMax-Forwards");
+        let invite = peers_invite()
+            .replace("Replaces: 55@pmk7.inner;to-tag=1;from-tag=2\r\n", "")
+            .replace("Join: 56@pmk7.inner;to-tag=3;from-tag=4\r\n", "")
+            .replace("z9hG4bKtop", &format!("z9hG4bKtop{header}"))
+            .replace("Call-ID: 77@", &format!("Call-ID: 78{header}@"))
+            .replacen("Max-Forwards", &line, 1);
+        lab.send(PEER, invite);
+        let name = if header == "Join" { HeaderName::JOIN } else { HeaderName::REPLACES };
+        let got = lab.find(2, "INVITE");
+        assert_eq!(text(got.header(name)), format!("99@fmk7.inner;{tags}"));
+    }
+}
+
+/// The same of a REFER outside of any call, where an operator lets phones send those.
+#[test]
+fn r2_2_a_refer_outside_a_call_tells_a_carrier_no_address() {
+    for (to, reaches) in [("sip:user3@example.com", true), ("sip:phone3@192.0.2.3", false)] {
+        let mut methods = edge::Config::default().methods;
+        methods.phone.insert("REFER".into(), toml::from_str("initial = \"allow\"").unwrap());
+        let config = Config {
+            peers: vec![peer("carrier", PEER, "hide_topology = true\n")],
+            methods,
+            ..Config::default()
+        };
+        let mut lab = Lab::with(1, config);
+        lab.user("user2", &[2]);
+        lab.world().behind_peers.insert("+4940555".into(), vec![0]);
+        let carrier = "sip:+4940555@example.com";
+        let refer = |auth: &str| {
+            let lines = format!("{auth}Refer-To: <{to}>\r\n{EMPTY}");
+            request("REFER", 2, "user2", carrier, &lines)
+        };
+        lab.send(2, refer(""));
+        let challenge = lab.next(2);
+        lab.send(2, refer(&credentials(&challenge, "REFER", carrier, "user2", "pw-user2")));
+        match reaches {
+            true => drop(lab.find(PEER, "REFER")),
+            false => {
+                assert_eq!(lab.find(2, "403").reason(), b"Refer-To Names An Address");
+                assert!(lab.is_empty(PEER));
+            }
+        }
+    }
+}
+
 #[test]
 fn a_peer_is_notified_where_it_subscribed_from_and_not_where_it_is_called() {
     for hides in [false, true] {

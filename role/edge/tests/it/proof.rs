@@ -1,9 +1,9 @@
 //! Peers known by their certificates, and whose connections are used again (RFC 5922, RFC 5923).
 
 use crate::hiding::peer;
-use crate::lab::{EMPTY, Lab, request, text};
+use crate::lab::{EMPTY, Lab, request, respond, text};
 use crate::talk::BOB;
-use edge::Config;
+use edge::{Config, EdgeEvent};
 use sansio::Transport;
 use sip::{HeaderName, Message};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -118,4 +118,30 @@ fn r1_2_our_requests_offer_our_connection_to_peers_that_proved_themselves() {
     plain.invite(1, "user1", "sip:+4940555@example.com");
     let via = text(plain.find(11, "INVITE").header(HeaderName::VIA));
     assert!(!via.contains("alias"), "{via}");
+}
+
+/// Whom a certificate names calls from anywhere: our own BYE, whose connection is gone, goes where the
+/// peer is configured to be called.
+#[test]
+fn r2_10_a_forced_hang_up_reaches_a_proved_peer_whose_connection_is_gone() {
+    let mut lab = lab("");
+    lab.world().proved.insert(12, "carrier.example");
+    lab.send(
+        12,
+        invite(12, ";rport").replace("<sip:+4940777@192.0.2.12:5060>", "<sip:gw@carrier.example>"),
+    );
+    let ringing = lab.find(2, "INVITE");
+    lab.send(2, respond(2, &ringing, 200, true));
+    lab.find(12, "200");
+    let answered = lab.events.iter().find_map(|e| match e {
+        EdgeEvent::CallAnswered { call, .. } => Some(*call),
+        _ => None,
+    });
+    lab.note(0, edge::Note::HangUp(answered.expect("the call was answered")));
+    lab.find(2, "BYE");
+    let lost = lab.find(12, "BYE");
+    lab.close(12);
+    let again = lab.find(11, "BYE");
+    assert_ne!(again.header(HeaderName::VIA), lost.header(HeaderName::VIA), "another transaction");
+    assert_eq!(again.header(HeaderName::CSEQ), lost.header(HeaderName::CSEQ));
 }

@@ -2,7 +2,7 @@
 
 use super::invite;
 use crate::dialog::{
-    DialogRef, ReferError, ReferTo, granted_no_subscription, sipfrag, sipfrag_status,
+    DialogRef, ReferError, ReferTo, granted_no_subscription, rename_calls, sipfrag, sipfrag_status,
     wants_no_subscription,
 };
 use crate::{Edit, HeaderName};
@@ -51,6 +51,28 @@ fn r1_7_escapes_cannot_break_out_of_a_header() {
         ["<sip:a@b?Replaces=x%0D%0AEvil:1>", "<sip:a@b?Replaces=x%zz>", "<sip:a@b?Replaces=%2>"]
     {
         assert!(parse(broken).map_or(true, |refer| refer.replaces.is_none()), "{broken}");
+    }
+}
+
+#[test]
+fn r2_2_calls_in_a_refer_to_get_other_names_and_all_else_stays() {
+    let renamed = |value: &str| {
+        let rename = |id: &str| id.strip_suffix("@inner").map(|id| format!("{id};veil"));
+        rename_calls(value.as_bytes(), rename).map(|made| String::from_utf8(made).unwrap())
+    };
+    for (value, made) in [
+        (
+            "\"C\" <sip:c@d;x=1?Subject=a&replaces=7%40inner%3Bto-tag%3D1%3Bfrom-tag%3D2>;y",
+            Some("\"C\" <sip:c@d;x=1?Subject=a&replaces=7%3Bveil%3Bto-tag%3D1%3Bfrom-tag%3D2>;y"),
+        ),
+        ("<sip:c@d?Join=8%40inner>", Some("<sip:c@d?Join=8%3Bveil>")),
+        ("<sip:c@d?Replaces=9%40other%3Bto-tag%3D1>", None),
+        ("<sip:c@d?Subject=7%40inner>", None),
+        ("<sip:c@d>", None),
+        ("<sip:c@d?Replaces=%0D%0A7%40inner>", None),
+        ("not an address <", None),
+    ] {
+        assert_eq!(renamed(value).as_deref(), made, "{value}");
     }
 }
 
