@@ -1,5 +1,5 @@
-//! STUN's wire format and an ICE-lite agent: what a server with a public address needs so that a
-//! full ICE agent (a browser) finds and keeps the way to it.
+//! STUN's wire format, an ICE-lite agent (what a server with a public address needs so that a full
+//! one finds and keeps the way to it), a full agent and a TURN client (what a phone needs).
 //!
 //! ```text
 //!   datagram ── is_stun() ──► Lite::handle(now, from, ..) ──► response bytes (send back to `from`)
@@ -29,19 +29,24 @@
 //! ```
 //!
 //! [`behaviour::Server`] is the other half of the crate: it answers phones that measure what a NAT
-//! does to them (RFC 5780). [`turn`] has the numbers and framing of RFC 8656; the server is in `role/relay`.
+//! does to them (RFC 5780). [`Agent`] is the full agent of a phone: checks, nomination, consent. [`turn`]
+//! has the numbers and framing of RFC 8656, and the client; the server is in `role/relay`.
 //!
-//! What this crate does not do: it gathers no candidates, sends no checks (a full agent is another
-//! library's work), allocates nothing on a TURN server.
+//! What this crate does not do: it has no sockets and gathers no candidates by itself (`media` asks
+//! servers and gives the agent what they say).
 //!
-//! Start reading at [`Lite`], then [`stun::Message`].
+//! Start reading at [`Lite`] for a server, at [`Agent`] for a phone, then [`stun::Message`].
 
+pub mod agent;
 pub mod behaviour;
 mod error;
+mod ids;
 mod lite;
 pub mod stun;
 pub mod turn;
 
+pub use agent::Agent;
 pub use error::Error;
+pub use ids::TransactionIds;
 pub use lite::{CONSENT_TIMEOUT, Lite, LiteEvent, MAX_PATHS};
 pub use stun::is_stun;

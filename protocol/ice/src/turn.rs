@@ -2,10 +2,14 @@
 //!
 //! The messages are STUN messages ([`crate::stun`]); what is added here are numbers, the values of
 //! their attributes, and the four bytes in front of a datagram that takes a channel (§12.4). Server
-//! and client read and write the same, so neither is here.
+//! and client read and write the same. The [`Client`] is here; the server is in `role/relay`.
+
+mod client;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
+
+pub use client::{CHANNELS_MAX, Client, ClientEvent, ClientFailure, Login, Received};
 
 use crate::stun::{HEADER_LEN, MAGIC_COOKIE, is_stun};
 
