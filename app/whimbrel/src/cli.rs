@@ -1,6 +1,6 @@
 //! The command line. Names and flags here are a contract: scripts and tests rely on them.
 
-use crate::phone::TransportList;
+use crate::phone::{TransportList, TurnUri};
 use crate::relay_alone::RelayArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::{IpAddr, SocketAddr};
@@ -212,6 +212,20 @@ pub struct PhoneArgs {
     /// A private authority's certificate to trust, besides the one of a server on this machine.
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+    /// Whether media finds its way by ICE: `auto` speaks it with whoever does, `relay` uses nothing
+    /// but addresses borrowed from --turn, `off` speaks none.
+    #[arg(long, value_enum, default_value_t = IceArg::Auto)]
+    pub ice: IceArg,
+    /// A TURN server: turn:HOST[:PORT][?transport=udp|tcp] or turns:HOST[:PORT]. Given once for each;
+    /// those over TCP and TLS are used where UDP comes to nothing.
+    #[arg(long, value_name = "URI")]
+    pub turn: Vec<TurnUri>,
+    /// Who to be there. Default: the account's user.
+    #[arg(long, value_name = "USER", requires = "turn")]
+    pub turn_user: Option<String>,
+    /// A file with the password there. Default: the account's.
+    #[arg(long, value_name = "FILE", requires = "turn")]
+    pub turn_password_file: Option<PathBuf>,
     /// Place a call, headless.
     #[arg(long, value_name = "URI", conflicts_with = "answer")]
     pub call: Option<String>,
@@ -258,6 +272,13 @@ pub struct PhoneArgs {
     /// One JSON object per event, and a last one with the call's result and quality.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum IceArg {
+    Auto,
+    Relay,
+    Off,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

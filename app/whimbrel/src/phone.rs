@@ -11,12 +11,14 @@ mod card;
 mod cost;
 mod driver;
 mod headless;
+mod ice;
 mod instance;
 mod link;
 mod memory;
 mod nat64;
 mod network;
 mod pace;
+mod places;
 mod probe;
 mod report;
 mod screen;
@@ -29,6 +31,7 @@ mod transferring;
 mod transports;
 mod ways;
 
+pub use ice::TurnUri;
 pub use transports::TransportList;
 
 use crate::accounts::read_password;
@@ -36,6 +39,7 @@ use crate::cli::PhoneArgs;
 use ::phone::{Account, Config, Phone};
 use anyhow::{Result, bail};
 use driver::{Driver, Sound};
+use ice::Ice;
 use instance::Instance;
 use link::Linked;
 use sansio::Redacted;
@@ -64,6 +68,7 @@ pub async fn run(args: PhoneArgs) -> Result<bool> {
     let sound = Sound::new(Source::from_args(&args, headless)?, Sink::from_args(&args, headless)?);
     let notice = no_card(&sound);
     let ways = within(&args, started, Ways::find(&args, &identity)).await?;
+    let ice = within(&args, started, Ice::find(&args, (&identity.user, &password))).await?;
     let account = format!("{}@{}", identity.user, identity.domain);
     // Kept to the end: it holds the lock on the instance.
     let instance = Instance::of(&account);
@@ -80,7 +85,7 @@ pub async fn run(args: PhoneArgs) -> Result<bool> {
     let config = Config { codecs: setup::codecs(args.codec), ..Config::default() };
     let mut phone = Phone::new(account, config, Box::new(net::OsEntropy));
     phone.register(started);
-    let driver = Driver::start(phone, link, sound);
+    let driver = Driver::start(phone, link, ice, sound);
     match headless {
         true if texting => texting::run(driver, &args).await,
         true => headless::run(driver, &args, started).await,

@@ -278,7 +278,8 @@ fn places(
 
 /// Leaves the authority's certificate where a phone on this machine finds it.
 fn publish(tls: &ServerTls, config: &Config) {
-    for port in [config.ports.sips, config.ports.https] {
+    let turn = config.turn.enabled.then_some(config.turn.tls_port);
+    for port in [config.ports.sips, config.ports.https].into_iter().chain(turn) {
         match tls.publish(port) {
             Ok(Some(path)) => tracing::info!(path = %path.display(), "authority published"),
             Ok(None) => {}

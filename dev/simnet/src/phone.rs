@@ -222,6 +222,8 @@ impl PhoneNode {
                         self.outgoing.push_back(Transmit::Datagram { from, to, bytes });
                     }
                 }
+                // It speaks no ICE.
+                PhoneOutput::Way { .. } => {}
                 PhoneOutput::Event(event) => self.happened(now, event),
             }
         }

@@ -28,15 +28,16 @@
 //! ```
 //!
 //! What this crate does not do: it opens no socket and no sound card, relays nothing between two
-//! legs (`role/relay`; what it has done to sound on the way is [`transcode`]), speaks no SIP, and
-//! gathers no ICE candidates.
+//! legs (`role/relay`; what it has done to sound on the way is [`transcode`]), speaks no SIP.
 //!
-//! Start reading at [`Session`], then [`keying`], then [`transcode`].
+//! Start reading at [`Session`], then [`keying`], then [`traversal`] (ICE and TURN), then
+//! [`transcode`].
 
 pub mod keying;
 pub mod recording;
 mod session;
 pub mod transcode;
+pub mod traversal;
 
 pub use session::{
     CodecChoice, Config, MediaError, MediaEvent, MediaOutput, MediaStats, Security, Session,

@@ -4,6 +4,7 @@ mod config;
 mod inbound;
 mod negotiation;
 mod outbound;
+mod paths;
 mod reports;
 
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ pub use config::{CodecChoice, Config, Security};
 
 use crate::keying::sdes::LocalKeys;
 use crate::keying::{KeyingError, SrtpKeys};
+use crate::traversal::{RemoteIce, Traversal};
 use inbound::Inbound;
 use outbound::Outbound;
 use reports::Reports;
@@ -48,6 +50,9 @@ pub struct Session {
     input_level: LevelMeter,
     output_level: LevelMeter,
     outputs: VecDeque<MediaOutput>,
+    traversal: Option<Traversal>,
+    /// What the far end said of ICE.
+    remote_ice: Option<RemoteIce>,
 }
 
 impl Session {
@@ -70,6 +75,8 @@ impl Session {
             input_level: LevelMeter::new(),
             output_level: LevelMeter::new(),
             outputs: VecDeque::new(),
+            traversal: None,
+            remote_ice: None,
             config,
         }
     }
@@ -91,16 +98,15 @@ impl Session {
 
     /// Takes a datagram that arrived on the RTP or RTCP port.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
-        let mut buf = datagram.to_vec();
-        match rtp::kind(datagram) {
-            rtp::PacketKind::Rtp => self.handle_rtp(now, from, &mut buf),
-            rtp::PacketKind::Rtcp => self.handle_rtcp(now, &mut buf),
-            rtp::PacketKind::Stun | rtp::PacketKind::Dtls | rtp::PacketKind::Other => {}
-        }
+        self.arrive(now, from, datagram);
     }
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if let Some(traversal) = &mut self.traversal {
+            traversal.handle_timeout(now);
+            self.drain_traversal();
+        }
         let receives = self.negotiated.as_ref().is_some_and(|n| n.direction.receives());
         if let Some(event) = self.inbound.watch_silence(now, receives) {
             self.push(MediaOutput::Event(event));
@@ -116,6 +122,7 @@ impl Session {
         self.input_level.update(frame);
         let Some(n) = &self.negotiated else { return };
         let (to, sends) = (n.remote_rtp, n.direction.sends());
+        self.traversal.iter_mut().for_each(|t| t.tick(now));
         for packet in self.outbound.capture(now, frame, sends) {
             self.transmit_rtp(to, packet);
         }
@@ -154,10 +161,12 @@ impl Session {
 
     /// When [`Session::handle_timeout`] is to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let n = self.negotiated.as_ref()?;
-        let report = Some(self.reports.due());
-        let silence = self.inbound.silence_deadline().filter(|_| n.direction.receives());
-        report.into_iter().chain(silence).min()
+        let ways = self.traversal.as_ref().and_then(Traversal::poll_timeout);
+        let n = self.negotiated.as_ref();
+        let report = n.map(|_| self.reports.due());
+        let silence = n.filter(|n| n.direction.receives());
+        let silence = silence.and_then(|_| self.inbound.silence_deadline());
+        report.into_iter().chain(silence).chain(ways).min()
     }
 
     /// Which way audio flows, seen from here; `None` before the first answer.
@@ -221,7 +230,7 @@ impl Session {
                 Err(_) => return,
             }
         }
-        self.push(MediaOutput::Transmit { to, bytes: packet.into(), rtcp: false });
+        self.transmit(to, packet.into(), false);
     }
 
     fn push(&mut self, output: MediaOutput) {
@@ -243,6 +252,23 @@ pub enum MediaOutput {
         bytes: Bytes,
         /// From the RTCP port; with `rtcp-mux` it is always false.
         rtcp: bool,
+    },
+    /// Connect to this TURN server of the traversal's.
+    OpenStream {
+        /// Which.
+        server: u8,
+    },
+    /// Send by that connection.
+    Stream {
+        /// Which.
+        server: u8,
+        /// What.
+        bytes: Bytes,
+    },
+    /// Close it, once what was sent by it is out.
+    CloseStream {
+        /// Which.
+        server: u8,
     },
     /// Tell the application.
     Event(MediaEvent),
@@ -268,6 +294,23 @@ pub enum MediaEvent {
     Resumed,
     /// The far end's source said goodbye (RTCP BYE).
     RemoteLeft,
+    /// A description can be written: all candidates are there that were worth waiting for.
+    Gathered,
+    /// ICE chose a way.
+    PathSelected {
+        /// By an address borrowed from a TURN server.
+        relayed: bool,
+    },
+    /// A translator maps us to another address than before.
+    MappingChanged,
+    /// The way is dead, and others are tried.
+    PathLost,
+    /// It stays dead: an ICE restart is wanted.
+    RestartWanted,
+    /// The far end's consent to be sent to ended (RFC 7675): nothing is sent.
+    ConsentEnded,
+    /// No way to the far end works.
+    PathFailed,
 }
 
 /// Figures of a session.

@@ -17,6 +17,7 @@ use crate::replaces::Takeover;
 use crate::requests::Purpose;
 use crate::session_timer::SessionClock;
 use crate::transfer::Transfer;
+use crate::ways::Pending;
 use sip::body::Description;
 use sip::dialog::{
     Answer, AnswerOutcome, Dialog, DialogId, DialogSet, OfferAnswer, ReliableSender, SessionTimer,
@@ -54,6 +55,10 @@ pub(crate) enum State {
 pub(crate) struct Call {
     pub state: State,
     pub media: Option<media::Session>,
+    /// What waits for candidates.
+    pub pending: Option<Pending>,
+    /// An ICE restart is to be offered.
+    pub restarts: bool,
     /// The dialogs our INVITE makes.
     pub set: Option<DialogSet>,
     /// The confirmed dialog.
@@ -138,6 +143,8 @@ impl Call {
         Self {
             state,
             media: None,
+            pending: None,
+            restarts: false,
             set: None,
             dialog: None,
             client: None,
@@ -296,7 +303,9 @@ impl Phone {
             silence_after: self.config.silence_max.unwrap_or(SILENCE_TOLD),
             ..media::Config::new(local)
         };
-        media::Session::new(config, now, &mut *self.entropy)
+        let mut media = media::Session::new(config, now, &mut *self.entropy);
+        self.give_ways(now, &mut media, local);
+        media
     }
 
     /// Tells the end of a call and lets its media go.
@@ -317,13 +326,18 @@ impl Phone {
         let referrer = entry.referrer.take();
         let transferring = entry.transfer.take().is_some();
         entry.referral = None;
-        let stats = entry.media.take().map(|m| Box::new(m.stats()));
+        entry.pending = None;
+        let mut media = entry.media.take();
+        let stats = media.as_ref().map(|m| Box::new(m.stats()));
         entry.answer = None;
         let waits_for_bye = self.requests.values().any(|s| s.purpose == Purpose::Bye(call));
         self.timers.clear(&Timer::Ring(call));
         self.timers.clear(&Timer::Glare(call));
         if transferring {
             self.tell(PhoneEvent::TransferEnded { call, status: 487 });
+        }
+        if let Some(media) = &mut media {
+            self.keep_ways(now, media);
         }
         self.tell(PhoneEvent::Ended { call, cause, status, reason: reason.into(), stats });
         if let Some(referrer) = referrer {

@@ -83,6 +83,11 @@ impl EarlyDialogs {
         };
         let kept = self.find(id).and_then(|early| early.media.take());
         *current = kept.or_else(|| Some(self.unanswered.as_ref()?.fork(now, entropy)));
+        let mut media = media;
+        if let Some(current) = current {
+            // There is one socket: who is listened to has its ways.
+            current.adopt_traversal(now, media.take_traversal());
+        }
         if let Some(early) = self.find(&former) {
             early.media = Some(media);
         }

@@ -34,6 +34,13 @@ pub enum PhoneOutput {
         /// From the RTCP socket (RTP port + 1) when the two are not multiplexed.
         rtcp: bool,
     },
+    /// What the ways of a media socket want (ICE, TURN).
+    Way {
+        /// The socket.
+        local: SocketAddr,
+        /// What.
+        output: crate::WayOutput,
+    },
     /// Something happened.
     Event(PhoneEvent),
 }
@@ -71,6 +78,27 @@ pub enum PhoneEvent {
         replaces: Option<CallHandle>,
         /// The call of ours it wants to be heard in (RFC 3911).
         joins: Option<CallHandle>,
+    },
+    /// The first sound of the other side came.
+    Heard {
+        /// The call.
+        call: CallHandle,
+    },
+    /// ICE chose the way of a call's media.
+    WaySelected {
+        /// The call.
+        call: CallHandle,
+        /// By an address borrowed from a TURN server.
+        relayed: bool,
+        /// STUN and TURN messages sent for it so far.
+        messages: u32,
+        /// Those of them that went to servers.
+        gathering: u32,
+    },
+    /// The way of a call's media is dead, and others are tried.
+    WayLost {
+        /// The call.
+        call: CallHandle,
     },
     /// The other side wants us to call somebody in its place (REFER): follow or refuse.
     TransferRequested {

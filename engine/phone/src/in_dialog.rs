@@ -176,6 +176,7 @@ impl Phone {
         // It is free: that was asked above.
         let _ = entry.offers.send(Carrier::Invite, true);
         entry.offering = Some(wanted);
+        entry.restarts = false;
         if self.send(now, &invite, Purpose::Reinvite(call)).is_err() {
             self.offer_failed(call, Carrier::Invite);
         }
@@ -185,7 +186,7 @@ impl Phone {
     pub(crate) fn retry_offer(&mut self, now: Instant, call: CallHandle) {
         let entry = self.calls.get_mut(&call);
         // Somebody may have made what we want true meanwhile.
-        if entry.is_some_and(|c| c.can_change() && c.hold.wanted != c.hold.held) {
+        if entry.is_some_and(|c| c.can_change() && (c.restarts || c.hold.wanted != c.hold.held)) {
             self.send_offer(now, call);
         }
     }

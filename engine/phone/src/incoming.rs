@@ -6,6 +6,7 @@ use crate::extensions::{ALLOW, SUPPORTED};
 use crate::phone::{Phone, Timer};
 use crate::progress::{requires_reliable, wants_reliable};
 use crate::replaces::Takeover;
+use crate::ways::Pending;
 use sip::dialog::{Answer, Carrier, Dialog, Meaning, OfferError, ReliableSender};
 use sip::transaction::ServerKey;
 use sip::{HeaderName, Message, response_to};
@@ -75,32 +76,61 @@ impl Phone {
         call: CallHandle,
         local: SocketAddr,
     ) -> Result<(), PhoneError> {
-        if self.call_mut(call)?.state != State::Ringing {
+        let entry = self.call_mut(call)?;
+        if entry.state != State::Ringing || entry.pending.is_some() {
             return Err(PhoneError::WrongState("not ringing here"));
         }
-        let Some((_, request)) = self.call_mut(call)?.server.clone() else {
+        if self.call_mut(call)?.server.is_none() {
             return Err(PhoneError::NoSuchCall);
-        };
+        }
         self.timers.clear(&Timer::Ring(call));
         // Media before the answer goes on; what it said already is not negotiated again.
-        if self.call_mut(call)?.media.is_none() {
-            let mut media = self.new_media(now, local);
-            let described = match sdp_of(&request) {
-                Some(offer) => media.handle_offer(now, offer),
-                None => Ok(media.create_offer(now)),
-            };
-            match described {
-                Ok(sdp) => self.call_mut(call)?.answer_sdp = Some(sdp),
-                Err(error) => {
-                    self.refuse(now, call, 488);
-                    let reason = error.to_string();
-                    self.end(now, call, Cause::NoCommonMedia, Some(488), &reason);
-                    self.drain(now);
-                    return Err(PhoneError::Media(reason));
-                }
-            }
-            self.call_mut(call)?.media = Some(media);
+        if self.call_mut(call)?.media.is_some() {
+            return self.accept_unless_held_back(now, call);
         }
+        let media = self.new_media(now, local);
+        let gathered = media.is_gathered();
+        let entry = self.call_mut(call)?;
+        entry.media = Some(media);
+        if gathered {
+            return self.describe_answer(now, call);
+        }
+        entry.pending = Some(Pending::Answer);
+        self.drain(now);
+        Ok(())
+    }
+
+    /// Writes what the 200 says of media that has its candidates.
+    pub(crate) fn describe_answer(
+        &mut self,
+        now: Instant,
+        call: CallHandle,
+    ) -> Result<(), PhoneError> {
+        let entry = self.call_mut(call)?;
+        let Some((_, request)) = entry.server.clone() else { return Err(PhoneError::NoSuchCall) };
+        let Some(media) = entry.media.as_mut() else { return Err(PhoneError::NoSuchCall) };
+        let described = match sdp_of(&request) {
+            Some(offer) => media.handle_offer(now, offer),
+            None => Ok(media.create_offer(now)),
+        };
+        match described {
+            Ok(sdp) => entry.answer_sdp = Some(sdp),
+            Err(error) => {
+                self.refuse(now, call, 488);
+                let reason = error.to_string();
+                self.end(now, call, Cause::NoCommonMedia, Some(488), &reason);
+                self.drain(now);
+                return Err(PhoneError::Media(reason));
+            }
+        }
+        self.accept_unless_held_back(now, call)
+    }
+
+    fn accept_unless_held_back(
+        &mut self,
+        now: Instant,
+        call: CallHandle,
+    ) -> Result<(), PhoneError> {
         let entry = self.call_mut(call)?;
         // RFC 3262 §3: no 2xx before a description in a 1xx is acknowledged.
         entry.held_back = entry.reliable.as_ref().is_some_and(ReliableSender::holds_back_2xx);

@@ -68,6 +68,7 @@ mod subscriptions;
 mod transfer;
 mod transports;
 mod update;
+mod ways;
 
 pub use account::{Account, Config, Link};
 pub use event::{
@@ -76,3 +77,4 @@ pub use event::{
 pub use phone::Phone;
 pub use probe::probe_request;
 pub use transports::{NetworkId, Remembered, Transports, TransportsOutput};
+pub use ways::WayOutput;

@@ -7,6 +7,7 @@ use crate::extensions::{ALLOW, SUPPORTED};
 use crate::phone::Phone;
 use crate::requests::Purpose;
 use crate::session_timer::SessionClock;
+use crate::ways::Pending;
 use sansio::Entropy;
 use sip::dialog::{Carrier, Change, DialogId, DialogSet, Meaning};
 use sip::transaction::ClientKey;
@@ -15,7 +16,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 /// Whom to call, and what the INVITE says besides.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Invitation {
     pub target: String,
     /// RFC 3891.
@@ -76,27 +77,49 @@ impl Phone {
             return Err(PhoneError::TooManyCalls(self.config.calls_max));
         }
         let handle = self.next_handle();
-        let mut media = self.new_media(now, local);
-        let offer = (!self.config.delayed_offer).then(|| media.create_offer(now));
+        let media = self.new_media(now, local);
+        let gathered = media.is_gathered() || self.config.delayed_offer;
         let session_id = self.new_session_id();
         let clock = self.new_clock();
-        let invite = self.invite(&uri, &session_id, &clock, offer.as_deref());
-        let invite = invitation.dress(&invite);
         let mut call = Call::new(State::Calling, session_id, clock);
         call.media = Some(media);
         call.referrer = invitation.referrer;
-        // Nothing is open in a call that begins.
-        let _ = call.offers.send(Carrier::Invite, offer.is_some());
-        self.calls.insert(handle, call);
-        match self.send(now, &invite, Purpose::Invite(handle)) {
-            Ok(key) => self.invite_resent(handle, key),
-            Err(error) => {
-                self.calls.remove(&handle);
-                return Err(error);
+        let invitation = Invitation { target: uri, ..invitation.clone() };
+        match gathered {
+            true => {
+                self.calls.insert(handle, call);
+                if let Err(error) = self.place(now, handle, &invitation) {
+                    self.calls.remove(&handle);
+                    return Err(error);
+                }
+            }
+            false => {
+                call.pending = Some(Pending::Invite(invitation));
+                self.calls.insert(handle, call);
             }
         }
         self.drain(now);
         Ok(handle)
+    }
+
+    /// Sends the INVITE of a call that has its candidates.
+    pub(crate) fn place(
+        &mut self,
+        now: Instant,
+        handle: CallHandle,
+        invitation: &Invitation,
+    ) -> Result<(), PhoneError> {
+        let delayed = self.config.delayed_offer;
+        let Some(call) = self.calls.get_mut(&handle) else { return Err(PhoneError::NoSuchCall) };
+        let offer = call.media.as_mut().filter(|_| !delayed).map(|media| media.create_offer(now));
+        // Nothing is open in a call that begins.
+        let _ = call.offers.send(Carrier::Invite, offer.is_some());
+        let (session_id, clock) = (call.session_id.clone(), call.clock.clone());
+        let invite = self.invite(&invitation.target, &session_id, &clock, offer.as_deref());
+        let invite = invitation.dress(&invite);
+        let key = self.send(now, &invite, Purpose::Invite(handle))?;
+        self.invite_resent(handle, key);
+        Ok(())
     }
 
     pub(crate) fn target_uri(&self, target: &str) -> Result<String, PhoneError> {
@@ -153,6 +176,10 @@ impl Phone {
     /// Gives up before an answer.
     pub(crate) fn cancel(&mut self, now: Instant, call: CallHandle) {
         let Some(entry) = self.calls.get_mut(&call) else { return };
+        if entry.pending.is_some() {
+            // Nobody has heard of it yet.
+            return self.end(now, call, Cause::Cancelled, Some(487), "");
+        }
         entry.state = State::Cancelling;
         if let Some(key) = entry.client {
             self.layer.cancel(now, &key, None);

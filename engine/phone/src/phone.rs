@@ -9,6 +9,8 @@ use crate::registration::Registration;
 use crate::requests::Sent;
 use crate::screening;
 use crate::subscriptions::Subscription;
+use crate::transports::NetworkId;
+use crate::ways::WayOutput;
 use bytes::Bytes;
 use sansio::{Entropy, FlowId, TimerQueue};
 use sip::transaction::{Arrival, ClientKey, Layer, Output, ServerKey, TransactionKey};
@@ -34,6 +36,11 @@ pub struct Phone {
     pub(crate) invites: BTreeMap<ServerKey, CallHandle>,
     pub(crate) subscriptions: BTreeMap<SubscriptionHandle, Subscription>,
     pub(crate) timers: TimerQueue<Timer>,
+    pub(crate) ice: Option<media::traversal::TraversalConfig>,
+    pub(crate) spare: Option<media::traversal::Traversal>,
+    pub(crate) network: Option<NetworkId>,
+    /// Networks that let no datagrams out, and how long that is believed.
+    pub(crate) silent: BTreeMap<NetworkId, Instant>,
     outputs: VecDeque<PhoneOutput>,
     pub(crate) flow: FlowId,
     next_call: u32,
@@ -69,6 +76,10 @@ impl Phone {
             invites: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             timers: TimerQueue::new(),
+            ice: None,
+            spare: None,
+            network: None,
+            silent: BTreeMap::new(),
             outputs: VecDeque::new(),
             flow: FlowId { node: 0, shard: 0, id: 0 },
             next_call: 0,
@@ -83,6 +94,7 @@ impl Phone {
         self.auth.forget();
         self.timers.set(Timer::KeepAlive, now + keep_alive(&link));
         self.resume_registration(now);
+        self.restart_on_new_link(now);
         self.drain(now);
     }
 
@@ -139,6 +151,7 @@ impl Phone {
             self.call_timeout(now, handle);
         }
         self.subscriptions_timeout(now);
+        self.spare_timeout(now);
         self.drain(now);
     }
 
@@ -147,7 +160,8 @@ impl Phone {
         let calls = self.calls.values().filter_map(Call::poll_timeout).min();
         let subscriptions =
             self.subscriptions.values().filter_map(Subscription::poll_timeout).min();
-        [self.layer.poll_timeout(), self.timers.next_deadline(), calls, subscriptions]
+        let spare = self.spare_wakes();
+        [self.layer.poll_timeout(), self.timers.next_deadline(), calls, subscriptions, spare]
             .into_iter()
             .flatten()
             .min()
@@ -210,6 +224,10 @@ impl Phone {
     /// What both ends agreed on for a call's media; `None` before the first answer.
     pub fn negotiated(&self, call: CallHandle) -> Option<&sdp::offer_answer::Negotiated> {
         self.calls.get(&call)?.media.as_ref()?.negotiated()
+    }
+
+    pub(crate) fn put(&mut self, output: PhoneOutput) {
+        self.outputs.push_back(output);
     }
 
     pub(crate) fn tell(&mut self, event: PhoneEvent) {
@@ -350,14 +368,27 @@ impl Phone {
         let Some(call) = self.calls.get_mut(&handle) else { return };
         let Some(media) = call.media.as_mut() else { return };
         let mut events = Vec::new();
+        let mut opened = Vec::new();
+        let local = media.traversal().map(media::traversal::Traversal::local);
+        let way = |output| local.map(|local| PhoneOutput::Way { local, output });
         while let Some(output) = media.poll_output() {
             match output {
                 media::MediaOutput::Transmit { to, bytes, rtcp } => {
                     let out = PhoneOutput::SendMedia { call: handle, to, bytes, rtcp };
                     self.outputs.push_back(out);
                 }
+                media::MediaOutput::OpenStream { server } => opened.push(server),
+                media::MediaOutput::Stream { server, bytes } => {
+                    self.outputs.extend(way(WayOutput::Stream { server, bytes }));
+                }
+                media::MediaOutput::CloseStream { server } => {
+                    self.outputs.extend(way(WayOutput::CloseStream { server }));
+                }
                 media::MediaOutput::Event(event) => events.push(event),
             }
+        }
+        for (server, local) in opened.into_iter().zip(local.into_iter().cycle()) {
+            self.open_stream(local, server);
         }
         for event in events {
             self.media_event(now, handle, event);
@@ -367,6 +398,17 @@ impl Phone {
     fn media_event(&mut self, now: Instant, call: CallHandle, event: media::MediaEvent) {
         let active = self.calls.get(&call).is_some_and(|c| c.state == State::Active);
         match event {
+            media::MediaEvent::Connected { .. } => self.tell(PhoneEvent::Heard { call }),
+            media::MediaEvent::Gathered => {
+                self.gathered(now, call);
+                self.drain_layer(now);
+            }
+            media::MediaEvent::PathSelected { relayed } => self.tell_way(call, relayed),
+            media::MediaEvent::PathLost => self.tell(PhoneEvent::WayLost { call }),
+            media::MediaEvent::RestartWanted | media::MediaEvent::ConsentEnded => {
+                self.restart_ice(now, call);
+                self.drain_layer(now);
+            }
             media::MediaEvent::Dtmf(digit) => self.tell(PhoneEvent::Dtmf { call, digit }),
             media::MediaEvent::Silent { .. } if active && self.config.silence_max.is_some() => {
                 self.send_bye(now, call);

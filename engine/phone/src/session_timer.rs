@@ -12,7 +12,7 @@ use sip::{Edit, HeaderName, Message, RequestBuilder, ResponseBuilder, response_t
 use std::time::Instant;
 
 /// A call's session timer: what is wanted, and what runs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SessionClock {
     pub policy: SessionPolicy,
     pub timer: Option<SessionTimer>,

@@ -13,6 +13,7 @@ use tokio::net::UdpSocket;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
+mod byte_stream;
 mod connect;
 mod cost;
 mod keep_alive;
@@ -21,6 +22,7 @@ use crate::connecting::Io;
 use crate::core::begins_message;
 use crate::error::NetError;
 use crate::ws;
+pub use byte_stream::ByteStream;
 use cost::Meter;
 pub use cost::{HandshakeCost, LinkCost, process_cpu};
 use keep_alive::UdpKeepAlive;

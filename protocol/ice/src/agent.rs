@@ -306,6 +306,11 @@ impl Agent {
         self.remote.as_ref()
     }
 
+    /// Whether we are to be the one that nominates; a role conflict may say otherwise.
+    pub fn set_controlling(&mut self, controlling: bool) {
+        self.controlling = controlling;
+    }
+
     /// Whether we are the one that nominates.
     pub fn is_controlling(&self) -> bool {
         self.controlling

@@ -223,6 +223,8 @@ impl Switch {
                         line.sockets.try_send(to, &bytes, rtcp);
                     }
                 }
+                // It speaks no ICE.
+                PhoneOutput::Way { .. } => {}
                 PhoneOutput::Event(event) => self.handle_event(event),
             }
         }

@@ -8,7 +8,7 @@
 //!   host carol fd00::2 behind home via64 in 4712         IPv6 alone: `home` is a NAT64 (64:ff9b::/96)
 //!   link alice delay_ms=20 jitter_ms=5 loss=0.01 burst=0.01,0.25,0.8 reorder=0.02 mtu=1400
 //!   link home rate_kbps=256 queue_ms=200                 a translator's way to the Internet
-//!   block alice udp          block alice udp:3478 tcp:5060          block alice all-but-tcp:443
+//!   block alice udp          block alice udp:3478 tcp:5060          block alice all-but-tcp:443,5061
 //!   forget home              as a router does that is switched off and on
 //! ```
 
@@ -172,13 +172,21 @@ fn blocked(text: &str) -> Result<Blocked, String> {
         ("tcp", "") => Ok(vec![(false, all)]),
         ("udp", one) => port(one).map(|port| vec![(true, port..=port)]),
         ("tcp", one) => port(one).map(|port| vec![(false, port..=port)]),
-        ("all-but-tcp", one) => {
-            let port = port(one)?;
-            let below = port.checked_sub(1).map(|below| (false, 0..=below));
-            let above = port.checked_add(1).map(|above| (false, above..=u16::MAX));
-            Ok([Some((true, all)), below, above].into_iter().flatten().collect())
+        ("all-but-tcp", open) => {
+            let mut open = open.split(',').map(port).collect::<Result<Vec<u16>, _>>()?;
+            open.sort_unstable();
+            let mut blocked = vec![(true, all)];
+            let mut from = Some(0);
+            for port in open {
+                let below = port.checked_sub(1);
+                blocked
+                    .extend(from.zip(below).filter(|(a, b)| a <= b).map(|(a, b)| (false, a..=b)));
+                from = port.checked_add(1);
+            }
+            blocked.extend(from.map(|from| (false, from..=u16::MAX)));
+            Ok(blocked)
         }
-        _ => Err(format!("`{text}`: udp, tcp, udp:PORT, tcp:PORT or all-but-tcp:PORT")),
+        _ => Err(format!("`{text}`: udp, tcp, udp:PORT, tcp:PORT or all-but-tcp:PORT,PORT")),
     }
 }
 

@@ -15,6 +15,7 @@ mod flood;
 mod foreign_phone;
 mod forked;
 mod hidden;
+mod ice;
 mod injection;
 mod injection_pages;
 mod laboratory;

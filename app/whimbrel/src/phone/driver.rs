@@ -1,24 +1,23 @@
 //! Runs the phone engine on tokio: its link, its media sockets, its clock, its sound.
 
 use super::cost::Costs;
+use super::ice::Ice;
 use super::link::{LinkEvent, LinkTask, Linked};
 use super::nat64::Nat64;
+use super::network::Network;
 use super::pace::Pace;
+use super::places::{Arrival, Places, What};
 use super::sound::{FRAME, Sink, Source};
 use ::phone::{CallHandle, Link, Phone, PhoneEvent, PhoneOutput};
 use anyhow::{Result, anyhow};
 use audio::level::LevelMeter;
 use bytes::Bytes;
-use net::MediaSockets;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
-
-/// Media packets that may wait for the engine.
-const MEDIA_QUEUE: usize = 256;
 
 /// A phone with everything it needs to work.
 pub struct Driver {
@@ -26,8 +25,8 @@ pub struct Driver {
     link: LinkTask,
     /// The present connection: its facts and its way out.
     connected: Option<(Link, mpsc::Sender<Bytes>)>,
-    sockets: BTreeMap<CallHandle, Sockets>,
-    media: (mpsc::Sender<Packet>, mpsc::Receiver<Packet>),
+    places: Places,
+    ice: Ice,
     sound: Sound,
     /// What translates to IPv4, on a network that has IPv6 alone.
     nat64: Option<Nat64>,
@@ -70,26 +69,15 @@ pub enum Happened {
     Tick,
 }
 
-struct Sockets {
-    pair: Arc<MediaSockets>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-struct Packet {
-    call: CallHandle,
-    from: SocketAddr,
-    bytes: Bytes,
-}
-
 impl Driver {
     /// Goes on from a first connection; when it breaks, it is made again.
-    pub fn start(phone: Phone, link: Linked, sound: Sound) -> Self {
+    pub fn start(phone: Phone, link: Linked, ice: Ice, sound: Sound) -> Self {
         Self {
             phone,
             link: LinkTask::start(link),
             connected: None,
-            sockets: BTreeMap::new(),
-            media: mpsc::channel(MEDIA_QUEUE),
+            places: Places::new(),
+            ice,
             sound,
             nat64: None,
             discovered: mpsc::channel(1),
@@ -107,9 +95,9 @@ impl Driver {
     /// # Errors
     /// Not connected, no free ports, or a target the engine refuses.
     pub fn call(&mut self, target: &str) -> Result<CallHandle> {
-        let pair = self.bind()?;
-        let call = self.phone.call(Instant::now(), target, pair.local_addr())?;
-        self.adopt(call, pair);
+        let local = self.bind()?;
+        let call = self.phone.call(Instant::now(), target, local)?;
+        self.places.adopt(call, local);
         self.talking = Some(call);
         self.flush();
         Ok(call)
@@ -120,14 +108,13 @@ impl Driver {
     /// # Errors
     /// Not connected, no free ports, or no media both sides can use.
     pub fn answer(&mut self, call: CallHandle) -> Result<()> {
-        if let Some(sockets) = self.sockets.get(&call) {
+        let local = match self.places.of(call) {
             // Early media has its sockets.
-            self.phone.answer(Instant::now(), call, sockets.pair.local_addr())?;
-        } else {
-            let pair = self.bind()?;
-            self.phone.answer(Instant::now(), call, pair.local_addr())?;
-            self.adopt(call, pair);
-        }
+            Some(local) => local,
+            None => self.bind()?,
+        };
+        self.phone.answer(Instant::now(), call, local)?;
+        self.places.adopt(call, local);
         self.talking = Some(call);
         self.flush();
         Ok(())
@@ -138,9 +125,9 @@ impl Driver {
     /// # Errors
     /// Not connected, no free ports, or a caller that takes none.
     pub fn early_media(&mut self, call: CallHandle) -> Result<()> {
-        let pair = self.bind()?;
-        self.phone.progress_with_media(Instant::now(), call, pair.local_addr())?;
-        self.adopt(call, pair);
+        let local = self.bind()?;
+        self.phone.progress_with_media(Instant::now(), call, local)?;
+        self.places.adopt(call, local);
         self.early.insert(call);
         self.talking = Some(call);
         self.flush();
@@ -152,9 +139,9 @@ impl Driver {
     /// # Errors
     /// Not connected, no free ports, or no transfer wanted.
     pub fn follow(&mut self, call: CallHandle) -> Result<CallHandle> {
-        let pair = self.bind()?;
-        let next = self.phone.follow_transfer(Instant::now(), call, pair.local_addr())?;
-        self.adopt(next, pair);
+        let local = self.bind()?;
+        let next = self.phone.follow_transfer(Instant::now(), call, local)?;
+        self.places.adopt(next, local);
         self.talking = Some(next);
         self.flush();
         Ok(next)
@@ -167,7 +154,7 @@ impl Driver {
     pub async fn next(&mut self) -> Result<Happened> {
         loop {
             self.flush();
-            self.link.set_busy(!self.sockets.is_empty());
+            self.link.set_busy(self.places.has_calls());
             if let Some(event) = self.events.pop_front() {
                 self.note(&event);
                 return Ok(Happened::Event(event));
@@ -179,12 +166,11 @@ impl Driver {
                         return Ok(happened);
                     }
                 }
-                Some(packet) = self.media.1.recv() => {
-                    let now = Instant::now();
-                    let from = self.nat64.map_or(packet.from, |nat| nat.back(packet.from));
-                    self.phone.handle_media(now, packet.call, from, &packet.bytes);
+                arrival = self.places.next() => self.arrived(Instant::now(), arrival),
+                Some(found) = self.discovered.1.recv() => {
+                    self.nat64 = Some(found);
+                    self.set_ice(Instant::now());
                 }
-                Some(found) = self.discovered.1.recv() => self.nat64 = Some(found),
                 () = sleep_until(self.pace.next().into()) => {
                     self.pace.beat(Instant::now());
                     self.exchange()?;
@@ -218,11 +204,13 @@ impl Driver {
             match output {
                 PhoneOutput::SendSip(bytes) => self.send_sip(bytes),
                 PhoneOutput::SendMedia { call, to, bytes, rtcp } => {
-                    if let Some(sockets) = self.sockets.get(&call) {
+                    if let Some(local) = self.places.of(call) {
                         let to = self.nat64.map_or(to, |nat| nat.toward(to));
-                        // One packet more or less: the far end conceals it.
-                        sockets.pair.try_send(to, &bytes, rtcp);
+                        self.places.send(local, to, &bytes, rtcp);
                     }
+                }
+                PhoneOutput::Way { local, output } => {
+                    self.places.follow(local, output, (&self.ice, self.nat64));
                 }
                 PhoneOutput::Event(event) => self.events.push_back(event),
             }
@@ -257,7 +245,9 @@ impl Driver {
                 self.answered.remove(call);
                 self.early.remove(call);
                 self.joined.remove(call);
-                self.sockets.remove(call);
+                self.places.release(*call);
+                let prepared = self.phone.prepared(Instant::now());
+                self.places.tidy(prepared);
                 self.talking = self.talking.filter(|talking| talking != call);
             }
             _ => {}
@@ -278,6 +268,8 @@ impl Driver {
             LinkEvent::Up { facts, send } => {
                 self.connected = Some((facts, send));
                 self.look_for_nat64(&facts);
+                self.phone.set_network(now, Network::current().id());
+                self.set_ice(now);
                 self.phone.handle_link_up(now, facts);
                 Some(Happened::LinkUp(facts))
             }
@@ -356,17 +348,44 @@ impl Driver {
         self.sound.sink.write(&all)
     }
 
-    /// Ports for a call's media, on the link's address.
-    fn bind(&self) -> Result<MediaSockets> {
+    /// Ports for a call's media, on the link's address: those that are prepared, where there are.
+    fn bind(&mut self) -> Result<SocketAddr> {
         let (facts, _) =
             self.connected.as_ref().ok_or_else(|| anyhow!("not connected to the server"))?;
-        Ok(MediaSockets::bind(facts.local.ip())?)
+        let ip = facts.local.ip();
+        let prepared = self.phone.prepared(Instant::now()).filter(|local| local.ip() == ip);
+        prepared.map_or_else(|| self.places.bind(ip), Ok)
     }
 
-    fn adopt(&mut self, call: CallHandle, pair: MediaSockets) {
-        let pair = Arc::new(pair);
-        let task = tokio::spawn(pump(Arc::clone(&pair), call, self.media.0.clone()));
-        self.sockets.insert(call, Sockets { pair, task });
+    /// What there is on this link to find ways with; they are found before there is a call.
+    fn set_ice(&mut self, now: Instant) {
+        let Some((facts, _)) = &self.connected else { return };
+        let ice = self.ice.on(facts, self.nat64.is_some());
+        let asks = ice.as_ref().is_some_and(|ice| !(ice.stun.is_empty() && ice.turn.is_empty()));
+        self.phone.set_ice(now, ice);
+        if asks && self.phone.prepared(now).is_none() {
+            match self.places.bind(facts.local.ip()) {
+                Ok(local) => self.phone.prepare(now, local),
+                // A call will try again, and tell.
+                Err(error) => tracing::info!(%error, "no port to prepare"),
+            }
+        }
+        // What belonged to another network is closed, its last words sent.
+        self.flush();
+        self.places.tidy(self.phone.prepared(now));
+    }
+
+    fn arrived(&mut self, now: Instant, Arrival { local, what }: Arrival) {
+        match what {
+            What::Packet { from, bytes } => {
+                let from = self.nat64.map_or(from, |nat| nat.back(from));
+                match self.places.call_at(local) {
+                    Some(call) => self.phone.handle_media(now, call, from, &bytes),
+                    None => self.phone.handle_prepared(now, from, &bytes),
+                }
+            }
+            What::Stream { server, event } => self.phone.handle_stream(now, local, server, event),
+        }
     }
 }
 
@@ -386,21 +405,6 @@ fn mixed<'f>(voices: impl Iterator<Item = &'f [i16; FRAME]>) -> [i16; FRAME] {
         }
     }
     sum
-}
-
-impl Drop for Sockets {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn pump(sockets: Arc<MediaSockets>, call: CallHandle, to: mpsc::Sender<Packet>) {
-    loop {
-        let (bytes, from) = sockets.recv().await;
-        if to.send(Packet { call, from, bytes }).await.is_err() {
-            return;
-        }
-    }
 }
 
 async fn until(at: Option<Instant>) {

@@ -5,6 +5,7 @@ use super::report::{self, Outcome};
 use super::signals::Signals;
 use super::transferring::Transferring;
 use crate::cli::PhoneArgs;
+use crate::present::wall;
 use ::phone::{CallHandle, PhoneEvent};
 use anyhow::{Result, bail};
 use serde_json::json;
@@ -120,6 +121,8 @@ impl Headless<'_> {
         match event {
             PhoneEvent::Registered { .. } => match (&self.args.call, self.call) {
                 (Some(target), None) => {
+                    let at_ms = wall().as_millis();
+                    report::tell(self.args.json, &json!({"event": "calling", "at_ms": at_ms}));
                     let placed = self.driver.call(target);
                     self.call = placed.as_ref().ok().copied();
                     placed.map_err(|error| self.outcome.failed(format!("{error:#}"))).is_err()

@@ -1,7 +1,7 @@
 //! What a phone tells a script: one line per event, and a last one with the result.
 
 use super::transports::word;
-use crate::present::say;
+use crate::present::{say, wall};
 use ::phone::{Cause, Link, PhoneEvent};
 use media::MediaStats;
 use serde_json::{Value, json};
@@ -188,6 +188,14 @@ pub fn event_line(event: &PhoneEvent) -> Value {
             "event": "ended", "call": call.0, "cause": cause.as_str(), "status": status,
             "reason": reason,
         }),
+        PhoneEvent::Heard { call } => {
+            json!({"event": "heard", "call": call.0, "at_ms": wall().as_millis()})
+        }
+        PhoneEvent::WaySelected { call, relayed, messages, gathering } => json!({
+            "event": "way", "call": call.0, "relayed": relayed, "messages": messages,
+            "gathering": gathering,
+        }),
+        PhoneEvent::WayLost { call } => json!({"event": "way-lost", "call": call.0}),
         PhoneEvent::TransferRequested { call, target, by, attended, joins } => json!({
             "event": "transfer-requested", "call": call.0, "to": target, "by": by,
             "attended": attended, "joins": joins,

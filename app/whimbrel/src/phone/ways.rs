@@ -131,7 +131,7 @@ async fn by_domain(args: &PhoneArgs, who: &Identity, way: TransportWay) -> Resul
 }
 
 /// Trusts the system's authorities, `--ca`, and a server of ours on this machine.
-fn tls(ca: Option<PathBuf>, port: u16) -> Result<Arc<rustls::ClientConfig>> {
+pub fn tls(ca: Option<PathBuf>, port: u16) -> Result<Arc<rustls::ClientConfig>> {
     let given: Vec<PathBuf> = ca.into_iter().collect();
     if let Some(published) = net::published_ca(port) {
         let all: Vec<PathBuf> = given.iter().cloned().chain([published]).collect();

@@ -2,7 +2,10 @@
 
 use crate::config::{Interface, Media};
 use edge::{MediaProfile, Refusal, RelayAsk, RelayDescription, RelayDigit};
-use relay::{CodecPolicy, Description, Direction, LegProfile, Protocol, Relay, SessionId};
+use relay::{
+    CodecPolicy, Description, Dialect, Direction, IceWish, LegProfile, MuxWish, Protocol, Relay,
+    SessionId,
+};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -91,6 +94,7 @@ pub fn answer(relay: &Relay, sides: &MediaSides, ask: RelayAsk) -> Result<bytes:
 
 fn translate(sides: &MediaSides, d: RelayDescription) -> Description {
     let codecs = &sides.codecs;
+    let ice = offers_ice(&d.sdp);
     Description {
         session: SessionId(d.session),
         branch: d.branch,
@@ -99,8 +103,8 @@ fn translate(sides: &MediaSides, d: RelayDescription) -> Description {
             false => Direction::FromCallee,
         },
         sdp: d.sdp,
-        from: leg(d.from, sides.of(d.from_local), codecs.of(d.from, d.from_peer)),
-        toward: leg(d.toward, sides.of(d.toward_local), codecs.of(d.toward, d.toward_peer)),
+        from: leg(d.from, sides.of(d.from_local), codecs.of(d.from, d.from_peer), ice),
+        toward: leg(d.toward, sides.of(d.toward_local), codecs.of(d.toward, d.toward_peer), ice),
         signalled_from: Some(d.source),
         tag: String::new(),
     }
@@ -114,14 +118,35 @@ fn send_digit(relay: &Relay, digit: RelayDigit) -> Result<bytes::Bytes, Refusal>
     }
 }
 
-fn leg(profile: MediaProfile, side: Option<String>, codecs: CodecPolicy) -> LegProfile {
+/// Whether a description speaks ICE for a stream that is not a browser's: browsers are spoken to as
+/// they are, whatever else.
+fn offers_ice(sdp: &[u8]) -> bool {
+    let has = |words: &[u8]| sdp.windows(words.len()).any(|w| w == words);
+    has(b"\na=ice-ufrag:") && has(b"\na=rtcp-mux") && !has(b"UDP/TLS/")
+}
+
+/// Phones are answered ICE where they offer it, with one port for RTP and RTCP, and offered it where
+/// the other side speaks it: who does not know it passes over it.
+fn dialect(profile: MediaProfile, ice: bool) -> Dialect {
+    match profile {
+        MediaProfile::Plain | MediaProfile::Sdes if ice => Dialect {
+            ice: IceWish::AsOffered,
+            mux: MuxWish { as_offered: true, accept: true, ..MuxWish::default() },
+            ..Dialect::default()
+        },
+        _ => Dialect::default(),
+    }
+}
+
+fn leg(profile: MediaProfile, side: Option<String>, codecs: CodecPolicy, ice: bool) -> LegProfile {
     let (protocol, interface) = match profile {
         MediaProfile::Plain => (Protocol::Rtp, side),
         MediaProfile::Sdes => (Protocol::Srtp, side),
         MediaProfile::WebRtc => (Protocol::WebRtc, side),
         MediaProfile::Internal => (Protocol::Rtp, Some(INTERNAL.into())),
     };
-    LegProfile { interface, codecs, ..LegProfile::new(protocol) }
+    let dialect = dialect(profile, ice);
+    LegProfile { interface, codecs, dialect, ..LegProfile::new(protocol) }
 }
 
 /// A reason phrase for the wire: no addresses, no internals.

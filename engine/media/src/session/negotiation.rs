@@ -7,6 +7,7 @@ use sdp::offer_answer::{self, Capabilities, Format, LocalMedia, Negotiated};
 
 use super::{MediaError, Security, Session, Srtp};
 use crate::keying::{KeyingError, SrtpKeys};
+use crate::traversal::{RemoteIce, Traversal};
 
 impl Session {
     /// Makes an offer: the first, or a re-offer (hold, resume, new address).
@@ -16,7 +17,7 @@ impl Session {
             Security::Plain => Vec::new(),
             Security::Sdes | Security::SdesOptional => self.keys.offer(),
         };
-        let local = self.local_media(&lines);
+        let local = self.local_media(&lines, true);
         let offer = offer_answer::offer(&local, &caps, self.local_sdp.as_ref());
         self.inbound.accept_formats(&caps.codecs, &caps.telephone_events);
         let bytes = offer.to_bytes();
@@ -39,10 +40,17 @@ impl Session {
         let keys = self.answer_keys(secure_proto, media.cryptos().collect())?;
         let lines: Vec<Crypto> = keys.iter().map(|(_, line)| line.clone()).collect();
 
+        let remote_ice = RemoteIce::read(&offer, index);
+        if let (Some(traversal), Some(remote)) = (&mut self.traversal, &remote_ice)
+            && traversal.is_restarted_by(remote)
+        {
+            traversal.restart();
+        }
         let caps = self.capabilities();
-        let local = self.local_media(&lines);
+        let local = self.local_media(&lines, remote_ice.is_some());
         let (answer, negotiated) = offer_answer::answer(&offer, index, &local, &caps)?;
         self.apply(now, negotiated, keys.map(|(keys, _)| keys))?;
+        self.agree_on_ice(now, remote_ice, false);
         let bytes = answer.to_bytes();
         self.local_sdp = Some(answer);
         self.offered = None;
@@ -64,7 +72,10 @@ impl Session {
             (Security::Sdes, None) => return Err(KeyingError::NoCommonSuite.into()),
             (_, Some(line)) => Some(self.keys.accept(&line)?),
         };
-        self.apply(now, negotiated, keys)
+        let remote_ice = RemoteIce::read(&answer, negotiated.index);
+        self.apply(now, negotiated, keys)?;
+        self.agree_on_ice(now, remote_ice, true);
+        Ok(())
     }
 
     fn answer_keys(
@@ -122,18 +133,25 @@ impl Session {
         caps
     }
 
-    fn local_media(&mut self, lines: &[Crypto]) -> LocalMedia {
+    /// What we say of ourselves; `ice`: to one who may speak it.
+    fn local_media(&mut self, lines: &[Crypto], ice: bool) -> LocalMedia {
         self.version += 1;
         let crypto = |line: &Crypto| ("crypto".to_owned(), Some(line.to_string()));
+        let ways = self.traversal.as_ref();
+        let rtp = ways.map_or(self.config.local, Traversal::default_addr);
+        let next = self.config.rtcp_port.unwrap_or(self.config.local.port().wrapping_add(1));
+        // A borrowed port has no neighbour.
+        let rtcp_port = if rtp == self.config.local { next } else { rtp.port() };
+        let ice = ways.filter(|_| ice).map(Traversal::attributes).unwrap_or_default();
         LocalMedia {
             session_id: self.id,
             version: self.version,
-            rtp: self.config.local,
-            rtcp_port: self.config.rtcp_port.unwrap_or(self.config.local.port().wrapping_add(1)),
+            rtp,
+            rtcp_port,
             rtcp_mux: self.config.rtcp_mux,
             proto: self.config.security.offered_proto().to_owned(),
             direction: self.direction,
-            attributes: lines.iter().map(crypto).collect(),
+            attributes: lines.iter().map(crypto).chain(ice).collect(),
         }
     }
 }

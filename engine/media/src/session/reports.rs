@@ -106,7 +106,8 @@ impl Session {
         });
         if let Ok(len) = written {
             buf.truncate(len);
-            self.push(MediaOutput::Transmit { to, bytes: buf.into(), rtcp: !mux });
+            self.traversal.iter_mut().for_each(|t| t.tick(now));
+            self.transmit(to, buf.into(), !mux);
         }
     }
 

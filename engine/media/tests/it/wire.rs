@@ -106,6 +106,10 @@ impl Wire {
         while let Some(output) = self.side(side).poll_output() {
             match output {
                 MediaOutput::Event(event) => self.events[side].push(event),
+                // There are no TURN servers here.
+                MediaOutput::OpenStream { .. }
+                | MediaOutput::Stream { .. }
+                | MediaOutput::CloseStream { .. } => {}
                 MediaOutput::Transmit { to, bytes, .. } => {
                     let mut bytes = bytes.to_vec();
                     if let Some((from, into, count)) = &mut self.renumber[side]

@@ -11,5 +11,6 @@ mod scripted;
 mod sessions;
 mod talking;
 mod transferring;
+mod ways;
 mod words;
 mod world;

@@ -308,7 +308,7 @@ impl World {
                 match output {
                     PhoneOutput::Event(event) => self.events[n].push(event),
                     PhoneOutput::SendSip(bytes) if self.connected[n] => self.route(n, bytes),
-                    PhoneOutput::SendSip(_) => {}
+                    PhoneOutput::SendSip(_) | PhoneOutput::Way { .. } => {}
                     PhoneOutput::SendMedia { call, to, bytes, .. } => {
                         let ours = self.ports.iter().find(|(_, v)| **v == (n, Some(call)));
                         let from = ours.map_or(self.links[n].local, |(addr, _)| *addr);

@@ -82,7 +82,7 @@ async fn udp(endpoint: &Endpoint) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-async fn tcp(endpoint: &Endpoint) -> io::Result<TcpStream> {
+pub(super) async fn tcp(endpoint: &Endpoint) -> io::Result<TcpStream> {
     let socket = match endpoint.addr {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -95,7 +95,7 @@ async fn tcp(endpoint: &Endpoint) -> io::Result<TcpStream> {
     Ok(tcp)
 }
 
-async fn tls(
+pub(super) async fn tls(
     endpoint: &Endpoint,
     tcp: Metered<TcpStream>,
 ) -> Result<(Box<dyn Io>, bool), NetError> {
@@ -126,6 +126,6 @@ fn refused(endpoint: &Endpoint, error: ConnectError) -> NetError {
     }
 }
 
-fn unreachable(endpoint: &Endpoint, source: io::Error) -> NetError {
+pub(super) fn unreachable(endpoint: &Endpoint, source: io::Error) -> NetError {
     NetError::Connect { transport: endpoint.transport, addr: endpoint.addr, source }
 }

@@ -14,6 +14,9 @@ enum Far {
     Full(Box<Agent>),
 }
 
+/// Whether to the far end, from, to, and what.
+type Packet = (bool, SocketAddr, SocketAddr, Vec<u8>);
+
 /// A phone behind a translator, and a far end with an address of its own.
 struct World {
     now: Instant,
@@ -24,7 +27,7 @@ struct World {
     /// Where the translator maps `inner` to.
     mapped: SocketAddr,
     /// By what the far end sent last: only from there the translator lets it in.
-    flight: BTreeMap<(Instant, u64), (bool, SocketAddr, SocketAddr, Vec<u8>)>,
+    flight: BTreeMap<(Instant, u64), Packet>,
     count: u64,
     down: bool,
     phone_events: Vec<(Instant, AgentEvent)>,

@@ -60,6 +60,8 @@ pub struct Client {
     transactions: Vec<Transaction>,
     channels: Vec<Channel>,
     next_channel: u16,
+    /// Peers the server does not let us talk to: it is not asked again.
+    refused: Vec<SocketAddr>,
     ids: TransactionIds,
     out: VecDeque<Vec<u8>>,
     events: VecDeque<ClientEvent>,
@@ -154,6 +156,7 @@ impl Client {
             transactions: Vec::new(),
             channels: Vec::new(),
             next_channel: 0x4000,
+            refused: Vec::new(),
             ids: TransactionIds::new(secret),
             out: VecDeque::new(),
             events: VecDeque::new(),
@@ -228,7 +231,8 @@ impl Client {
     /// allocation, or beyond [`CHANNELS_MAX`].
     pub fn bind(&mut self, now: Instant, peer: SocketAddr) {
         let known = self.channels.iter().any(|c| c.peer == peer);
-        if known || self.relayed().is_none() || self.channels.len() >= CHANNELS_MAX {
+        let hopeless = self.refused.contains(&peer) || self.channels.len() >= CHANNELS_MAX;
+        if known || hopeless || self.relayed().is_none() {
             return;
         }
         let number = self.next_channel;

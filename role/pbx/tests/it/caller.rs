@@ -129,6 +129,8 @@ impl Caller {
                         sockets.try_send(to, &bytes, rtcp);
                     }
                 }
+                // It speaks no ICE.
+                PhoneOutput::Way { .. } => {}
                 PhoneOutput::Event(event) => self.events.push(event),
             }
         }

@@ -213,6 +213,7 @@ impl State {
             PhoneEvent::TransferRequested { target, .. } => {
                 format!("They send us to {}", caller(target))
             }
+            PhoneEvent::WayLost { .. } => "No sound gets through: trying other ways".to_string(),
             PhoneEvent::Redirected { to, .. } => format!("Sent on to {}", caller(to)),
             PhoneEvent::TransferProgress { status, .. } => {
                 format!("Transfer: {status} {}", sip::reason_phrase(*status))

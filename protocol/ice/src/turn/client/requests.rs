@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use md5::{Digest, Md5};
 
-use super::{Client, ClientEvent, ClientFailure, Proof, REBIND, REFRESH_BEFORE, State};
+use super::{
+    CHANNELS_MAX, Client, ClientEvent, ClientFailure, Proof, REBIND, REFRESH_BEFORE, State,
+};
 use crate::stun::{Builder, Class, Message, attribute as stun_attr};
 use crate::turn::{TRANSPORT_UDP, attribute, method};
 
@@ -194,6 +196,9 @@ impl Client {
 
     fn refused(&mut self, peer: SocketAddr) {
         self.channels.retain(|c| c.peer != peer);
+        if self.refused.len() < CHANNELS_MAX {
+            self.refused.push(peer);
+        }
         self.events.push_back(ClientEvent::Refused(peer));
     }
 }
