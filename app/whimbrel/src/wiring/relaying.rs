@@ -95,6 +95,8 @@ pub fn answer(relay: &Relay, sides: &MediaSides, ask: RelayAsk) -> Result<bytes:
 fn translate(sides: &MediaSides, d: RelayDescription) -> Description {
     let codecs = &sides.codecs;
     let ice = offers_ice(&d.sdp);
+    // Servers have addresses of their own; phones may be anywhere.
+    let to_phone = ice && d.toward_peer == 0;
     Description {
         session: SessionId(d.session),
         branch: d.branch,
@@ -104,7 +106,12 @@ fn translate(sides: &MediaSides, d: RelayDescription) -> Description {
         },
         sdp: d.sdp,
         from: leg(d.from, sides.of(d.from_local), codecs.of(d.from, d.from_peer), ice),
-        toward: leg(d.toward, sides.of(d.toward_local), codecs.of(d.toward, d.toward_peer), ice),
+        toward: leg(
+            d.toward,
+            sides.of(d.toward_local),
+            codecs.of(d.toward, d.toward_peer),
+            to_phone,
+        ),
         signalled_from: Some(d.source),
         tag: String::new(),
     }

@@ -38,7 +38,10 @@ impl Facts {
         let cryptos: Vec<Crypto> = media.cryptos().collect();
         let fingerprint = strongest(session.fingerprints_of(index));
         let mid = media.mid().map(str::to_owned);
-        let ice = session.ice_credentials_of(index).filter(|_| !mismatches(session, index));
+        // Two lite agents would wait for each other's checks: the addresses they name are where
+        // packets go (RFC 8445 §6.1.1), as without ICE.
+        let speaks = !session.ice_lite() && !mismatches(session, index);
+        let ice = session.ice_credentials_of(index).filter(|_| speaks);
         let is_dtls = media.proto().to_ascii_uppercase().contains("TLS");
         // RFC 8643: keys beside RTP/AVP are an offer to encrypt if one can.
         let protocol = match (is_dtls, cryptos.is_empty()) {

@@ -227,3 +227,38 @@ fn limits_of_sessions_and_branches_hold() {
     d.session = relay::SessionId(8);
     assert!(matches!(world.offer(&d), Err(RelayError::TooManySessions(1))));
 }
+
+/// R6.1: a phone that speaks ICE is answered so, with one port, and the other phone is offered it; an
+/// offer of another lite agent is taken as one without ICE: nobody would send checks.
+#[test]
+fn r6_1_phones_are_answered_ice_where_they_offer_it_and_lite_agents_are_not() {
+    for (lite, speaks) in [("", true), ("a=ice-lite\r\n", false)] {
+        let mut world = World::new(config());
+        let ice = format!(
+            "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n{lite}\
+             m=audio 4000 RTP/AVP 0\r\na=rtcp-mux\r\na=ice-ufrag:abcd\r\n\
+             a=ice-pwd:abcdefghijklmnopqrstuv\r\n\
+             a=candidate:1 1 UDP 2130706431 192.0.2.9 4000 typ host\r\n"
+        );
+        let wishes = |mut d: relay::Description| {
+            for leg in [&mut d.from, &mut d.toward] {
+                leg.dialect.ice = relay::IceWish::AsOffered;
+                leg.dialect.mux.as_offered = true;
+                leg.dialect.mux.accept = true;
+            }
+            d
+        };
+        let d = description(Direction::FromCaller, 1, ice.as_bytes(), Protocol::Rtp);
+        let offered = text(&world.offer(&wishes(d)).unwrap());
+        assert_eq!(offered.contains("a=ice-ufrag:"), speaks, "{offered}");
+        let plain = Peer::plain("192.0.2.2:5000", 2);
+        let d = description(Direction::FromCallee, 1, &plain.describe(None), Protocol::Rtp);
+        let answer = text(&world.answer(&wishes(d)).unwrap());
+        let session = Session::parse(answer.as_bytes()).unwrap();
+        assert_eq!(session.ice_lite(), speaks, "{answer}");
+        assert_eq!(session.ice_credentials_of(0).is_some(), speaks);
+        assert!(session.media()[0].rtcp_mux(), "{answer}");
+        let candidates: Vec<_> = session.media()[0].candidates().collect();
+        assert_eq!(candidates.len(), usize::from(speaks), "one component: {answer}");
+    }
+}
