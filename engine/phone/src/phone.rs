@@ -37,7 +37,7 @@ pub struct Phone {
     pub(crate) subscriptions: BTreeMap<SubscriptionHandle, Subscription>,
     pub(crate) timers: TimerQueue<Timer>,
     pub(crate) ice: Option<media::traversal::TraversalConfig>,
-    pub(crate) spare: Option<media::traversal::Traversal>,
+    pub(crate) spare: Option<Box<media::traversal::Traversal>>,
     pub(crate) network: Option<NetworkId>,
     /// Networks that let no datagrams out, and how long that is believed.
     pub(crate) silent: BTreeMap<NetworkId, Instant>,

@@ -93,7 +93,7 @@ impl Phone {
     pub fn prepare(&mut self, now: Instant, local: SocketAddr) {
         if let Some(config) = self.ice_here(now) {
             self.drop_spare(now);
-            let mut spare = Traversal::new(config, local, now, &mut *self.entropy);
+            let mut spare = Box::new(Traversal::new(config, local, now, &mut *self.entropy));
             spare.begin(now);
             self.spare = Some(spare);
             self.drain_spare(now);
@@ -106,7 +106,7 @@ impl Phone {
         if self.spare.as_ref().is_some_and(|spare| !usable(spare)) {
             self.drop_spare(now);
         }
-        self.spare.as_ref().map(Traversal::local)
+        self.spare.as_ref().map(|spare| spare.local())
     }
 
     /// A packet came to the prepared socket.
@@ -151,7 +151,7 @@ impl Phone {
             false => None,
         };
         let new = || Traversal::new(config, local, now, &mut *self.entropy);
-        media.set_traversal(spare.unwrap_or_else(new));
+        media.set_traversal(spare.map_or_else(new, |spare| *spare));
         media.begin_gathering(now);
     }
 
@@ -162,7 +162,7 @@ impl Phone {
         let local = ways.local();
         match ways.recycle_or_close(now, same) {
             (Some(spare), _) => {
-                self.spare = Some(spare);
+                self.spare = Some(Box::new(spare));
                 self.drain_spare(now);
             }
             (None, mut closed) => {

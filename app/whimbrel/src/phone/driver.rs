@@ -21,7 +21,8 @@ use tokio::time::sleep_until;
 
 /// A phone with everything it needs to work.
 pub struct Driver {
-    pub phone: Phone,
+    /// In a box: futures that hold the driver are moved.
+    pub phone: Box<Phone>,
     link: LinkTask,
     /// The present connection: its facts and its way out.
     connected: Option<(Link, mpsc::Sender<Bytes>)>,
@@ -73,7 +74,7 @@ impl Driver {
     /// Goes on from a first connection; when it breaks, it is made again.
     pub fn start(phone: Phone, link: Linked, ice: Ice, sound: Sound) -> Self {
         Self {
-            phone,
+            phone: Box::new(phone),
             link: LinkTask::start(link),
             connected: None,
             places: Places::new(),
