@@ -224,6 +224,18 @@ impl<'t> Handset<'t> {
         self.inside(talk, "BYE", "").and_then(|m| m.status()).unwrap_or(0)
     }
 
+    /// INVITE in a dialog with a description, and its ACK.
+    pub fn reinvite(&mut self, talk: &mut Talk, sdp: &str) -> Option<Message> {
+        talk.cseq += 1;
+        let contact = format!("Contact: <sip:{}@{}>\r\n", self.user, self.local);
+        let text = with_body(&self.in_dialog(talk, "INVITE", &contact), sdp);
+        let (last, _) = self.transact(&text);
+        if last.as_ref().is_some_and(|m| m.status() == Some(200)) {
+            self.acknowledge(talk);
+        }
+        last
+    }
+
     /// A request in a dialog.
     pub fn inside(&mut self, talk: &mut Talk, method: &str, lines: &str) -> Option<Message> {
         talk.cseq += 1;
@@ -455,6 +467,14 @@ pub(crate) fn failure_ack(invite: &str, failure: &Message) -> String {
         String::from_utf8_lossy(to),
         cseq.replace("INVITE", "ACK"),
     )
+}
+
+/// A request with another description, for [`Handset::invite_changed`].
+pub fn with_body(request: &str, sdp: &str) -> String {
+    let (head, _) = request.split_once("\r\n\r\n").expect("a head");
+    let keep = |line: &&str| !line.starts_with("Content-");
+    let kept: String = head.lines().filter(keep).map(|line| format!("{line}\r\n")).collect();
+    kept + &end(sdp)
 }
 
 fn end(body: &str) -> String {

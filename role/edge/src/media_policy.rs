@@ -251,8 +251,8 @@ fn insists_on_keys(sdp: &[u8]) -> bool {
     })
 }
 
-/// Whether a description's first audio stream is encrypted or none: keys beside RTP in clear (RFC
-/// 8643) do not insist.
+/// Whether a description's first audio stream (its first stream, if it has no sound) is encrypted:
+/// keys beside RTP in clear (RFC 8643) do not insist.
 pub(crate) fn insists_on_encryption(sdp: &[u8]) -> bool {
     match offered_profile(sdp) {
         Some(MediaProfile::WebRtc) => true,
@@ -261,9 +261,12 @@ pub(crate) fn insists_on_encryption(sdp: &[u8]) -> bool {
     }
 }
 
-/// The profile of a description's first audio stream. `None` without audio: nothing to encrypt.
+/// The profile of a description's first audio stream, or without one of its first stream: a fax or
+/// a picture. The relay has nothing in clear beside what is encrypted. `None` without a stream:
+/// nothing to encrypt.
 pub(crate) fn offered_profile(sdp: &[u8]) -> Option<MediaProfile> {
-    let mut lines = lines(sdp).skip_while(|line| !is_audio(line));
+    let first = if lines(sdp).any(is_audio) { is_audio } else { is_live };
+    let mut lines = lines(sdp).skip_while(|line| !first(line));
     let proto = words(lines.next()?).nth(2)?.to_ascii_uppercase();
     let keyed = lines.take_while(|line| !line.starts_with(b"m=")).any(is_key_line);
     let names = |part: &[u8]| proto.windows(part.len()).any(|window| window == part);
@@ -276,13 +279,14 @@ pub(crate) fn offered_profile(sdp: &[u8]) -> Option<MediaProfile> {
     })
 }
 
-/// An audio line that is not rejected (port 0, RFC 3264 §6).
+/// An audio line that is not rejected.
 fn is_audio(line: &[u8]) -> bool {
-    if !line.starts_with(b"m=audio") {
-        return false;
-    }
-    let mut parts = words(line);
-    parts.next() == Some(b"m=audio") && parts.next().is_some_and(|port| port != b"0")
+    line.starts_with(b"m=audio ") && is_live(line)
+}
+
+/// An m-line that is not rejected (port 0, RFC 3264 §6).
+fn is_live(line: &[u8]) -> bool {
+    line.starts_with(b"m=") && words(line).nth(1).is_some_and(|port| port != b"0")
 }
 
 fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -307,5 +311,8 @@ mod tests {
         let rejected = "m=audio 0 RTP/AVP 0\r\nm=audio 4000 RTP/SAVP 0\r\n";
         assert_eq!(profile(rejected), Some(MediaProfile::Sdes));
         assert_eq!(profile("v=0\r\n"), None);
+        let fax = "v=0\r\nm=audio 0 RTP/SAVP 0\r\nm=image 4000 udptl t38\r\n";
+        assert_eq!(profile(fax), Some(MediaProfile::Plain), "a fax is in clear");
+        assert_eq!(profile("m=video 4000 RTP/SAVPF 96\r\n"), Some(MediaProfile::Sdes));
     }
 }

@@ -170,15 +170,21 @@ pub struct SessionStats {
     pub session: SessionId,
     /// Whether a branch has answered.
     pub answered: bool,
-    /// The caller's leg first.
+    /// The caller's legs first, each party's in the order of its streams.
     pub legs: Vec<LegStats>,
 }
 
-/// One leg's figures. "Received" is what its peer sent us.
+/// The figures of one leg: one stream of one party. "Received" is what its peer sent us.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LegStats {
     /// The branch, or `None` for the caller's leg.
     pub branch: Option<u32>,
+    /// Which of the call's streams: its m-line's place.
+    #[serde(default)]
+    pub stream: usize,
+    /// The kind of the m-line, such as `audio`.
+    #[serde(default)]
+    pub media: String,
     /// The peer's dialog tag, as far as known.
     pub tag: String,
     /// How its media is carried.

@@ -5,13 +5,16 @@
 //!                                       ├─ DTLS  ─► DtlsEndpoint     ─► outbox, keys
 //!                                       ├─ RTP   ─► open ─ latch ─ count ─► other leg: seal ─► Forward
 //!                                       └─ RTCP  ─► open ─ latch ─────────► other leg: seal ─► Forward
+//!                      a leg of UDPTL:  any bytes  ─► latch ─ count ───────► other leg ───────► Forward
 //! ```
 //!
 //! The hot case returns a [`Forward`] that names socket, destination and length; the bytes were
 //! changed in place. What the legs say of their own accord waits in [`Bridge::poll_transmit`].
-//! The caller's leg talks with the selected branch only; what other branches send is dropped.
+//! A stream of the call is a pair of legs, the caller's and that of the branch it is joined with;
+//! what other branches send is dropped.
 
 mod aside;
+mod datagrams;
 mod fast_path;
 mod gate;
 mod home;
@@ -36,7 +39,7 @@ use fast_path::OpenStream;
 pub use gate::{Gate, MediaSwitch};
 pub use home::{BridgeGuard, Home, SharedBridge, Shelf};
 pub use latch::Latch;
-pub use leg::{Leg, LegSetup, PayloadType};
+pub use leg::{Carries, Leg, LegSetup, PayloadType};
 pub use player::{Player, Rounds, SOUND_MAX, playable};
 use processing::Processing;
 pub use security::Security;
@@ -47,12 +50,12 @@ use tap::Tapped;
 /// Packets that may wait to be sent by the legs themselves.
 const OUTBOX_MAX: usize = 64;
 
-/// A leg of a session: 0 is the caller's, the others are branches.
+/// A leg of a session: 0 is the caller's first, the others are its further streams' and branches'.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LegId(pub u16);
 
 impl LegId {
-    /// The caller's leg.
+    /// The leg of the caller's first stream.
     pub const CALLER: Self = Self(0);
 }
 
@@ -124,15 +127,17 @@ pub enum BridgeEvent {
 #[derive(Debug)]
 pub struct Bridge {
     legs: Vec<Option<Box<Leg>>>,
-    selected: Option<LegId>,
-    /// What is done to packets between caller and branch; nothing on most calls.
-    processing: Option<Box<Processing>>,
+    /// What is done to packets between caller and branch, for each stream of sound that needs it:
+    /// none on most calls.
+    processing: Vec<Processing>,
     /// Who listens.
     tap: Option<Tapped>,
     /// What the kernel forwards meanwhile.
     streams: Vec<OpenStream>,
     /// Players and third parties; none on most calls.
     aside: Option<Box<Aside>>,
+    /// The caller's leg of the stream that is listened to.
+    sound: LegId,
     silence: Duration,
     /// Since when silence counts: the answer, the last RTP, or the end of a hold.
     heard: Option<Instant>,
@@ -146,11 +151,11 @@ impl Bridge {
     pub fn new(silence: Duration) -> Self {
         Self {
             legs: Vec::new(),
-            selected: None,
-            processing: None,
+            processing: Vec::new(),
             tap: None,
             streams: Vec::new(),
             aside: None,
+            sound: LegId::CALLER,
             silence,
             heard: None,
             silent: false,
@@ -170,11 +175,13 @@ impl Bridge {
 
     /// Takes a leg out.
     pub fn remove_leg(&mut self, id: LegId) -> Option<Box<Leg>> {
-        if self.selected == Some(id) {
-            self.selected = None;
+        let leg = self.legs.get_mut(usize::from(id.0))?.take()?;
+        if let Some(other) = leg.peer.and_then(|peer| self.leg_mut(peer)) {
+            other.peer = None;
         }
+        self.processing.retain(|p| !p.is_of(id));
         self.leave_aside(id);
-        self.legs.get_mut(usize::from(id.0))?.take()
+        Some(leg)
     }
 
     /// A leg.
@@ -187,15 +194,23 @@ impl Bridge {
         self.legs.get_mut(usize::from(id.0))?.as_deref_mut()
     }
 
-    /// Joins the caller's leg with this branch. From the first time on silence counts.
-    pub fn select(&mut self, now: Instant, branch: LegId) {
-        self.selected = Some(branch);
+    /// Joins a leg of the caller's with one of a branch's, instead of whom they talked with before.
+    /// From the first time on silence counts.
+    pub fn join(&mut self, now: Instant, caller: LegId, branch: LegId) {
+        for (id, other) in [(caller, branch), (branch, caller)] {
+            let Some(leg) = self.leg_mut(id) else { continue };
+            leg.of_caller = id == caller;
+            let before = leg.peer.replace(other).filter(|before| *before != other);
+            if let Some(left) = before.and_then(|before| self.leg_mut(before)) {
+                left.peer = None;
+            }
+        }
         self.heard.get_or_insert(now);
     }
 
-    /// The branch that talks with the caller.
-    pub fn selected(&self) -> Option<LegId> {
-        self.selected
+    /// Whether a branch has answered.
+    pub fn is_answered(&self) -> bool {
+        self.heard.is_some()
     }
 
     /// Takes one datagram in `buf[..len]` that came by `port`. The buffer needs
@@ -210,6 +225,9 @@ impl Bridge {
     ) -> Option<Forward> {
         let kind = rtp::kind(buf.get(..len)?);
         let leg = self.leg_mut(port.leg)?;
+        if leg.carries == Carries::Datagrams {
+            return self.pass_datagram(now, port, from, &buf[..len]);
+        }
         match kind {
             PacketKind::Rtp => {
                 let moves = leg.counters.moves;
@@ -227,7 +245,7 @@ impl Bridge {
                 if self.aside.is_some() && !self.copy_rtp(now, port.leg, &buf[..len]) {
                     return None;
                 }
-                if self.processing.is_some() && self.processes(port.leg) {
+                if !self.processing.is_empty() && self.processes(port.leg) {
                     return self.process_rtp(now, port.leg, buf, len);
                 }
                 let (target, leg) = self.target(port.leg)?;
@@ -258,10 +276,7 @@ impl Bridge {
                 None
             }
             PacketKind::Other if rtp::is_zrtp(&buf[..len]) && leg.passes_zrtp(from) => {
-                let (target, leg) = self.target(port.leg)?;
-                let to = leg.zrtp_destination(now)?;
-                let port = Port { leg: target, component: Component::Rtp };
-                Some(Forward { port, source: leg.source, to, len })
+                self.pass_zrtp(now, port.leg, len)
             }
             PacketKind::Other => {
                 leg.counters.dropped.malformed += 1;
@@ -282,7 +297,7 @@ impl Bridge {
             }
             self.flush_dtls(now, id);
         }
-        if self.processing.is_some() {
+        if !self.processing.is_empty() {
             self.process_timeout(now);
         }
         if self.aside.is_some() {
@@ -301,7 +316,7 @@ impl Bridge {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let legs = self.legs.iter().flatten().filter_map(|leg| leg.poll_timeout());
         let silence = self.silence_deadline().filter(|_| !self.silent);
-        let processing = self.processing.as_ref().and_then(|p| p.poll_timeout());
+        let processing = self.processing.iter().filter_map(|p| p.poll_timeout());
         let aside = self.aside.as_ref().and_then(|aside| aside.poll_timeout());
         legs.chain(silence).chain(processing).chain(aside).min()
     }
@@ -331,10 +346,12 @@ impl Bridge {
         self.events.pop_front()
     }
 
-    /// Whether someone holds the call: silence is wanted then.
+    /// Whether someone holds the call, every stream of it: silence is wanted then.
     pub fn is_held(&self) -> bool {
-        let held = |id| self.leg(id).is_some_and(|leg| leg.held);
-        held(LegId::CALLER) || self.selected.is_some_and(held)
+        let held =
+            |leg: &Leg| leg.held || leg.peer.and_then(|p| self.leg(p)).is_some_and(|l| l.held);
+        let mut joined = self.legs.iter().flatten().filter(|leg| leg.peer.is_some()).peekable();
+        joined.peek().is_some() && joined.all(|leg| held(leg))
     }
 
     /// The other leg of a packet's way.
@@ -343,13 +360,15 @@ impl Bridge {
         Some((target, self.leg_mut(target)?))
     }
 
+    fn pass_zrtp(&mut self, now: Instant, from: LegId, len: usize) -> Option<Forward> {
+        let (target, leg) = self.target(from)?;
+        let to = leg.zrtp_destination(now)?;
+        let port = Port { leg: target, component: Component::Rtp };
+        Some(Forward { port, source: leg.source, to, len })
+    }
+
     fn target_id(&self, from: LegId) -> Option<LegId> {
-        let selected = self.selected?;
-        match from {
-            LegId::CALLER => Some(selected),
-            branch if branch == selected => Some(LegId::CALLER),
-            _ => None,
-        }
+        self.leg(from)?.peer
     }
 
     fn note_rtp(&mut self, now: Instant, leg: LegId, starts: bool) {

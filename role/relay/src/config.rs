@@ -31,6 +31,8 @@ pub struct Config {
     pub sessions_max: usize,
     /// Branches of one session.
     pub branches_max: usize,
+    /// Streams of one session; m-lines beyond are rejected. At most 64.
+    pub streams_max: usize,
 }
 
 impl Config {
@@ -42,6 +44,13 @@ impl Config {
     /// [`Config::silence_s`] as a duration.
     pub fn silence(&self) -> Duration {
         Duration::from_secs(self.silence_s.max(1))
+    }
+}
+
+impl Config {
+    /// [`Config::streams_max`] within what a session can hold.
+    pub(crate) fn streams(&self) -> usize {
+        self.streams_max.clamp(1, 64)
     }
 }
 
@@ -58,6 +67,7 @@ impl Default for Config {
             silence_s: 60,
             sessions_max: 100_000,
             branches_max: 32,
+            streams_max: 8,
         }
     }
 }

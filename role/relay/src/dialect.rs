@@ -7,8 +7,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Dialect {
-    /// The transport of the m-line as written, such as `RTP/AVPF`; `None` for the protocol's own.
+    /// The transport of RTP as written, such as `RTP/AVPF`; `None` for the protocol's own.
     pub transport: Option<String>,
+    /// Each stream goes on in the transport it was offered in unless `transport` is said, and in
+    /// clear beside encrypted ones if it is so. Otherwise all are keyed as the profile's protocol
+    /// says, and what cannot be is rejected.
+    pub each_stream: bool,
     /// Whether ICE is spoken.
     pub ice: IceWish,
     /// Whether RTP and RTCP share a port (RFC 5761).

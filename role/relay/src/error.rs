@@ -12,9 +12,13 @@ pub enum RelayError {
     /// The description does not parse.
     #[error("malformed session description: {0}")]
     Sdp(#[from] sdp::ParseError),
-    /// No audio stream over RTP in it.
-    #[error("no audio stream to relay")]
-    NoAudio,
+    /// No stream in it over RTP, UDPTL or UDP/BFCP.
+    #[error("no stream to relay: offer one over RTP or UDPTL with a port")]
+    NoStream,
+    /// T.38 knows no encryption, and the call is encrypted on one side at least: fax in the sound
+    /// (G.711) instead.
+    #[error("{0} is in clear, and this call is encrypted")]
+    InClear(String),
     /// The keys in it cannot be used.
     #[error("no usable keys: {0}")]
     Keying(#[from] KeyingError),
@@ -87,7 +91,8 @@ impl RelayError {
     pub fn status(&self) -> u16 {
         match self {
             Self::Sdp(_) => 400,
-            Self::NoAudio
+            Self::NoStream
+            | Self::InClear(_)
             | Self::NoCodec
             | Self::Keying(_)
             | Self::ProtocolMismatch(_)

@@ -12,8 +12,9 @@
 //! - Commands are plain data, can be repeated, and never wait for packets. The caller's leg keeps
 //!   one set of ports, keys and ICE credentials whatever the branch; re-offers reuse the legs.
 //! - Codecs pass as the two sides name them, unless a side's [`CodecPolicy`] says otherwise; packets
-//!   are transcoded only where an answer has no codec of the offer's. Audio only: other streams are
-//!   rejected on both sides.
+//!   are transcoded only where an answer has no codec of the offer's.
+//! - Each m-line over RTP, UDPTL or UDP/BFCP is a stream with legs of its own; others are rejected
+//!   on both sides.
 //! - A peer's address is learned from its first packet and held: plain RTP moves only on the same
 //!   IP address, in sequence, after silence; authenticated packets and ICE checks move at once.
 //! - [`control`] and [`bridge`] are sans-IO: a simulation drives them with [`NumberedPorts`] and a

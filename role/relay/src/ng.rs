@@ -390,9 +390,10 @@ fn reason(error: &RelayError) -> String {
 
 fn describe(request: &Request, way: Way, sdp: Bytes, is_offer: bool) -> Description {
     let wishes = &request.wishes;
-    let (offered, written) = transport_of(&sdp);
+    let offered = transport_of(&sdp);
     let dialect = Dialect {
-        transport: wishes.transport.clone().or(Some(written)),
+        transport: wishes.transport.clone(),
+        each_stream: true,
         ice: wishes.ice,
         mux: wishes.mux,
         dtls: wishes.dtls,
@@ -437,16 +438,16 @@ fn tag_text(request: &Request, is_offer: bool) -> String {
     tag.as_ref().map(|tag| String::from_utf8_lossy(tag).into_owned()).unwrap_or_default()
 }
 
-/// How the sender's media is keyed and carried, by its first m-line: what the other side gets
-/// unless the controller names a transport.
-fn transport_of(sdp: &[u8]) -> (Protocol, String) {
-    let line = sdp.split(|b| *b == b'\n').find(|line| line.starts_with(b"m="));
-    let proto = line.and_then(|line| line.split(|b| *b == b' ').nth(2)).unwrap_or(b"RTP/AVP");
-    let written = String::from_utf8_lossy(proto).to_ascii_uppercase();
-    let protocol = match (written.contains("TLS"), written.contains("SAVP")) {
+/// How the sender's media is keyed, by its first stream over RTP: what the other side gets unless
+/// the controller names a transport.
+fn transport_of(sdp: &[u8]) -> Protocol {
+    let lines = sdp.split(|b| *b == b'\n').filter(|line| line.starts_with(b"m="));
+    let mut protos = lines.filter_map(|line| line.split(|b| *b == b' ').nth(2));
+    let proto = protos.find(|proto| proto.windows(4).any(|part| part == b"RTP/"));
+    let written = String::from_utf8_lossy(proto.unwrap_or(b"RTP/AVP")).to_ascii_uppercase();
+    match (written.contains("TLS"), written.contains("SAVP")) {
         (true, _) => Protocol::WebRtc,
         (false, true) => Protocol::Srtp,
         (false, false) => Protocol::Rtp,
-    };
-    (protocol, written)
+    }
 }

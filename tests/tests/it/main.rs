@@ -22,6 +22,7 @@ mod laboratory;
 mod legacy;
 mod linphone;
 mod matrix;
+mod media_streams;
 mod mutual_tls;
 mod nat_pairs;
 mod ng;

@@ -184,8 +184,12 @@ fn cause_word(cause: edge::EndCause, status: Option<u16>) -> &'static str {
 
 /// The caller's leg and the answered callee's.
 fn sides(stats: &SessionStats) -> (MediaSummary, MediaSummary) {
-    let caller = stats.legs.iter().find(|leg| leg.branch.is_none());
-    let callee = stats.legs.iter().filter(|leg| leg.branch.is_some());
+    // A record tells of the sound; of what else there was where there was none.
+    let is_sound = |leg: &&LegStats| leg.media == "audio";
+    let any_sound = stats.legs.iter().any(|leg| is_sound(&leg));
+    let told = || stats.legs.iter().filter(move |leg| is_sound(leg) || !any_sound);
+    let caller = told().find(|leg| leg.branch.is_none());
+    let callee = told().filter(|leg| leg.branch.is_some());
     let callee = callee.max_by_key(|leg| leg.packets_received);
     (caller.map(summary).unwrap_or_default(), callee.map(summary).unwrap_or_default())
 }
@@ -201,7 +205,10 @@ fn summary(leg: &LegStats) -> MediaSummary {
 }
 
 fn codecs(stats: &SessionStats) -> Vec<String> {
-    let mut all: Vec<String> = stats.legs.iter().filter_map(|leg| leg.codec.clone()).collect();
-    all.dedup();
+    let mut all: Vec<String> = Vec::new();
+    for leg in &stats.legs {
+        let codec = leg.codec.clone().filter(|codec| !all.contains(codec));
+        all.extend(codec);
+    }
     all
 }

@@ -78,8 +78,7 @@ impl Bridge {
                 self.close_streams();
             }
         }
-        let Some(branch) = self.selected else { return };
-        for from in [LegId::CALLER, branch] {
+        for from in (0..self.legs.len()).map(|at| LegId(at as u16)) {
             if self.streams.iter().any(|stream| stream.from == from) {
                 continue;
             }
@@ -142,11 +141,7 @@ impl Bridge {
 
     /// Where what comes from a leg goes, if nothing is to be done to it.
     fn stream_path(&self, from: LegId) -> Option<(LegId, FlowPath)> {
-        let to = match (from, self.selected?) {
-            (LegId::CALLER, branch) => branch,
-            (from, branch) if from == branch => LegId::CALLER,
-            _ => return None,
-        };
+        let to = self.target_id(from)?;
         if self.tap.is_some() || self.aside.is_some() || self.processes(from) {
             return None;
         }
@@ -169,7 +164,11 @@ impl Leg {
     /// The half of a path that says what comes; `None` when packets must be looked at.
     fn stream_in(&self) -> Option<FlowPath> {
         let plain = matches!(self.security, Security::Plain) && self.ice.is_none();
-        if !plain || !self.gate.is_open() || self.counters.packets_received < ESTABLISHED {
+        if !plain
+            || !self.has_one_source()
+            || !self.gate.is_open()
+            || self.counters.packets_received < ESTABLISHED
+        {
             return None;
         }
         let (from, at) = self.latched()?;

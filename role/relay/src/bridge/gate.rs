@@ -31,6 +31,11 @@ impl Gate {
         }
     }
 
+    /// Whether nothing passes.
+    pub fn blocks(self) -> bool {
+        self.blocked
+    }
+
     /// Whether everything passes.
     pub fn is_open(self) -> bool {
         self == Self::default()

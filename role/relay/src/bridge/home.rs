@@ -230,7 +230,7 @@ mod tests {
     fn timers_are_looked_at_when_they_are_due_and_not_before() {
         let (home, now) = (Home::new(), Instant::now());
         let bridge = home.keep(SessionId(1), Bridge::new(Duration::from_secs(5)));
-        bridge.lock().select(now, LegId(1));
+        bridge.lock().join(now, LegId::CALLER, LegId(1));
         let told = |after: u64| {
             let mut told = Vec::new();
             let at = now + Duration::from_secs(after);

@@ -23,12 +23,10 @@ impl Bridge {
         (digit, duration_ms): (char, u32),
         ssrc: u32,
     ) -> Result<bool, audio::Error> {
-        let (Some(branch), Some(toward)) = (self.selected, self.target_id(from)) else {
-            return Ok(false);
-        };
+        let Some(toward) = self.target_id(from) else { return Ok(false) };
         if !self.processes(from) {
             let Some(plan) = self.plan_of_injection(from, toward) else { return Ok(false) };
-            self.open_way(now, (from, branch), plan, ssrc)?;
+            self.open_way(now, (from, toward), plan, ssrc)?;
         }
         Ok(self.send_digit(now, toward, digit, duration_ms))
     }

@@ -7,15 +7,33 @@ use std::time::Instant;
 use ice::{Lite, LiteEvent};
 use rtp::{Error, Receiver, RtpPacket};
 
-use super::Component;
 use super::gate::Gate;
 use super::latch::{Judgement, Latch, Position};
 use super::security::Security;
 use super::stats::LegCounters;
+use super::{Component, LegId};
 
-/// One side of a session.
+/// What packets a leg takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Carries {
+    /// RTP with sound: it may be translated, silenced, recorded, and has keys pressed in it.
+    #[default]
+    Sound,
+    /// Other RTP: video, text.
+    Rtp,
+    /// Datagrams that are no RTP, as they come: UDPTL of T.38, BFCP.
+    Datagrams,
+}
+
+/// One side of a stream.
 #[derive(Debug)]
 pub struct Leg {
+    /// What it takes.
+    pub carries: Carries,
+    /// The leg it is joined with.
+    pub(super) peer: Option<LegId>,
+    /// It is the caller's of the two.
+    pub(super) of_caller: bool,
     /// How packets are protected.
     pub security: Security,
     /// The ICE-lite agent, when the peer uses ICE.
@@ -32,14 +50,16 @@ pub struct Leg {
     pub gate: Gate,
     /// What came and went.
     pub counters: LegCounters,
-    rtp: Latch,
+    pub(super) rtp: Latch,
     rtcp: Latch,
     /// The peer's SDP is known: its packets may be learned from.
-    described: bool,
+    pub(super) described: bool,
     payloads: Arc<[PayloadType]>,
-    /// Bit `n`: payload type `n` is known and no sound.
-    no_sound: u128,
+    /// Bit `n`: payload type `n` is known and no codec.
+    no_codec: u128,
     receiver: Receiver,
+    /// The number of the last datagram that is no RTP.
+    pub(super) last_datagram: u16,
     consent_lost: bool,
     handshake_failed: bool,
     /// Where DTLS came from, on a leg without ICE.
@@ -73,8 +93,8 @@ pub struct PayloadType {
 }
 
 impl PayloadType {
-    fn is_audio(&self) -> bool {
-        !self.is_events() && !self.is_noise()
+    fn is_codec(&self) -> bool {
+        !self.is_events() && !self.is_noise() && !self.is_repair()
     }
 
     /// Whether it is of telephone events (RFC 4733).
@@ -86,12 +106,23 @@ impl PayloadType {
     pub fn is_noise(&self) -> bool {
         self.encoding.eq_ignore_ascii_case("CN")
     }
+
+    /// Retransmissions (RFC 4588) and forward error correction (RFC 5109, RFC 8627) of a stream of
+    /// their own.
+    fn is_repair(&self) -> bool {
+        ["rtx", "ulpfec", "flexfec", "flexfec-03", "parityfec"]
+            .iter()
+            .any(|name| self.encoding.eq_ignore_ascii_case(name))
+    }
 }
 
 impl Leg {
     /// A leg whose peer has not described itself yet.
     pub fn new(security: Security, ice: Option<Lite>) -> Self {
         Self {
+            carries: Carries::Sound,
+            peer: None,
+            of_caller: false,
             security,
             ice,
             ice_rtcp: None,
@@ -104,12 +135,21 @@ impl Leg {
             rtcp: Latch::default(),
             described: false,
             payloads: Arc::default(),
-            no_sound: 0,
+            no_codec: 0,
             receiver: Receiver::new(8000),
+            last_datagram: 0,
             consent_lost: false,
             handshake_failed: false,
             dtls_from: None,
         }
+    }
+
+    /// Takes packets of this kind from now on. Keys stay: sound that comes back goes on with them.
+    pub fn carry(&mut self, what: Carries) {
+        if self.carries != what {
+            self.last_datagram = 0;
+        }
+        self.carries = what;
     }
 
     /// Takes what the peer's SDP says. Learned paths stay unless the SDP names another address.
@@ -124,12 +164,12 @@ impl Leg {
     /// The payload types of offer and answer, the answer's first. A sender uses the numbers of the
     /// side it sends to (RFC 3264 §5.1), so both sides' count for each leg.
     pub fn set_payloads(&mut self, payloads: Arc<[PayloadType]>) {
-        let clock = |p: &[PayloadType]| p.iter().find(|p| p.is_audio()).map(|p| p.clock_rate);
+        let clock = |p: &[PayloadType]| p.iter().find(|p| p.is_codec()).map(|p| p.clock_rate);
         if clock(&payloads) != clock(&self.payloads) {
             self.receiver = Receiver::new(clock(&payloads).unwrap_or(8000));
         }
-        let silent = payloads.iter().filter(|p| !p.is_audio() && p.number < 128);
-        self.no_sound = silent.fold(0, |mask, p| mask | 1 << p.number);
+        let others = payloads.iter().filter(|p| !p.is_codec() && p.number < 128);
+        self.no_codec = others.fold(0, |mask, p| mask | 1 << p.number);
         self.payloads = payloads;
     }
 
@@ -167,7 +207,10 @@ impl Leg {
         self.counters.bytes_received += len as u64;
         self.counters.last_received = Some(now);
         self.note_payload_type(header.payload_type);
-        self.receiver.handle_packet(now, header.sequence, header.timestamp);
+        // What repairs a stream has sequence numbers of its own.
+        if !self.is_repair(header.payload_type) {
+            self.receiver.handle_packet(now, header.sequence, header.timestamp);
+        }
         Some((len, starts))
     }
 
@@ -420,8 +463,22 @@ impl Leg {
     }
 
     pub(super) fn note_payload_type(&mut self, number: u8) {
-        if self.no_sound >> number & 1 == 0 {
+        if self.no_codec >> number & 1 == 0 {
             self.counters.payload_type = Some(number);
+        }
+    }
+
+    fn is_repair(&self, number: u8) -> bool {
+        let is_codec = self.no_codec >> number & 1 == 0;
+        !is_codec && self.payload(number).is_some_and(PayloadType::is_repair)
+    }
+
+    /// Whether all that comes is of one source: what repairs a stream has one of its own.
+    pub(super) fn has_one_source(&self) -> bool {
+        match self.carries {
+            Carries::Sound => true,
+            Carries::Rtp => self.no_codec == 0,
+            Carries::Datagrams => false,
         }
     }
 
@@ -453,7 +510,7 @@ impl Leg {
     /// The codec the peer sends; before that, its first choice.
     pub fn codec(&self) -> Option<&PayloadType> {
         let sent = self.counters.payload_type.and_then(|n| self.payload(n));
-        sent.or_else(|| self.payloads.iter().find(|p| p.is_audio()))
+        sent.or_else(|| self.payloads.iter().find(|p| p.is_codec()))
     }
 
     fn dtls_destination(&mut self, now: Instant) -> Option<SocketAddr> {

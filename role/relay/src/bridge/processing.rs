@@ -13,6 +13,7 @@ use super::{Bridge, BridgeEvent, Component, Forward, LegId, Port, Transmit};
 /// Both ways between the caller and one branch.
 #[derive(Debug)]
 pub(super) struct Processing {
+    caller: LegId,
     branch: LegId,
     to_branch: Option<Transcoder>,
     to_caller: Option<Transcoder>,
@@ -24,10 +25,19 @@ impl Processing {
     /// What is done with packets from this leg.
     fn from(&mut self, leg: LegId) -> Option<&mut Transcoder> {
         match leg {
-            LegId::CALLER => self.to_branch.as_mut(),
+            caller if caller == self.caller => self.to_branch.as_mut(),
             branch if branch == self.branch => self.to_caller.as_mut(),
             _ => None,
         }
+    }
+
+    /// Whether it is between this leg and another.
+    pub(super) fn is_of(&self, leg: LegId) -> bool {
+        leg == self.caller || leg == self.branch
+    }
+
+    fn other(&self, leg: LegId) -> LegId {
+        if leg == self.caller { self.branch } else { self.caller }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -37,39 +47,38 @@ impl Processing {
 }
 
 impl Bridge {
-    /// Works on packets between the caller and `branch` from now on. A way whose packets can pass
-    /// as they come is left alone; one that is worked on already goes on with its numbers.
+    /// Works on packets between two joined legs, the caller's and a branch's, from now on. A way
+    /// whose packets can pass as they come is left alone; one that is worked on already goes on with
+    /// its numbers.
     ///
     /// # Errors
-    /// When a codec library cannot start; nothing has changed then.
+    /// When a codec library cannot start; packets pass as they come then.
     pub fn process(
         &mut self,
-        branch: LegId,
-        to_branch: Plan,
-        to_caller: Plan,
+        (caller, branch): (LegId, LegId),
+        (to_branch, to_caller): (Plan, Plan),
         ssrc: u32,
     ) -> Result<(), audio::Error> {
-        let before = self.processing.take().filter(|p| p.branch == branch).map(|p| *p);
+        let before = self.take_processing(caller).filter(|p| p.branch == branch);
         let injects = before.as_ref().is_some_and(|p| p.injects);
         let (to_branch_before, to_caller_before) =
             before.map_or((None, None), |p| (p.to_branch, p.to_caller));
         let to_branch = way(to_branch, to_branch_before, injects, ssrc)?;
         let to_caller = way(to_caller, to_caller_before, injects, !ssrc)?;
         if to_branch.is_some() || to_caller.is_some() {
-            self.processing = Some(Box::new(Processing { branch, to_branch, to_caller, injects }));
+            let this = Processing { caller, branch, to_branch, to_caller, injects };
+            self.processing.push(this);
         }
         Ok(())
     }
 
-    /// Packets pass as they come, but for those whose numbers changed when digits were put between
-    /// them: these go on with theirs.
-    pub fn forward_as_it_comes(&mut self) {
-        let Some(mut before) = self.processing.take().filter(|p| p.injects) else { return };
+    /// Packets of a stream pass as they come, but for those whose numbers changed when digits were
+    /// put between them: these go on with theirs.
+    pub fn forward_as_it_comes(&mut self, caller: LegId) {
+        let Some(mut before) = self.take_processing(caller).filter(|p| p.injects) else { return };
         let branch = before.branch;
-        let ways = [
-            (LegId::CALLER, branch, &mut before.to_branch),
-            (branch, LegId::CALLER, &mut before.to_caller),
-        ];
+        let ways =
+            [(caller, branch, &mut before.to_branch), (branch, caller, &mut before.to_caller)];
         for (from, toward, way) in ways {
             let plan = self.plan_of_injection(from, toward);
             let goes_on = |transcoder: &mut Transcoder| {
@@ -77,33 +86,39 @@ impl Bridge {
             };
             *way = way.take().and_then(|mut t| goes_on(&mut t).then_some(t));
         }
-        self.processing = Some(before).filter(|p| p.to_branch.is_some() || p.to_caller.is_some());
+        if before.to_branch.is_some() || before.to_caller.is_some() {
+            self.processing.push(before);
+        }
     }
 
-    /// Works on packets of one way that passed as they came.
+    /// Works on packets of one way, between two legs that are joined, that passed as they came.
     pub(super) fn open_way(
         &mut self,
         now: Instant,
-        (from, branch): (LegId, LegId),
+        (from, toward): (LegId, LegId),
         plan: Plan,
         ssrc: u32,
     ) -> Result<(), audio::Error> {
         let mut transcoder = Transcoder::new(plan, ssrc)?;
         transcoder.expect_packets(now);
-        let none = || Processing { branch, to_branch: None, to_caller: None, injects: true };
-        let processing = self.processing.get_or_insert_with(|| Box::new(none()));
+        let of_caller = self.leg(from).is_some_and(|leg| leg.of_caller);
+        let (caller, branch) = if of_caller { (from, toward) } else { (toward, from) };
+        let before = self.take_processing(caller).filter(|p| p.branch == branch);
+        let none = Processing { caller, branch, to_branch: None, to_caller: None, injects: true };
+        let mut processing = before.unwrap_or(none);
         processing.injects = true;
-        match from {
-            LegId::CALLER => processing.to_branch = Some(transcoder),
-            _ => processing.to_caller = Some(transcoder),
+        match of_caller {
+            true => processing.to_branch = Some(transcoder),
+            false => processing.to_caller = Some(transcoder),
         }
+        self.processing.push(processing);
         Ok(())
     }
 
     /// Whether packets are worked on, to the branch and to the caller.
     pub fn is_processing(&self) -> (bool, bool) {
-        let ways = self.processing.as_ref();
-        ways.map_or((false, false), |p| (p.to_branch.is_some(), p.to_caller.is_some()))
+        let ways = &self.processing;
+        (ways.iter().any(|p| p.to_branch.is_some()), ways.iter().any(|p| p.to_caller.is_some()))
     }
 
     /// Has a leg hear a key in its form of digits. False when nothing is converted towards it.
@@ -114,21 +129,22 @@ impl Bridge {
         digit: char,
         duration_ms: u32,
     ) -> bool {
-        let Some(mut processing) = self.processing.take() else { return false };
-        let from = if toward == LegId::CALLER { processing.branch } else { LegId::CALLER };
-        let known = toward == LegId::CALLER || toward == processing.branch;
-        let sent = processing.from(from).filter(|_| known).is_some_and(|transcoder| {
-            let sent = transcoder.send_digit(now, Digit { digit, duration_ms });
-            self.take_digits(from, transcoder);
-            sent
+        let mut ways = std::mem::take(&mut self.processing);
+        let sent = ways.iter_mut().find(|p| p.is_of(toward)).is_some_and(|processing| {
+            let from = processing.other(toward);
+            processing.from(from).is_some_and(|transcoder| {
+                let sent = transcoder.send_digit(now, Digit { digit, duration_ms });
+                self.take_digits(from, transcoder);
+                sent
+            })
         });
-        self.processing = Some(processing);
+        self.processing = ways;
         sent
     }
 
     pub(super) fn processes(&self, from: LegId) -> bool {
-        self.processing.as_ref().is_some_and(|p| match from {
-            LegId::CALLER => p.to_branch.is_some(),
+        self.processing.iter().any(|p| match from {
+            caller if caller == p.caller => p.to_branch.is_some(),
             branch => branch == p.branch && p.to_caller.is_some(),
         })
     }
@@ -142,22 +158,22 @@ impl Bridge {
         buf: &mut [u8],
         len: usize,
     ) -> Option<Forward> {
-        let mut processing = self.processing.take()?;
-        let forward = processing.from(from).and_then(|transcoder| {
+        let mut ways = std::mem::take(&mut self.processing);
+        let forward = ways.iter_mut().find_map(|p| p.from(from)).and_then(|transcoder| {
             let packet = RtpPacket::parse(&buf[..len]).ok()?;
             transcoder.handle_packet(now, &packet);
             self.take_digits(from, transcoder);
             self.send_processed(now, from, transcoder, buf)
         });
-        self.processing = Some(processing);
+        self.processing = ways;
         forward
     }
 
     /// The sender's report tells of the stream that leaves; what it reports of ours tells the
     /// encoder that serves it.
     pub(super) fn process_rtcp(&mut self, from: LegId, rtcp: &mut [u8]) {
-        let Some(processing) = &mut self.processing else { return };
-        let other = if from == LegId::CALLER { processing.branch } else { LegId::CALLER };
+        let Some(processing) = self.processing.iter_mut().find(|p| p.is_of(from)) else { return };
+        let other = processing.other(from);
         if let Some(transcoder) = processing.from(other) {
             transcoder.handle_report(rtcp);
         }
@@ -167,17 +183,24 @@ impl Bridge {
     }
 
     pub(super) fn process_timeout(&mut self, now: Instant) {
-        let Some(mut processing) = self.processing.take() else { return };
-        for from in [LegId::CALLER, processing.branch] {
-            let Some(transcoder) = processing.from(from) else { continue };
-            if transcoder.poll_timeout().is_some_and(|at| at <= now) {
-                transcoder.handle_timeout(now);
-                self.take_digits(from, transcoder);
-                // No buffer at hand: all of it waits in the outbox.
-                let _ = self.send_processed(now, from, transcoder, &mut []);
+        let mut ways = std::mem::take(&mut self.processing);
+        for processing in &mut ways {
+            for from in [processing.caller, processing.branch] {
+                let Some(transcoder) = processing.from(from) else { continue };
+                if transcoder.poll_timeout().is_some_and(|at| at <= now) {
+                    transcoder.handle_timeout(now);
+                    self.take_digits(from, transcoder);
+                    // No buffer at hand: all of it waits in the outbox.
+                    let _ = self.send_processed(now, from, transcoder, &mut []);
+                }
             }
         }
-        self.processing = Some(processing);
+        self.processing = ways;
+    }
+
+    fn take_processing(&mut self, caller: LegId) -> Option<Processing> {
+        let at = self.processing.iter().position(|p| p.caller == caller)?;
+        Some(self.processing.swap_remove(at))
     }
 
     fn take_digits(&mut self, from: LegId, transcoder: &mut Transcoder) {

@@ -27,17 +27,23 @@ impl Bridge {
         self.tap = tap.map(Tapped);
     }
 
+    /// The stream that is listened to, by the caller's leg: one, whatever else the call has.
+    pub fn set_sound(&mut self, caller: LegId) {
+        self.sound = caller;
+    }
+
     #[inline]
     pub(super) fn tap_packet(&mut self, now: Instant, from: LegId, packet: &[u8]) {
         if self.tap.is_none() {
             return;
         }
-        let from_caller = from == LegId::CALLER;
-        if !from_caller && self.selected != Some(from) {
+        let from_caller = from == self.sound;
+        let number = packet.get(1).map_or(0, |byte| byte & 0x7f);
+        let Some(leg) = self.leg(from) else { return };
+        if !from_caller && leg.peer != Some(self.sound) {
             return;
         }
-        let number = packet.get(1).map_or(0, |byte| byte & 0x7f);
-        let payload = self.leg(from).and_then(|leg| leg.payload(number));
+        let payload = leg.payload(number);
         let kind = payload.and_then(|p| CodecKind::from_encoding_name(&p.encoding));
         if let (Some(kind), Some(tap)) = (kind, &mut self.tap) {
             tap.0.packet(now, from_caller, kind, packet);

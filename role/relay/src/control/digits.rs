@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use super::Control;
 use crate::api::SessionId;
-use crate::bridge::LegId;
 use crate::ports::Ports;
 
 impl<P: Ports> Control<P> {
@@ -18,10 +17,7 @@ impl<P: Ports> Control<P> {
         (digit, duration_ms): (char, u32),
     ) -> bool {
         let Some(session) = self.sessions.get(&id) else { return false };
-        let leg = match toward {
-            None => Some(LegId::CALLER),
-            Some(branch) => session.branches.get(&branch).map(|side| side.id),
-        };
+        let leg = session.leg_of(toward);
         leg.is_some_and(|leg| session.bridge.lock().send_digit(now, leg, digit, duration_ms))
     }
 }

@@ -1,19 +1,21 @@
-//! What a side's description says of its audio stream.
+//! What a side's description says of each of its streams.
 
 use sdp::{Crypto, Fingerprint, Session, Setup};
 
 use crate::RelayError;
 use crate::api::Protocol;
-use crate::bridge::{LegSetup, PayloadType};
+use crate::bridge::{Carries, LegSetup, PayloadType};
 
 /// Payload types beyond this many are not remembered.
 const PAYLOADS_MAX: usize = 64;
 
-/// The audio stream of a description: the first that is not rejected and runs over RTP.
+/// A stream of a description that is not rejected and that we can relay.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
-    /// Its place among the m-lines.
-    pub index: usize,
+    /// What its packets are.
+    pub carries: Carries,
+    /// Its kind, as statistics name it.
+    pub media: &'static str,
     /// How it is carried.
     pub protocol: Protocol,
     /// The transport as written.
@@ -31,9 +33,47 @@ pub(super) struct Facts {
     pub mux_offered: bool,
 }
 
+/// The streams of a description by their m-lines; `None` for one that is rejected, or will be.
+pub(super) struct Streams {
+    /// The one that the description stands and falls with: the first with sound, else the first.
+    pub main: usize,
+    pub facts: Vec<Option<Facts>>,
+}
+
+impl Streams {
+    /// Reads the streams of the first `max` m-lines. One beside the main stream that cannot be
+    /// spoken with counts as rejected.
+    pub(super) fn read(session: &Session, max: usize) -> Result<Self, RelayError> {
+        let lines = &session.media()[..session.media().len().min(max)];
+        let carried: Vec<Option<Carries>> = lines.iter().map(carried).collect();
+        let sound = carried.iter().position(|c| *c == Some(Carries::Sound));
+        let main = sound.or_else(|| carried.iter().position(Option::is_some));
+        let main = main.ok_or(RelayError::NoStream)?;
+        let facts = carried.iter().enumerate().map(|(index, carries)| {
+            let Some(carries) = *carries else { return Ok(None) };
+            match Facts::read(session, index, carries) {
+                Err(error) if index == main => Err(error),
+                facts => Ok(facts.ok()),
+            }
+        });
+        Ok(Self { main, facts: facts.collect::<Result<_, _>>()? })
+    }
+
+    /// The main stream's.
+    pub(super) fn of_main(&self) -> Option<&Facts> {
+        self.facts.get(self.main)?.as_ref()
+    }
+
+    /// The m-lines with streams, the main one's first.
+    pub(super) fn order(&self) -> Vec<usize> {
+        let others = (0..self.facts.len()).filter(|index| *index != self.main);
+        let order = std::iter::once(self.main).chain(others);
+        order.filter(|index| self.facts[*index].is_some()).collect()
+    }
+}
+
 impl Facts {
-    pub(super) fn read(session: &Session) -> Result<Self, RelayError> {
-        let index = audio_index(session).ok_or(RelayError::NoAudio)?;
+    fn read(session: &Session, index: usize, carries: Carries) -> Result<Self, RelayError> {
         let media = &session.media()[index];
         let cryptos: Vec<Crypto> = media.cryptos().collect();
         let fingerprint = strongest(session.fingerprints_of(index));
@@ -46,16 +86,17 @@ impl Facts {
         // RFC 8643: keys beside RTP/AVP are an offer to encrypt if one can.
         let protocol = match (is_dtls, cryptos.is_empty()) {
             (true, _) => Protocol::WebRtc,
-            (false, false) => Protocol::Srtp,
+            (false, false) if carries != Carries::Datagrams => Protocol::Srtp,
             (false, true) if media.proto().to_ascii_uppercase().contains("SAVP") => {
                 return Err(media::keying::KeyingError::NoCommonSuite.into());
             }
-            (false, true) => Protocol::Rtp,
+            (false, _) => Protocol::Rtp,
         };
         check_path(session, index, protocol, ice.is_some())?;
         let bundled = session.groups().any(|(kind, _)| kind == "BUNDLE");
         Ok(Self {
-            index,
+            carries,
+            media: kind_of(media),
             protocol,
             proto: media.proto().to_owned(),
             setup: path(session, index, protocol),
@@ -80,11 +121,26 @@ fn is_rtp(proto: &str) -> bool {
     )
 }
 
-fn audio_index(session: &Session) -> Option<usize> {
-    let usable = |m: &sdp::MediaLine| {
-        m.kind().eq_ignore_ascii_case("audio") && !m.is_rejected() && is_rtp(m.proto())
-    };
-    session.media().iter().position(usable)
+/// What the packets of an m-line are, if it is not rejected and we can relay them.
+fn carried(media: &sdp::MediaLine) -> Option<Carries> {
+    if media.is_rejected() {
+        return None;
+    }
+    match is_rtp(media.proto()) {
+        true if media.kind().eq_ignore_ascii_case("audio") => Some(Carries::Sound),
+        true => Some(Carries::Rtp),
+        // ITU-T T.38 §D.2.2, RFC 8856 §5.
+        false => {
+            let proto = media.proto().to_ascii_lowercase();
+            matches!(proto.as_str(), "udptl" | "udp/bfcp").then_some(Carries::Datagrams)
+        }
+    }
+}
+
+fn kind_of(media: &sdp::MediaLine) -> &'static str {
+    let known = ["audio", "video", "image", "text", "application"];
+    let kind = known.into_iter().find(|kind| media.kind().eq_ignore_ascii_case(kind));
+    kind.unwrap_or("other")
 }
 
 fn path(session: &Session, index: usize, protocol: Protocol) -> LegSetup {

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use audio::Wav;
 
-use super::{Control, Session};
+use super::Control;
+use super::party::{Session, Slot};
 use crate::RelayError;
 use crate::api::SessionId;
 use crate::bridge::{LegId, PayloadType, Player, Rounds, playable};
@@ -74,11 +75,8 @@ impl<P: Ports> Control<P> {
 }
 
 impl Session {
-    /// The leg of a branch, or the caller's.
+    /// The leg of a branch's sound, or of the caller's.
     pub(super) fn leg_of(&self, branch: Option<u32>) -> Option<LegId> {
-        match branch {
-            None => self.caller.as_ref().map(|side| side.id),
-            Some(branch) => self.branches.get(&branch).map(|side| side.id),
-        }
+        self.party(branch.map_or(Slot::Caller, Slot::Branch))?.sound()
     }
 }

@@ -1,4 +1,5 @@
-//! Control's view of one leg: its ports, its keys, and what was agreed with its peer.
+//! Control's view of one leg, a stream of one party: its ports, its keys, and what was agreed with its
+//! peer.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -12,49 +13,42 @@ use sdp::{Crypto, Setup};
 
 use super::codecs::{Agreement, Offer};
 use super::facts::Facts;
-use super::writer::{DtlsFace, Face, Rejected, setup_for};
+use super::writer::{DtlsFace, Face, setup_for};
 use crate::RelayError;
 use crate::api::{LegProfile, LegStats, Protocol};
-use crate::bridge::{Bridge, Component, Leg, LegId, PayloadType, Security};
+use crate::bridge::{Bridge, Carries, Component, Leg, LegId, PayloadType, Security};
 use crate::dialect::{Dialect, DtlsWish, IceWish};
 
 /// RFC 8839 §5.4 asks for 24 bits and 128 bits; a character of a token is worth five.
 const UFRAG_LEN: usize = 8;
 const PWD_LEN: usize = 28;
 
-/// What a peer did last in offer/answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    /// It offered, and waits for our answer (or has had it).
-    Offerer,
-    /// It was offered to.
-    Answerer,
-}
-
 /// One leg.
 #[derive(Debug)]
 pub(super) struct Side {
     pub id: LegId,
+    /// The place of its m-line.
+    stream: usize,
+    media: &'static str,
+    /// What its packets are, and what they are in the offer that is under way.
+    carries: Carries,
+    pub offers: Carries,
     pub interface: usize,
     /// The advertised address and our even port.
     pub addr: SocketAddr,
     /// Where packets leave by without a socket.
     pub source: Option<SocketAddr>,
-    pub tag: String,
-    pub role: Option<Role>,
     /// How we talk with the peer; fixed once a description of its own was taken.
     protocol: Protocol,
     proto: String,
-    /// The peer has described itself.
+    /// The peer has described itself, and how it is keyed with it.
     described: bool,
     /// Made when they are first needed: a plain call has none.
     keys: Option<LocalKeys>,
-    ufrag: String,
-    pwd: String,
+    ice: Option<Box<Credentials>>,
     remote_ufrag: Option<String>,
     /// The peer's offer, applied when it is answered: whoever refuses it leaves all as it was.
     pending: Option<Pending>,
-    shape: Vec<Rejected>,
     chosen: Option<Crypto>,
     dtls_role: DtlsRole,
     speaks_ice: bool,
@@ -75,7 +69,24 @@ struct Pending {
     signalled_from: Option<IpAddr>,
     dtls_role: DtlsRole,
     /// Our next ICE credentials, should it be a restart.
-    credentials: [String; 2],
+    credentials: Option<Box<Credentials>>,
+}
+
+/// What a leg is checked with (RFC 8839 §5.4).
+#[derive(Debug, Clone)]
+struct Credentials {
+    ufrag: String,
+    pwd: String,
+}
+
+impl Credentials {
+    fn new(entropy: &mut dyn Entropy) -> Box<Self> {
+        Box::new(Self { ufrag: entropy.token(UFRAG_LEN), pwd: entropy.token(PWD_LEN) })
+    }
+
+    fn agent(&self) -> Lite {
+        Lite::new(&self.ufrag, &self.pwd)
+    }
 }
 
 /// What one side offered, as far as the other is offered it too.
@@ -83,6 +94,10 @@ struct Pending {
 pub(super) struct Offered {
     pub ice: bool,
     pub mux: bool,
+    /// With feedback (RFC 4585), and no handshake.
+    pub feedback: bool,
+    pub carries: Carries,
+    pub media: &'static str,
 }
 
 /// What a side needs from the session.
@@ -93,28 +108,23 @@ pub(super) struct Kit<'a> {
 }
 
 impl Side {
-    pub(super) fn new(
-        id: LegId,
-        interface: usize,
-        addr: SocketAddr,
-        entropy: &mut dyn Entropy,
-    ) -> Self {
+    pub(super) fn new((id, stream): (LegId, usize), interface: usize, addr: SocketAddr) -> Self {
         Self {
             id,
+            stream,
+            media: "audio",
+            carries: Carries::default(),
+            offers: Carries::default(),
             interface,
             addr,
             source: None,
-            tag: String::new(),
-            role: None,
             protocol: Protocol::Rtp,
             proto: String::new(),
             described: false,
             keys: None,
-            ufrag: entropy.token(UFRAG_LEN),
-            pwd: entropy.token(PWD_LEN),
+            ice: None,
             remote_ufrag: None,
             pending: None,
-            shape: Vec::new(),
             chosen: None,
             dtls_role: DtlsRole::Server,
             speaks_ice: false,
@@ -140,12 +150,12 @@ impl Side {
     pub(super) fn take_offer(
         &mut self,
         facts: Facts,
-        shape: Vec<Rejected>,
         (signalled_from, dialect): (Option<IpAddr>, &Dialect),
         kit: Kit<'_>,
         entropy: &mut dyn Entropy,
     ) -> Result<(), RelayError> {
         self.dialect.clone_from(dialect);
+        self.offers = facts.carries;
         // Keys that cannot be used refuse the offer, not its answer.
         self.chosen = match facts.protocol {
             Protocol::Srtp => {
@@ -157,8 +167,6 @@ impl Side {
             }
             _ => None,
         };
-        self.role = Some(Role::Offerer);
-        self.shape = shape;
         let dtls_role = match (facts.dtls_setup, dialect.dtls) {
             (Some(Setup::Passive), _) => DtlsRole::Client,
             // RFC 8842 §5.5: whoever offers both again, with the certificate it had, wants no other
@@ -167,7 +175,10 @@ impl Side {
             (Some(Setup::ActPass), DtlsWish::Active) => DtlsRole::Client,
             _ => DtlsRole::Server,
         };
-        let credentials = [entropy.token(UFRAG_LEN), entropy.token(PWD_LEN)];
+        let credentials = facts.ice.as_ref().map(|_| Credentials::new(entropy));
+        if credentials.is_some() {
+            self.ice.get_or_insert_with(|| Credentials::new(entropy));
+        }
         let pending = Pending { facts, signalled_from, dtls_role, credentials };
         if !self.described {
             self.adopt(&pending, kit)?;
@@ -187,18 +198,24 @@ impl Side {
     /// Speaks with the peer as its offer does. The same offer again changes nothing.
     fn adopt(&mut self, pending: &Pending, kit: Kit<'_>) -> Result<(), RelayError> {
         let facts = &pending.facts;
+        self.media = facts.media;
+        if facts.carries == Carries::Datagrams {
+            return self.ensure_leg((Protocol::Rtp, facts.carries), kit);
+        }
         self.proto.clone_from(&facts.proto);
         self.note_dialect(facts);
         self.dtls_role = pending.dtls_role;
         let restarted = self.note_ufrag(facts);
-        self.ensure_leg(facts.protocol, kit.now, kit.certificate, kit.bridge)?;
-        if restarted {
-            [self.ufrag, self.pwd] = pending.credentials.clone();
-            if let Some(leg) = kit.bridge.leg_mut(self.id) {
+        let Kit { now, certificate, bridge } = kit;
+        let kit = Kit { now, certificate, bridge: &mut *bridge };
+        self.ensure_leg((facts.protocol, facts.carries), kit)?;
+        if let Some(fresh) = pending.credentials.clone().filter(|_| restarted) {
+            if let Some(leg) = bridge.leg_mut(self.id) {
                 for agent in leg.ice.iter_mut().chain(&mut leg.ice_rtcp) {
-                    agent.restart(&self.ufrag, &self.pwd);
+                    agent.restart(&fresh.ufrag, &fresh.pwd);
                 }
             }
+            self.ice = Some(fresh);
         }
         Ok(())
     }
@@ -212,10 +229,17 @@ impl Side {
         kit: Kit<'_>,
         entropy: &mut dyn Entropy,
     ) -> Result<(), RelayError> {
-        self.role = Some(Role::Answerer);
         self.dialect.clone_from(&profile.dialect);
-        if self.described {
+        self.offers = offered.carries;
+        let has_leg = kit.bridge.leg(self.id).is_some();
+        if self.described && has_leg {
             return Ok(());
+        }
+        self.media = offered.media;
+        if offered.carries == Carries::Datagrams {
+            // A leg that carries something goes on with it until it is answered.
+            let new = (Protocol::Rtp, offered.carries);
+            return if has_leg { Ok(()) } else { self.ensure_leg(new, kit) };
         }
         let (protocol, dialect) = (profile.protocol, &profile.dialect);
         if protocol == Protocol::Srtp {
@@ -228,23 +252,47 @@ impl Side {
             IceWish::Force => true,
             IceWish::Remove => false,
         };
+        if self.speaks_ice {
+            self.ice.get_or_insert_with(|| Credentials::new(entropy));
+        }
         self.rtcp_mux = (is_webrtc && !dialect.mux.demux) || dialect.mux.offers(offered.mux);
-        self.mid = is_webrtc.then(|| "0".to_owned());
+        self.mid = is_webrtc.then(|| self.stream.to_string());
         self.bundled = is_webrtc;
-        let usual = match protocol {
-            Protocol::Rtp => "RTP/AVP",
-            Protocol::Srtp => "RTP/SAVP",
-            Protocol::WebRtc => "UDP/TLS/RTP/SAVPF",
+        // Pictures hang on feedback more than sound does; what a browser has of it is too new for
+        // many a phone to be offered by its profile.
+        let feedback = offered.feedback && offered.carries == Carries::Rtp;
+        let usual = match (protocol, feedback) {
+            (Protocol::Rtp, false) => "RTP/AVP",
+            (Protocol::Rtp, true) => "RTP/AVPF",
+            (Protocol::Srtp, false) => "RTP/SAVP",
+            (Protocol::Srtp, true) => "RTP/SAVPF",
+            (Protocol::WebRtc, _) => "UDP/TLS/RTP/SAVPF",
         };
         self.proto = dialect.transport.as_deref().unwrap_or(usual).to_owned();
-        self.ensure_leg(protocol, kit.now, kit.certificate, kit.bridge)
+        self.ensure_leg((protocol, offered.carries), kit)
+    }
+
+    /// How the peer is keyed with, once it has described itself.
+    pub(super) fn spoken(&self) -> Option<Protocol> {
+        self.described.then_some(self.protocol)
+    }
+
+    /// The kind of its m-line.
+    pub(super) fn carries(&self) -> Carries {
+        self.carries
     }
 
     /// What the peer offered, as far as it is passed on.
     pub(super) fn offered(&self) -> Offered {
         let offer = self.pending.as_ref().map(|pending| &pending.facts);
-        let ice = offer.is_some_and(|facts| facts.ice.is_some());
-        Offered { ice, mux: offer.is_some_and(|facts| facts.mux_offered) }
+        let is = |of: fn(&Facts) -> bool| offer.is_some_and(of);
+        Offered {
+            ice: is(|facts| facts.ice.is_some()),
+            mux: is(|facts| facts.mux_offered),
+            feedback: is(|facts| facts.protocol != Protocol::WebRtc && facts.proto.ends_with('F')),
+            carries: self.offers,
+            media: offer.map_or("other", |facts| facts.media),
+        }
     }
 
     /// The other side has answered: whether the one who offered to share a port may.
@@ -255,7 +303,6 @@ impl Side {
         let granted = self.dialect.mux.grants(other_muxes) || dialect.mux.accept;
         self.rtcp_mux |= self.mux_offered && granted && !dialect.mux.reject;
         self.dialect.rtcp_attribute = dialect.rtcp_attribute;
-        self.dialect.keep_origin = dialect.keep_origin;
     }
 
     /// How its media is keyed.
@@ -271,11 +318,17 @@ impl Side {
     /// The peer answered our offer.
     pub(super) fn apply_answer(
         &mut self,
-        now: Instant,
+        kit: Kit<'_>,
         facts: &Facts,
         signalled_from: Option<IpAddr>,
-        bridge: &mut Bridge,
     ) -> Result<(), RelayError> {
+        let Kit { now, certificate, bridge } = kit;
+        if facts.carries == Carries::Datagrams {
+            self.media = facts.media;
+            let kit = Kit { now, certificate, bridge: &mut *bridge };
+            self.ensure_leg((Protocol::Rtp, facts.carries), kit)?;
+            return self.describe(now, facts, signalled_from, bridge);
+        }
         if facts.protocol != self.protocol {
             return Err(RelayError::ProtocolMismatch(facts.proto.clone()));
         }
@@ -299,6 +352,9 @@ impl Side {
         self.note_dialect(facts);
         self.rtcp_mux |= muxes;
         self.note_ufrag(facts);
+        self.media = facts.media;
+        let kit = Kit { now, certificate, bridge: &mut *bridge };
+        self.ensure_leg((self.protocol, facts.carries), kit)?;
         self.describe(now, facts, signalled_from, bridge)
     }
 
@@ -311,10 +367,10 @@ impl Side {
     ) -> Result<(), RelayError> {
         let Some(pending) = self.pending.clone() else { return Err(RelayError::NoOffer) };
         let Kit { now, certificate, bridge } = kit;
-        self.adopt(&pending, Kit { now, certificate, bridge })?;
+        self.adopt(&pending, Kit { now, certificate, bridge: &mut *bridge })?;
         self.settle(dialect, other_muxes);
         let Pending { facts, signalled_from, .. } = pending;
-        if self.protocol == Protocol::Srtp {
+        if self.protocol == Protocol::Srtp && facts.carries != Carries::Datagrams {
             let keys = self.keys.as_mut().ok_or(KeyingError::NoCommonSuite)?;
             let (keys, line) = keys.answer(facts.cryptos.iter().cloned())?;
             self.chosen = Some(line);
@@ -338,6 +394,9 @@ impl Side {
 
     /// What our offer to the peer says of us.
     pub(super) fn offer_face<'a>(&'a self, certificate: &'a Certificate) -> Face<'a> {
+        if self.offers == Carries::Datagrams {
+            return Face::in_clear(self.addr);
+        }
         let cryptos = match self.protocol {
             Protocol::Srtp => self.keys.iter().flat_map(LocalKeys::offer).collect(),
             _ => Vec::new(),
@@ -350,11 +409,14 @@ impl Side {
             (false, DtlsWish::Any | DtlsWish::Off) => Setup::ActPass,
         };
         let rtcp_fallback = self.dialect.rtcp_attribute;
-        Face { cryptos, shape: &[], rtcp_fallback, ..self.face(certificate, setup) }
+        Face { cryptos, rtcp_fallback, ..self.face(certificate, setup) }
     }
 
     /// What our answer to the peer's offer says of us.
     pub(super) fn answer_face<'a>(&'a self, certificate: &'a Certificate) -> Face<'a> {
+        if self.offers == Carries::Datagrams {
+            return Face::in_clear(self.addr);
+        }
         let cryptos = self.chosen.iter().filter(|_| self.protocol == Protocol::Srtp);
         let face = self.face(certificate, setup_for(self.dtls_role));
         Face { cryptos: cryptos.cloned().collect(), ..face }
@@ -364,7 +426,7 @@ impl Side {
     pub(super) fn stats(
         &self,
         now: Instant,
-        branch: Option<u32>,
+        (branch, tag): (Option<u32>, &str),
         bridge: &mut Bridge,
     ) -> Option<LegStats> {
         let leg = bridge.leg_mut(self.id)?;
@@ -376,7 +438,9 @@ impl Side {
         let dropped = counters.dropped;
         Some(LegStats {
             branch,
-            tag: self.tag.clone(),
+            stream: self.stream,
+            media: self.media.to_owned(),
+            tag: tag.to_owned(),
             protocol: self.protocol,
             port: self.addr.port(),
             remote,
@@ -402,30 +466,36 @@ impl Side {
         let is_dtls = self.protocol == Protocol::WebRtc;
         Face {
             addr: self.addr,
+            carries: self.offers,
             protocol: self.protocol,
-            proto: &self.proto,
+            proto: Some(&self.proto),
             cryptos: Vec::new(),
             dtls: is_dtls.then_some(DtlsFace { certificate, setup }),
-            ice: self.speaks_ice.then_some((self.ufrag.as_str(), self.pwd.as_str())),
+            ice: self.credentials().map(|own| (own.ufrag.as_str(), own.pwd.as_str())),
             rtcp_mux: self.rtcp_mux,
             mid: self.mid.as_deref().filter(|_| is_dtls),
             bundled: self.bundled,
-            shape: &self.shape,
             rtcp_attribute: self.dialect.rtcp_attribute,
             rtcp_fallback: false,
-            keep_origin: self.dialect.keep_origin,
         }
     }
 
-    /// Makes the leg, or makes it anew when the protocol changed before the peer was heard.
+    /// Our ICE credentials, where ICE is spoken.
+    fn credentials(&self) -> Option<&Credentials> {
+        self.ice.as_deref().filter(|_| self.speaks_ice)
+    }
+
+    /// Makes the leg, or makes it anew when the protocol changed before the peer was heard. A leg
+    /// whose sound becomes a fax stays the leg it was.
     fn ensure_leg(
         &mut self,
-        protocol: Protocol,
-        now: Instant,
-        certificate: &Certificate,
-        bridge: &mut Bridge,
+        (protocol, carries): (Protocol, Carries),
+        Kit { now, certificate, bridge }: Kit<'_>,
     ) -> Result<(), RelayError> {
-        if protocol == self.protocol && bridge.leg(self.id).is_some() {
+        self.carries = carries;
+        let fits = protocol == self.protocol || carries == Carries::Datagrams;
+        if let Some(leg) = bridge.leg_mut(self.id).filter(|_| fits) {
+            leg.carry(carries);
             return Ok(());
         }
         self.protocol = protocol;
@@ -434,8 +504,10 @@ impl Side {
             Protocol::Srtp => Security::Sdes(None),
             Protocol::WebRtc => Security::dtls(now, certificate, self.dtls_role)?,
         };
-        let agent = self.speaks_ice.then(|| Lite::new(&self.ufrag, &self.pwd));
+        let own = self.credentials().filter(|_| carries != Carries::Datagrams);
+        let agent = own.map(Credentials::agent);
         let mut leg = Leg::new(security, agent);
+        leg.carry(carries);
         leg.source = self.source;
         bridge.insert_leg(self.id, leg);
         Ok(())
@@ -448,17 +520,19 @@ impl Side {
         signalled_from: Option<IpAddr>,
         bridge: &mut Bridge,
     ) -> Result<(), RelayError> {
-        self.described = true;
+        let is_rtp = facts.carries != Carries::Datagrams;
+        self.described |= is_rtp;
         let leg = bridge.leg_mut(self.id).ok_or(RelayError::NoOffer)?;
         let mut setup = facts.setup.clone();
         setup.signalled_from = signalled_from;
-        setup.rtcp_mux = self.rtcp_mux;
+        setup.rtcp_mux = self.rtcp_mux && is_rtp;
         leg.describe(setup);
-        match facts.ice.as_ref().filter(|_| self.speaks_ice) {
-            Some((ufrag, pwd)) => {
+        let own = self.ice.as_deref().filter(|_| self.speaks_ice);
+        match facts.ice.as_ref().zip(own) {
+            Some(((ufrag, pwd), own)) => {
                 let two = if self.rtcp_mux { None } else { Some(&mut leg.ice_rtcp) };
                 for agent in [Some(&mut leg.ice), two].into_iter().flatten() {
-                    let agent = agent.get_or_insert_with(|| Lite::new(&self.ufrag, &self.pwd));
+                    let agent = agent.get_or_insert_with(|| own.agent());
                     agent.set_remote(ufrag, pwd);
                 }
             }
@@ -476,7 +550,7 @@ impl Side {
             IceWish::AsOffered | IceWish::Force => true,
             IceWish::Remove => false,
         };
-        self.speaks_ice = may_speak && facts.ice.is_some();
+        self.speaks_ice = may_speak && facts.ice.is_some() && self.ice.is_some();
         self.rtcp_mux = facts.setup.rtcp_mux;
         self.mux_offered = facts.mux_offered;
         self.bundled = facts.bundled && facts.mid.is_some();

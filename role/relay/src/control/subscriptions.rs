@@ -12,12 +12,14 @@ use audio::CodecKind;
 use bytes::Bytes;
 use sdp::{Direction as Way, MediaLine, Session as Sdp};
 
-use super::facts::Facts;
+use super::Control;
+use super::facts::Streams;
+use super::party::Session;
 use super::side::{Kit, Offered, Side};
-use super::{Control, Session, writer};
+use super::writer::{self, Faces};
 use crate::RelayError;
 use crate::api::{LegProfile, SessionId};
-use crate::bridge::{LegId, PayloadType};
+use crate::bridge::{Carries, LegId, PayloadType};
 use crate::ports::{PortOwner, Ports};
 
 /// Streams that third parties of one session may hear.
@@ -100,10 +102,11 @@ impl<P: Ports> Control<P> {
         let subscription = subscription.ok_or(RelayError::NoParty)?;
         let mut bridge = bridge.lock();
         for (at, listener) in subscription.listeners.iter_mut().enumerate() {
-            let source = match listener.source {
-                None => caller.as_ref().map(|side| side.id),
-                Some(branch) => branches.get(&branch).map(|side| side.id),
+            let party = match listener.source {
+                None => caller.as_ref(),
+                Some(branch) => branches.get(&branch),
             };
+            let source = party.and_then(|party| party.sound());
             let leg = listener.side.id;
             let hears = sdp.media().get(at).is_some_and(|m| !m.is_rejected())
                 && sdp.direction_of(at).receives();
@@ -111,8 +114,10 @@ impl<P: Ports> Control<P> {
                 bridge.stop_listening(leg);
                 continue;
             }
-            let facts = Facts::read(&sdp.only(at))?;
-            listener.side.apply_answer(now, &facts, None, &mut bridge)?;
+            let streams = Streams::read(&sdp.only(at), 1)?;
+            let facts = streams.of_main().ok_or(RelayError::NoStream)?;
+            let kit = Kit { now, certificate: &self.certificate, bridge: &mut bridge };
+            listener.side.apply_answer(kit, facts, None)?;
             if let Some(source) = source {
                 bridge.listen(source, leg);
             }
@@ -155,17 +160,28 @@ impl<P: Ports> Control<P> {
         let opened = self.ports.open(interface, &owner);
         let opened = opened.map_err(|why| RelayError::no_ports(why, &self.config, interface))?;
         let addr = (place.advertised(), opened.port).into();
-        let mut side = Side::new(leg, interface, addr, &mut *self.entropy);
+        let mut side = Side::new((leg, 0), interface, addr);
         side.source = opened.source;
         let shared = owner.bridge.clone();
         let mut bridge = shared.lock();
         let kit = Kit { now, certificate: &self.certificate, bridge: &mut bridge };
-        let offered = Offered { ice: false, mux: false };
+        let offered = Offered {
+            ice: false,
+            mux: false,
+            feedback: false,
+            carries: Carries::Sound,
+            media: "audio",
+        };
         let made = side.make_offer(profile, offered, kit, &mut *self.entropy);
         drop(bridge);
         let description = describe(&payloads, wanted.label.as_deref(), self.entropy.next_u64());
-        let face = side.offer_face(&self.certificate);
-        let written = made.map(|()| writer::write(description, Some(0), &face));
+        let faces = Faces {
+            streams: vec![Some(side.offer_face(&self.certificate))],
+            ip: place.advertised(),
+            keep_origin: profile.dialect.keep_origin,
+            shape: &[],
+        };
+        let written = made.map(|()| writer::write(description, &faces));
         // Kept in any case: who asked closes it if something failed.
         let subscription = session.subscriptions.as_mut().and_then(|all| all.find(number));
         if let Some(subscription) = subscription {
@@ -198,11 +214,8 @@ impl Session {
     fn listener_leg(&mut self) -> Result<LegId, RelayError> {
         let list = self.subscriptions.iter().flat_map(|all| &all.list);
         let open: usize = list.map(|s| s.listeners.len()).sum();
-        if open >= LISTENERS_MAX || self.next_leg == u16::MAX {
-            return Err(RelayError::TooManyListeners(LISTENERS_MAX));
-        }
-        self.next_leg += 1;
-        Ok(LegId(self.next_leg - 1))
+        let leg = (open < LISTENERS_MAX).then(|| self.next_number()).flatten();
+        leg.ok_or(RelayError::TooManyListeners(LISTENERS_MAX))
     }
 
     /// The sides of third parties that end with a branch, or with the session.

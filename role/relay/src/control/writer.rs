@@ -1,12 +1,13 @@
 //! Writing a description for the other side: our address, our keys, nothing of the first side's
 //! transport. What concerns codecs passes as it came.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use media::keying::dtls::{Certificate, DtlsRole};
 use sdp::{Candidate, Connection, Crypto, MediaLine, Section, Session, Setup};
 
 use crate::api::Protocol;
+use crate::bridge::Carries;
 
 /// Attributes that belong to one side's transport or to the WebRTC dialect, and die at the relay.
 const HOP_BY_HOP: [&str; 22] = [
@@ -34,13 +35,27 @@ const HOP_BY_HOP: [&str; 22] = [
     "rtcp-xr",
 ];
 
-/// What the description says of us.
+/// Those of them that two ends with pictures agree on through us: packets pass as they are, so that
+/// what is said of sources, feedback and header extensions holds.
+const END_TO_END: [&str; 7] =
+    ["cname", "extmap", "extmap-allow-mixed", "rtcp-fb", "rtcp-rsize", "ssrc", "ssrc-group"];
+
+/// Header extensions that name m-lines and layers of one side's description (RFC 9143 §15,
+/// RFC 8852).
+const EXTENSIONS_OF_ONE_SIDE: [&str; 3] = [
+    "urn:ietf:params:rtp-hdrext:sdes:mid",
+    "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+    "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
+];
+
+/// What the description says of us, of one stream.
 pub(super) struct Face<'a> {
     /// Address and even port.
     pub addr: SocketAddr,
+    pub carries: Carries,
     pub protocol: Protocol,
-    /// The transport of the m-line.
-    pub proto: &'a str,
+    /// The transport of the m-line; `None` for that which it has.
+    pub proto: Option<&'a str>,
     /// SDES lines.
     pub cryptos: Vec<Crypto>,
     pub dtls: Option<DtlsFace<'a>>,
@@ -49,14 +64,30 @@ pub(super) struct Face<'a> {
     pub rtcp_mux: bool,
     pub mid: Option<&'a str>,
     pub bundled: bool,
-    /// The m-lines the description must have, as the offer had them.
-    pub shape: &'a [Rejected],
     /// Write `a=rtcp`.
     pub rtcp_attribute: bool,
     /// Also say where RTCP goes if the peer does not want it on RTP's port (RFC 5761 §5.1.1).
     pub rtcp_fallback: bool,
-    /// Leave the address in `o=` as it came.
-    pub keep_origin: bool,
+}
+
+impl Face<'_> {
+    /// Of a stream without keys, ICE or RTCP.
+    pub(super) fn in_clear(addr: SocketAddr) -> Self {
+        Self {
+            addr,
+            carries: Carries::Datagrams,
+            protocol: Protocol::Rtp,
+            proto: None,
+            cryptos: Vec::new(),
+            dtls: None,
+            ice: None,
+            rtcp_mux: false,
+            mid: None,
+            bundled: false,
+            rtcp_attribute: false,
+            rtcp_fallback: false,
+        }
+    }
 }
 
 /// The handshake's part.
@@ -76,14 +107,17 @@ pub(super) struct Rejected {
 
 impl Rejected {
     /// The m-lines of an offer, ready to be refused in its answer.
-    pub(super) fn shape_of(session: &Session) -> Vec<Self> {
-        let of = |m: &MediaLine| Self {
-            kind: m.kind().to_owned(),
-            proto: m.proto().to_owned(),
-            formats: m.formats().to_vec(),
-            mid: m.mid().map(str::to_owned),
-        };
-        session.media().iter().map(of).collect()
+    pub(super) fn shape_of(session: &Session) -> Box<[Self]> {
+        session.media().iter().map(Self::of).collect()
+    }
+
+    fn of(media: &MediaLine) -> Self {
+        Self {
+            kind: media.kind().to_owned(),
+            proto: media.proto().to_owned(),
+            formats: media.formats().to_vec(),
+            mid: media.mid().map(str::to_owned),
+        }
     }
 
     fn to_media_line(&self, with_mid: bool) -> MediaLine {
@@ -104,42 +138,72 @@ pub(super) fn setup_for(role: DtlsRole) -> Setup {
     }
 }
 
-/// Rewrites `session`, whose stream `audio` is relayed (`None`: all are rejected).
-pub(super) fn write(mut session: Session, audio: Option<usize>, face: &Face<'_>) -> Vec<u8> {
-    write_session_level(&mut session, face);
+/// A whole description's faces.
+pub(super) struct Faces<'a> {
+    /// By the m-lines; `None` for a stream that is rejected.
+    pub streams: Vec<Option<Face<'a>>>,
+    /// Our address, and whether that in `o=` stays as it came.
+    pub ip: IpAddr,
+    pub keep_origin: bool,
+    /// The m-lines an answer must have, as the offer had them.
+    pub shape: &'a [Rejected],
+}
+
+impl Faces<'_> {
+    fn any(&self, is: impl Fn(&Face<'_>) -> bool) -> bool {
+        self.streams.iter().flatten().any(is)
+    }
+}
+
+/// Rewrites `session`.
+pub(super) fn write(mut session: Session, faces: &Faces<'_>) -> Vec<u8> {
+    write_session_level(&mut session, faces);
+    let with_mid = faces.any(|face| face.mid.is_some());
     for index in 0..session.media().len() {
-        if Some(index) == audio {
-            write_audio(&mut session.media_mut()[index], face);
+        if let Some(face) = faces.streams.get(index).and_then(Option::as_ref) {
+            write_stream(&mut session.media_mut()[index], face);
             continue;
         }
-        let own = Rejected::shape_of(&session).swap_remove(index);
-        let line = face.shape.get(index).unwrap_or(&own);
-        session.media_mut()[index] = line.to_media_line(face.mid.is_some());
+        let line = match faces.shape.get(index) {
+            Some(offered) => offered.to_media_line(with_mid),
+            // Our own offer: the others' mids are the places of their m-lines.
+            None => {
+                let mut own = Rejected::of(&session.media()[index]);
+                own.mid = Some(index.to_string());
+                own.to_media_line(with_mid)
+            }
+        };
+        session.media_mut()[index] = line;
     }
-    for missing in face.shape.iter().skip(session.media().len()) {
-        session.push_media(missing.to_media_line(face.mid.is_some()));
+    for missing in faces.shape.iter().skip(session.media().len()) {
+        session.push_media(missing.to_media_line(with_mid));
     }
     session.to_bytes()
 }
 
-fn write_session_level(session: &mut Session, face: &Face<'_>) {
-    let ip = face.addr.ip();
-    if let Some(mut origin) = session.origin().filter(|_| !face.keep_origin) {
-        origin.address = ip.to_string();
-        origin.ip6 = ip.is_ipv6();
+fn write_session_level(session: &mut Session, faces: &Faces<'_>) {
+    if let Some(mut origin) = session.origin().filter(|_| !faces.keep_origin) {
+        origin.address = faces.ip.to_string();
+        origin.ip6 = faces.ip.is_ipv6();
         session.set_origin(&origin);
     }
-    session.set_connection(&Connection::from(ip));
-    clean(session);
-    if face.ice.is_some() {
+    session.set_connection(&Connection::from(faces.ip));
+    let allows_mixed = session.has_attribute("extmap-allow-mixed");
+    clean(session, &[]);
+    if allows_mixed && faces.any(|face| face.carries == Carries::Rtp) {
+        session.add_attribute("extmap-allow-mixed", None);
+    }
+    if faces.any(|face| face.ice.is_some()) {
         session.add_attribute("ice-lite", None);
     }
-    if let Some(mid) = face.mid.filter(|_| face.bundled) {
+    // Each stream has a transport of its own: the bundle is of one (RFC 9143 §7.3.3).
+    let mut bundled = faces.streams.iter().flatten().filter(|face| face.bundled);
+    if let Some(mid) = bundled.find_map(|face| face.mid) {
         session.add_attribute("group", Some(&format!("BUNDLE {mid}")));
     }
 }
 
-fn write_audio(media: &mut MediaLine, face: &Face<'_>) {
+fn write_stream(media: &mut MediaLine, face: &Face<'_>) {
     // Two ends in clear may key themselves (RFC 6189 §8): packets of ZRTP pass between them. Where a
     // leg is keyed by us they do not, and nobody shall wait for them.
     let in_clear = face.protocol == Protocol::Rtp
@@ -150,9 +214,18 @@ fn write_audio(media: &mut MediaLine, face: &Face<'_>) {
         false => Vec::new(),
     };
     media.set_port(face.addr.port());
-    media.set_proto(face.proto);
+    if let Some(proto) = face.proto {
+        media.set_proto(proto);
+    }
     media.remove_lines(b'c');
-    clean(media);
+    match face.carries {
+        Carries::Rtp => {
+            clean(media, &END_TO_END);
+            let of_one = |value: &str| EXTENSIONS_OF_ONE_SIDE.iter().any(|uri| value.contains(uri));
+            media.retain_attributes(|name, value| name != "extmap" || !value.is_some_and(of_one));
+        }
+        Carries::Sound | Carries::Datagrams => clean(media, &[]),
+    }
     for hash in &hashes {
         media.add_attribute("zrtp-hash", Some(hash));
     }
@@ -187,12 +260,13 @@ fn write_audio(media: &mut MediaLine, face: &Face<'_>) {
     }
     if face.protocol == Protocol::WebRtc && face.ice.is_some() {
         // Without it a browser's `track` event has no stream to play.
-        media.add_attribute("msid", Some("whimbrel audio"));
+        let track = format!("whimbrel {}", media.kind());
+        media.add_attribute("msid", Some(&track));
     }
 }
 
-fn clean(section: &mut Section) {
+fn clean(section: &mut Section, kept: &[&str]) {
     section.remove_ice();
     section.remove_keying();
-    section.retain_attributes(|name, _| !HOP_BY_HOP.contains(&name));
+    section.retain_attributes(|name, _| !HOP_BY_HOP.contains(&name) || kept.contains(&name));
 }

@@ -43,17 +43,20 @@ impl Totals {
 /// A call's figures, as `query` and `delete` tell them.
 pub fn call(call: &Call, stats: &SessionStats, now: Duration) -> Vec<(&'static str, Value)> {
     let tag_of = |branch: Option<u32>| call.tag_of(branch);
-    let tags: BTreeMap<Bytes, Value> = stats
-        .legs
-        .iter()
-        .map(|leg| {
+    let mut parties: BTreeMap<Option<u32>, Vec<&LegStats>> = BTreeMap::new();
+    for leg in &stats.legs {
+        parties.entry(leg.branch).or_default().push(leg);
+    }
+    let tags: BTreeMap<Bytes, Value> = parties
+        .into_iter()
+        .map(|(branch, legs)| {
             // A leg is described from the side of the one who talks to it; media it sends us is its own.
-            let partner = match leg.branch {
+            let partner = match branch {
                 None => call.branches.last().map(|b| b.number),
                 Some(_) => None,
             };
-            let own = tag_of(leg.branch);
-            (own.clone(), tag(call, leg, &own, &tag_of(partner), now))
+            let own = tag_of(branch);
+            (own.clone(), tag(call, &legs, &own, &tag_of(partner), now))
         })
         .collect();
     let sum = |of: fn(&LegStats) -> u64| stats.legs.iter().map(of).sum::<u64>();
@@ -98,19 +101,22 @@ pub fn relay(totals: &Totals, sessions: usize, uptime_s: u64) -> Value {
     Value::dictionary([("currentstatistics", current), ("totalstatistics", total)])
 }
 
-fn tag(call: &Call, leg: &LegStats, own: &Bytes, partner: &Bytes, now: Duration) -> Value {
-    let media = Value::dictionary([
-        ("index", Value::Integer(1)),
-        ("type", Value::text("audio")),
-        ("protocol", Value::text(protocol(leg.protocol))),
-        ("streams", Value::List(vec![stream(leg, now)])),
-        ("flags", Value::texts(["initialized"].into_iter().chain((!leg.held).then_some("send")))),
-    ]);
+fn tag(call: &Call, legs: &[&LegStats], own: &Bytes, partner: &Bytes, now: Duration) -> Value {
+    let media = |leg: &&LegStats| {
+        let sends = (!leg.held).then_some("send");
+        Value::dictionary([
+            ("index", Value::count(leg.stream as u64 + 1)),
+            ("type", Value::text(leg.media.as_str())),
+            ("protocol", Value::text(protocol(leg))),
+            ("streams", Value::List(vec![stream(leg, now)])),
+            ("flags", Value::texts(["initialized"].into_iter().chain(sends))),
+        ])
+    };
     Value::dictionary([
         ("tag", Value::String(own.clone())),
         ("created", Value::count(call.created.as_secs())),
         ("in dialogue with", Value::String(partner.clone())),
-        ("medias", Value::List(vec![media])),
+        ("medias", Value::List(legs.iter().map(media).collect())),
     ])
 }
 
@@ -142,8 +148,9 @@ fn endpoint(remote: SocketAddr) -> Value {
     ])
 }
 
-fn protocol(protocol: Protocol) -> &'static str {
-    match protocol {
+fn protocol(leg: &LegStats) -> &'static str {
+    match leg.protocol {
+        _ if leg.media == "image" => "udptl",
         Protocol::Rtp => "RTP/AVP",
         Protocol::Srtp => "RTP/SAVP",
         Protocol::WebRtc => "UDP/TLS/RTP/SAVPF",

@@ -141,6 +141,7 @@ fn profile<P: Ports>(
     LegProfile {
         interface: interface.or_else(|| wishes.direction.as_ref().map(|(_, to)| to.clone())),
         dialect: Dialect {
+            each_stream: false,
             transport: wishes.transport.clone(),
             ice,
             mux: wishes.mux,

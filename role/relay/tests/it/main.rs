@@ -14,4 +14,5 @@ mod peers;
 mod recording;
 mod sockets;
 mod stories;
+mod streams;
 mod virtual_net;

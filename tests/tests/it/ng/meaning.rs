@@ -56,14 +56,77 @@ pub fn offers() -> Vec<(&'static str, String)> {
     ]
 }
 
+const VIDEO: &str = "a=rtpmap:96 VP8/90000\r\na=rtcp-fb:96 nack pli\r\n\
+    a=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n";
+const FAX: &str = "m=image 40020 udptl t38\r\na=T38FaxVersion:0\r\na=T38MaxBitRate:14400\r\n\
+    a=T38FaxUdpEC:t38UDPRedundancy\r\n";
+
+/// Offers with more than sound, or without any.
+pub fn offers_of_streams() -> Vec<(&'static str, String)> {
+    let sound = |proto: &str, lines: &[&str]| offer(proto, "0 8 101", &[&[CODECS], lines].concat());
+    let video = |proto: &str, lines: &[&str]| {
+        format!("m=video 40010 {proto} 96 97\r\n{VIDEO}{}", lines.concat())
+    };
+    let plain = sound("RTP/AVP", &[]);
+    let alone = &plain[..plain.find("m=").expect("a stream")];
+    let browser = "UDP/TLS/RTP/SAVPF";
+    let ice_of_video = ICE.replace("40000", "40010");
+    let text = "m=text 40030 RTP/AVP 98\r\na=rtpmap:98 t140/1000\r\n";
+    vec![
+        ("video", plain.clone() + &video("RTP/AVP", &[])),
+        ("video with feedback", plain.clone() + &video("RTP/AVPF", &[])),
+        ("video on hold", plain.clone() + &video("RTP/AVP", &["a=sendonly\r\n"])),
+        ("video alone", alone.to_owned() + &video("RTP/AVP", &[])),
+        ("video off", plain.clone() + &video("RTP/AVP", &[]).replace("40010", "0")),
+        ("video, SDES", sound("RTP/SAVP", &[CRYPTO]) + &video("RTP/SAVP", &[CRYPTO])),
+        (
+            "video, browser",
+            sound(browser, &[DTLS, ICE, "a=rtcp-mux\r\na=mid:0\r\n"])
+                + &video(browser, &[DTLS, &ice_of_video, "a=rtcp-mux\r\na=mid:1\r\n"]),
+        ),
+        ("text", plain.clone() + text),
+        ("video and text", plain.clone() + &video("RTP/AVP", &[]) + text),
+        ("fax", alone.to_owned() + FAX),
+        ("fax beside sound", plain.clone() + FAX),
+        ("fax, sound off", plain.replace("audio 40000", "audio 0") + FAX),
+    ]
+}
+
+/// A description with each m-line alone, the session's lines before it.
+fn sections(sdp: &str) -> Vec<String> {
+    let mut parts = sdp.split("\r\nm=");
+    let head = parts.next().unwrap_or_default();
+    parts.map(|section| format!("{head}\r\nm={}\r\n", section.trim_end())).collect()
+}
+
+/// What a phone answers, but for one m-line that it rejects.
+pub fn answer_without(offered: &str, rejected: usize) -> String {
+    let answers = sections(offered).into_iter().enumerate().map(|(n, section)| {
+        let answer = answer_to_stream(&section, 42_000 + 2 * n);
+        let (head, media) = answer.split_at(answer.find("m=").expect("a stream"));
+        let port = format!(" {} ", 42_000 + 2 * n);
+        let media = if n == rejected { media.replacen(&port, " 0 ", 1) } else { media.to_owned() };
+        (head.to_owned(), media)
+    });
+    let answers: Vec<(String, String)> = answers.collect();
+    let media = answers.iter().map(|(_, media)| media.as_str());
+    answers[0].0.clone() + &media.collect::<String>()
+}
+
 /// What a phone answers: the first two codecs, and of the transport what it was offered.
 pub fn answer_to(offered: &str) -> String {
+    answer_without(offered, usize::MAX)
+}
+
+fn answer_to_stream(offered: &str, port: usize) -> String {
     let line = |kind: &str| offered.lines().find(|l| l.starts_with(kind)).unwrap_or_default();
     let m: Vec<&str> = line("m=").split_whitespace().collect();
     let kept: Vec<&str> = m[3..].iter().take(2).copied().collect();
+    let port = if m[1] == "0" { 0 } else { port };
     let mut answer = format!(
         "v=0\r\no=- 2 2 IN IP4 127.0.0.8\r\ns=-\r\nc=IN IP4 127.0.0.8\r\nt=0 0\r\n\
-         m=audio 42000 {} {}\r\n",
+         {} {port} {} {}\r\n",
+        m[0],
         m[2],
         kept.join(" ")
     );
@@ -74,6 +137,7 @@ pub fn answer_to(offered: &str) -> String {
             || l == "a=rtcp-mux"
             || l.starts_with("a=mid:")
             || l.starts_with("a=ptime:")
+            || l.starts_with("a=T38")
         {
             answer += l;
             answer += "\r\n";
@@ -142,7 +206,27 @@ impl Keying {
 
 /// What a phone does with a description.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Meaning {
+pub struct Meaning(Vec<Stream>);
+
+impl Meaning {
+    /// Of a description written by the relay at `ip`.
+    pub fn of(sdp: &str, ip: IpAddr) -> Self {
+        Self(sections(sdp).iter().map(|section| Stream::of(section, ip)).collect())
+    }
+}
+
+/// What a phone does with a stream.
+#[derive(Debug, PartialEq, Eq)]
+enum Stream {
+    /// Nothing; its kind.
+    Rejected(String),
+    /// It is sent and received.
+    Used(Box<Used>),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Used {
+    kind: String,
     /// Media goes to the relay.
     to_relay: bool,
     proto: String,
@@ -158,11 +242,11 @@ pub struct Meaning {
     /// The address in `o=` is the one the sender wrote.
     origin_kept: bool,
     ptime: Option<String>,
+    fax: BTreeSet<String>,
 }
 
-impl Meaning {
-    /// Of a description with one stream, written by the relay at `ip`.
-    pub fn of(sdp: &str, ip: IpAddr) -> Self {
+impl Stream {
+    fn of(sdp: &str, ip: IpAddr) -> Self {
         let attribute = |name: &str| {
             let prefix = format!("a={name}:");
             sdp.lines().find_map(|l| l.strip_prefix(&prefix)).map(str::to_owned)
@@ -174,6 +258,9 @@ impl Meaning {
             .split_whitespace()
             .collect();
         let port: i32 = m[1].parse().expect("a port");
+        if port == 0 {
+            return Self::Rejected(m[0].to_owned());
+        }
         let shared_port = sdp.lines().any(|l| l == "a=rtcp-mux");
         let explicit = attribute("rtcp").and_then(|r| r.split(' ').next()?.parse::<i32>().ok());
         let directions = ["sendrecv", "sendonly", "recvonly", "inactive"];
@@ -182,7 +269,8 @@ impl Meaning {
         let of_format = |l: &&str| l.starts_with("a=rtpmap:") || l.starts_with("a=fmtp:");
         let fixed = ["a=rtpmap:0 ", "a=rtpmap:8 ", "a=rtpmap:9 ", "a=rtpmap:18 "];
         let stated = |l: &&str| !fixed.iter().any(|s| l.starts_with(s));
-        Self {
+        Self::Used(Box::new(Used {
+            kind: m[0].to_owned(),
             to_relay: sdp.contains(&format!("c=IN IP4 {ip}")),
             proto: m[2].to_owned(),
             formats: m[3..].iter().map(|f| (*f).to_owned()).collect(),
@@ -200,6 +288,7 @@ impl Meaning {
                 .collect(),
             origin_kept: !sdp.lines().any(|l| l.starts_with("o=") && l.ends_with(&ip.to_string())),
             ptime: attribute("ptime"),
-        }
+            fax: sdp.lines().filter(|l| l.starts_with("a=T38")).map(str::to_owned).collect(),
+        }))
     }
 }

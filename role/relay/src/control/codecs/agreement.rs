@@ -115,10 +115,11 @@ fn events_back(
 
 impl Agreement {
     /// Tells both legs, and has the packets between them worked on where they need it. The legs
-    /// are the answerer's and the offerer's.
+    /// are the answerer's and the offerer's, and the caller's of the two again.
     pub(in crate::control) fn apply(
         &self,
         (answerer, offerer): (LegId, LegId),
+        caller: LegId,
         bridge: &mut Bridge,
         entropy: &mut dyn Entropy,
     ) -> Result<(), RelayError> {
@@ -129,11 +130,11 @@ impl Agreement {
         }
         let to_answerer = self.offerer.plan_to(&self.answerer);
         let to_offerer = self.answerer.plan_to(&self.offerer);
-        let (branch, to_branch, to_caller) = match offerer {
-            LegId::CALLER => (answerer, to_answerer, to_offerer),
-            _ => (offerer, to_offerer, to_answerer),
+        let (branch, plans) = match offerer == caller {
+            true => (answerer, (to_answerer, to_offerer)),
+            false => (offerer, (to_offerer, to_answerer)),
         };
-        bridge.process(branch, to_branch, to_caller, entropy.next_u64() as u32)?;
+        bridge.process((caller, branch), plans, entropy.next_u64() as u32)?;
         Ok(())
     }
 }
