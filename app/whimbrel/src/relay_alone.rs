@@ -48,6 +48,10 @@ pub struct RelayArgs {
     /// End a call nobody talks in, and nobody holds, after this many seconds.
     #[arg(long, value_name = "S", default_value_t = 60)]
     pub silence: u64,
+    /// End a call that somebody holds, and nobody talks in, after this many seconds; 0 for never. Its
+    /// controller may be gone.
+    #[arg(long, value_name = "S", default_value_t = 3600)]
+    pub held_silence: u64,
     /// Relay late packets of a deleted call for this many seconds, unless its deletion says
     /// otherwise.
     #[arg(long, value_name = "S", default_value_t = 30)]
@@ -139,6 +143,7 @@ fn relay_config(args: &RelayArgs) -> relay::Config {
         socket_per_port: args.socket_per_port,
         fast_path: args.fast_path.clone(),
         silence_s: args.silence,
+        held_silence_s: args.held_silence,
         ..relay::Config::default()
     }
 }

@@ -142,6 +142,10 @@ pub struct Bridge {
     /// Since when silence counts: the answer, the last RTP, or the end of a hold.
     heard: Option<Instant>,
     silent: bool,
+    /// Somebody holds the call, and it was silent for long enough to look at that.
+    bears: bool,
+    /// Seconds that a hold without sound is borne; 0 for ever.
+    held_s: u32,
     outbox: VecDeque<Transmit>,
     events: VecDeque<BridgeEvent>,
 }
@@ -159,6 +163,8 @@ impl Bridge {
             silence,
             heard: None,
             silent: false,
+            bears: false,
+            held_s: 0,
             outbox: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -303,9 +309,7 @@ impl Bridge {
         if self.aside.is_some() {
             self.play_timeout(now);
         }
-        if self.is_held() {
-            self.heard = self.heard.map(|_| now);
-        }
+        self.look_at_hold(now);
         if !self.silent && self.silence_deadline().is_some_and(|at| now >= at) {
             self.silent = true;
             self.events.push_back(BridgeEvent::MediaSilent);
@@ -346,6 +350,24 @@ impl Bridge {
         self.events.pop_front()
     }
 
+    /// Silence is reported of a held call too, after this long.
+    pub fn bear_hold_for(&mut self, max: Option<Duration>) {
+        self.held_s = max.map_or(0, |max| max.as_secs().clamp(1, u64::from(u32::MAX)) as u32);
+    }
+
+    /// Silence is another's while somebody holds, and counts anew from the end of that.
+    fn look_at_hold(&mut self, now: Instant) {
+        let is_due = self.silence_deadline().is_some_and(|at| now >= at);
+        match (self.is_held(), self.bears) {
+            (true, false) if is_due => self.bears = true,
+            (false, true) => {
+                self.bears = false;
+                self.heard = self.heard.map(|_| now);
+            }
+            _ => {}
+        }
+    }
+
     /// Whether someone holds the call, every stream of it: silence is wanted then.
     pub fn is_held(&self) -> bool {
         let held =
@@ -381,7 +403,12 @@ impl Bridge {
     }
 
     fn silence_deadline(&self) -> Option<Instant> {
-        self.heard.map(|at| at + self.silence)
+        let borne = match (self.bears && self.is_held(), self.held_s) {
+            (false, _) => self.silence,
+            (true, 0) => return None,
+            (true, seconds) => self.silence.max(Duration::from_secs(u64::from(seconds))),
+        };
+        self.heard.map(|at| at + borne)
     }
 
     fn flush_dtls(&mut self, now: Instant, id: LegId) {

@@ -27,6 +27,9 @@ pub struct Config {
     pub fast_path: Vec<String>,
     /// Seconds without RTP after which an answered call that nobody holds is reported silent.
     pub silence_s: u64,
+    /// Seconds without RTP after which an answered call that somebody holds is reported silent too; 0
+    /// for never: whoever directs the relay ends it.
+    pub held_silence_s: u64,
     /// Sessions at once.
     pub sessions_max: usize,
     /// Branches of one session.
@@ -44,6 +47,11 @@ impl Config {
     /// [`Config::silence_s`] as a duration.
     pub fn silence(&self) -> Duration {
         Duration::from_secs(self.silence_s.max(1))
+    }
+
+    /// [`Config::held_silence_s`] as a duration.
+    pub fn held_silence(&self) -> Option<Duration> {
+        (self.held_silence_s > 0).then(|| Duration::from_secs(self.held_silence_s))
     }
 }
 
@@ -65,6 +73,7 @@ impl Default for Config {
             socket_per_port: false,
             fast_path: Vec::new(),
             silence_s: 60,
+            held_silence_s: 0,
             sessions_max: 100_000,
             branches_max: 32,
             streams_max: 8,

@@ -218,7 +218,8 @@ impl<P: Ports> Control<P> {
             if self.sessions.len() >= self.config.sessions_max {
                 return Err(RelayError::TooManySessions(self.config.sessions_max));
             }
-            let bridge = Bridge::new(self.config.silence());
+            let mut bridge = Bridge::new(self.config.silence());
+            bridge.bear_hold_for(self.config.held_silence());
             let bridge = self.ports.home(id).keep(id, bridge);
             self.sessions.insert(id, Session::new(bridge));
         }

@@ -177,6 +177,7 @@ impl Controlled {
     /// Ends calls whose deletion is due.
     pub fn handle_timeout<P: Ports>(&mut self, now: Instant, control: &mut Control<P>) {
         while let Some(call) = self.calls.take_due(now) {
+            self.totals.timeouts += u64::from(call.ends.is_none());
             if let Some(stats) = control.delete(now, call.session, None) {
                 self.totals.add(&stats);
             }
@@ -249,7 +250,7 @@ impl Controlled {
     ) -> Result<Entries, String> {
         let sdp = checked(request)?;
         let known = self.calls.get(&request.parties.call_id).is_some();
-        let call = self.calls.open(&request.parties, at.1);
+        let call = self.calls.open(&request.parties, at);
         call.last_signal = at.1;
         let branches = call.branches.len();
         let way = call.offer(&request.parties);
@@ -288,6 +289,7 @@ impl Controlled {
         let description = describe(request, way, sdp, false);
         let sdp = control.answer(at.0, &description).map_err(|error| reason(&error))?;
         call.note_label(&request.parties, way);
+        self.calls.note_answer(&request.parties.call_id);
         Ok(vec![("sdp", Value::String(sdp))])
     }
 

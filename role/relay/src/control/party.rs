@@ -5,6 +5,7 @@
 //! the branch's answer.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::time::Instant;
 
 use super::side::Side;
@@ -116,7 +117,7 @@ pub(super) struct Session {
     pub caller: Option<Box<Party>>,
     pub branches: BTreeMap<u32, Box<Party>>,
     /// The number of its recording, while there is one.
-    pub recording: Option<u64>,
+    pub recording: Option<NonZeroU64>,
     /// Third parties; few calls have any, and sessions lie in a table.
     pub subscriptions: Option<Box<Subscriptions>>,
     next_leg: u16,

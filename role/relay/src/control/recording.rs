@@ -1,5 +1,7 @@
 //! Which sessions are recorded.
 
+use std::num::NonZeroU64;
+
 use super::Control;
 use crate::api::SessionId;
 use crate::bridge::PacketTap;
@@ -7,7 +9,7 @@ use crate::bridge::PacketTap;
 impl<P> Control<P> {
     /// The number of a session's recording.
     pub(crate) fn recording(&self, id: SessionId) -> Option<u64> {
-        self.sessions.get(&id)?.recording
+        self.sessions.get(&id)?.recording.map(NonZeroU64::get)
     }
 
     /// Has the session's packets tapped for a recording. False without such a session.
@@ -18,7 +20,8 @@ impl<P> Control<P> {
         tap: Box<dyn PacketTap>,
     ) -> bool {
         let Some(session) = self.sessions.get_mut(&id) else { return false };
-        session.recording = Some(number);
+        // Numbers begin at 1.
+        session.recording = NonZeroU64::new(number);
         session.bridge.lock().set_tap(Some(tap));
         true
     }

@@ -16,6 +16,10 @@ use bytes::Bytes;
 use super::request::Parties;
 use crate::api::{Direction, SessionId};
 
+/// A call that nobody answers ends after this long, as at rtpengine (`offer-timeout`): its controller
+/// may have died before it deleted it.
+pub const UNANSWERED_MAX: Duration = Duration::from_secs(3600);
+
 /// One call.
 #[derive(Debug)]
 pub struct Call {
@@ -28,6 +32,8 @@ pub struct Call {
     pub branches: Vec<Branch>,
     /// When it ends, once it was deleted with a delay.
     pub ends: Option<Instant>,
+    /// When it ends unless it is answered before.
+    answer_by: Option<Instant>,
     /// What few calls have.
     more: Option<Box<More>>,
     next_branch: u32,
@@ -66,6 +72,7 @@ impl Call {
             caller_tag,
             branches: Vec::new(),
             ends: None,
+            answer_by: None,
             more: None,
             next_branch: 1,
         }
@@ -242,17 +249,33 @@ pub struct Calls {
     calls: HashMap<Bytes, Call>,
     /// Calls that end, by when.
     ending: BTreeMap<(Instant, u64), Bytes>,
+    /// Calls that nobody answered yet, by when they end.
+    unanswered: BTreeMap<(Instant, u64), Bytes>,
     next_session: u64,
 }
 
 impl Calls {
-    /// The call of a Call-ID, made if there is none.
-    pub fn open(&mut self, parties: &Parties, unix: Duration) -> &mut Call {
-        let next = &mut self.next_session;
+    /// The call of a Call-ID, made if there is none. It ends unless it is answered in time.
+    pub fn open(&mut self, parties: &Parties, (now, unix): (Instant, Duration)) -> &mut Call {
+        let (next, unanswered) = (&mut self.next_session, &mut self.unanswered);
         self.calls.entry(parties.call_id.clone()).or_insert_with(|| {
             *next += 1;
-            Call::new(SessionId(*next), parties.from_tag.clone().unwrap_or_default(), unix)
+            let caller = parties.from_tag.clone().unwrap_or_default();
+            let mut call = Call::new(SessionId(*next), caller, unix);
+            let end = now + UNANSWERED_MAX;
+            call.answer_by = Some(end);
+            unanswered.insert((end, *next), parties.call_id.clone());
+            call
         })
+    }
+
+    /// A call is answered: it lasts.
+    pub fn note_answer(&mut self, call_id: &Bytes) {
+        if let Some(call) = self.calls.get_mut(call_id)
+            && let Some(end) = call.answer_by.take()
+        {
+            self.unanswered.remove(&(end, call.session.0));
+        }
     }
 
     /// The call of a Call-ID.
@@ -271,6 +294,9 @@ impl Calls {
         if let Some(at) = call.ends {
             self.ending.remove(&(at, call.session.0));
         }
+        if let Some(at) = call.answer_by {
+            self.unanswered.remove(&(at, call.session.0));
+        }
         Some(call)
     }
 
@@ -285,14 +311,19 @@ impl Calls {
 
     /// When the next call ends.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.ending.first_key_value().map(|((at, _), _)| *at)
+        let first = |calls: &BTreeMap<(Instant, u64), Bytes>| {
+            calls.first_key_value().map(|((at, _), _)| *at)
+        };
+        first(&self.ending).into_iter().chain(first(&self.unanswered)).min()
     }
 
-    /// A call whose end is due.
+    /// A call whose end is due. Its `ends` is `None` if nobody answered it in time.
     pub fn take_due(&mut self, now: Instant) -> Option<Call> {
-        let due = self.poll_timeout().is_some_and(|at| at <= now);
-        let (_, call_id) = due.then(|| self.ending.pop_first()).flatten()?;
-        self.calls.remove(&call_id)
+        let due = [&self.ending, &self.unanswered].into_iter().find_map(|calls| {
+            let ((at, _), call_id) = calls.first_key_value()?;
+            (*at <= now).then(|| call_id.clone())
+        });
+        self.remove(&due?)
     }
 
     /// Some Call-IDs, in no order.
@@ -370,10 +401,27 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_nobody_answers_ends_in_an_hour_and_an_answered_one_lasts() {
+        let (mut calls, now) = (Calls::default(), Instant::now());
+        let who = |id: &str| Parties { call_id: id.to_owned().into(), ..parties("A", "", "") };
+        for id in ["rings", "talks", "gone"] {
+            calls.open(&who(id), (now, Duration::ZERO));
+        }
+        calls.note_answer(&"talks".into());
+        calls.remove(&"gone".into());
+        assert_eq!(calls.poll_timeout(), Some(now + UNANSWERED_MAX));
+        assert!(calls.take_due(now + UNANSWERED_MAX - Duration::from_millis(1)).is_none());
+        let call = calls.take_due(now + UNANSWERED_MAX).unwrap();
+        assert_eq!((call.session, call.ends), (SessionId(1), None));
+        assert!(calls.take_due(now + 9 * UNANSWERED_MAX).is_none());
+        assert_eq!((calls.len(), calls.poll_timeout()), (1, None));
+    }
+
+    #[test]
     fn a_deleted_call_ends_once_its_delay_is_over() {
         let (mut calls, now) = (Calls::default(), Instant::now());
         let who = Parties { call_id: Bytes::from("c"), ..parties("A", "", "") };
-        calls.open(&who, Duration::ZERO);
+        calls.open(&who, (now, Duration::ZERO));
         let at = now + std::time::Duration::from_secs(30);
         calls.end_at(&who.call_id, at);
         calls.end_at(&who.call_id, at + std::time::Duration::from_secs(9));

@@ -2,12 +2,14 @@
 //! same over real sockets.
 
 mod aside;
+mod churn;
 mod codecs;
 mod conflicts;
 mod controlled;
 mod descriptions;
 #[cfg(feature = "xdp")]
 mod fast_path;
+mod injector;
 mod memory;
 mod openssl;
 mod peers;

@@ -33,6 +33,11 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// Bytes that are allocated and not freed.
+pub fn held() -> usize {
+    HELD.load(Ordering::Relaxed)
+}
+
 const CALLS: usize = 500;
 
 const SOUND: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\

@@ -296,8 +296,38 @@ fn silence_is_reported_once_not_on_hold_and_again_after_media() {
     }
     assert_eq!(count(&world), 1, "held: silence is wanted");
     world.connect(&mut a, &mut b, Protocol::Rtp);
+    // Timers that are due are looked at at once.
+    world.advance(MS);
+    assert_eq!(count(&world), 1, "counted from the end of the hold");
     world.advance(Duration::from_secs(21));
     assert_eq!(count(&world), 2);
+}
+
+/// Whoever held the call and died left it behind: it ends as well, later.
+#[test]
+fn a_held_call_is_borne_in_silence_for_its_own_time() {
+    let config = relay::Config { held_silence_s: 100, ..config() };
+    let mut world = World::new(config);
+    let (mut a, mut b) = (Peer::plain("192.0.2.1:4000", 1), Peer::plain("192.0.2.2:5000", 2));
+    world.connect(&mut a, &mut b, Protocol::Rtp);
+    world.assert_talking(&mut a, &mut b);
+    let text = String::from_utf8(a.describe(None)).unwrap().replace("sendrecv", "sendonly");
+    let hold = description(Direction::FromCaller, 1, text.as_bytes(), Protocol::Rtp);
+    let offered = world.offer(&hold).unwrap();
+    let answer = b.describe(Some(&offered));
+    world.answer(&description(Direction::FromCallee, 1, &answer, Protocol::Rtp)).unwrap();
+    world.events.clear();
+    let silent_after = |world: &mut World, most: u32| {
+        (1..=most).find(|_| {
+            world.advance(MS * 1000);
+            world.events.contains(&BridgeEvent::MediaSilent)
+        })
+    };
+    assert_eq!(silent_after(&mut world, 90), None);
+    // Music on hold: it is somebody's call.
+    world.assert_heard(&mut a, &mut b);
+    let after = silent_after(&mut world, 200).expect("it ends");
+    assert!((100..=122).contains(&after), "{after}");
 }
 
 #[test]
