@@ -34,7 +34,7 @@ dist:              ## Builds the server to install: release, its code laid out b
 bench:             ## Measures Whimbrel beside Kamailio. ROWS=register,options ORDER=WKW OPS=1. Needs Debian and two cores.
 	@scripts/bench.sh
 
-bench-media:       ## Measures the media relay beside rtpengine. ORDER=WRWR. Needs Debian, two cores and root.
+bench-media:       ## Measures media beside rtpengine and coturn. ORDER=WRWR ONLY=turn. Needs Debian, two cores and root.
 	@scripts/bench-media.sh
 
 properties:        ## Runs every property test on CASES=50000 random cases, new ones each time. SEED=N repeats a run.

@@ -78,6 +78,9 @@ need_for_bench() {
   need '[ -f /usr/lib/*/kamailio/modules/tls.so ]' kamailio-tls-modules "Kamailio over TLS"
   need 'have rtpengine' rtpengine-daemon "Kamailio's media relay"
   need '[ -f /usr/include/srtp2/srtp.h ]' libsrtp2-dev "the media load's SRTP"
+  need '[ -f /usr/include/opus/opus.h ]' libopus-dev "the media load's Opus"
+  need '[ -f /usr/include/openssl/hmac.h ]' libssl-dev "the TURN load's credentials"
+  need 'have turnserver' coturn "the TURN server Whimbrel's is measured beside"
 }
 
 install_missing() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures Whimbrel's relay beside rtpengine: the same streams, interleaved in one run, CPU time a packet.
+"""Measures Whimbrel's relay beside rtpengine, and its TURN server beside coturn: the same load, interleaved in one run.
 
 Run by `make bench-media`. The relay has core 0, the load core 1, both before everything else that runs.
 """
@@ -18,6 +18,8 @@ import struct
 import subprocess
 import sys
 import time
+
+import more
 
 HERE = pathlib.Path(__file__).resolve().parent
 NG = ("127.0.0.1", 2223)
@@ -42,6 +44,10 @@ def main():
     parser.add_argument("--order", default="WRWR", help="W Whimbrel, R rtpengine, in this order")
     parser.add_argument("--rest", default="400", help="microseconds a busy thread of Whimbrel rests")
     parser.add_argument("--no-kernel", dest="kernel", action="store_false", help="leave the row of XDP out")
+    parser.add_argument("--only", choices=["streams", "opus", "turn"], help="a part of the rows")
+    parser.add_argument("--calls", type=int, default=more.OPUS[1], help="transcoded calls at once")
+    parser.add_argument("--allocations", type=int, default=more.ALLOCATIONS, help="of TURN, for their cost")
+    parser.add_argument("--channels", type=int, default=more.TURN, help="of TURN, for packets")
     parser.add_argument("--seconds", type=float, default=3, help="how long each load is counted")
     parser.add_argument("--lock", default="/run/lock/bench.lock", help="held while measuring")
     options = parser.parse_args()
@@ -51,10 +57,16 @@ def main():
     subprocess.run(["cc", "-O2", "-o", load, HERE / "mediaload.c", "-lsrtp2"], check=True)
     with open(options.lock, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        table = [measure(options, run, load, row) for row in ROWS]
-        if os.geteuid() == 0 and options.kernel:
-            table.insert(2, measure_kernel(options, run, load, table[0]))
-        table += [measure_memory(options, run, load, row) for row in MEMORY]
+        table = []
+        if options.only in (None, "streams"):
+            table += [measure(options, run, load, row) for row in ROWS]
+            if os.geteuid() == 0 and options.kernel:
+                table.insert(2, measure_kernel(options, run, load, table[0]))
+            table += [measure_memory(options, run, load, row) for row in MEMORY]
+        if options.only in (None, "opus"):
+            table += more.measure_opus(options, run, Relay, options.calls)
+        if options.only in (None, "turn"):
+            table += more.measure_turn(options, run, options.allocations, options.channels)
     report(table)
 
 
@@ -300,7 +312,7 @@ def measure_memory(options, run, load, row):
 
 
 def report(table):
-    print(f"\n{'':40}{'Whimbrel':>10}{'rtpengine':>11}{'ratio':>8}{'must':>7}{'aim':>6}   added delay p50/p99, us")
+    print(f"\n{'':40}{'Whimbrel':>10}{'peer':>11}{'ratio':>8}{'must':>7}{'aim':>6}   added delay p50/p99, us")
     for title, unit, figures, must, aim, is_ratio in table:
         ours, theirs = ([f[0] for f in figures[w]] for w in "WR")
         if not ours or not theirs:
@@ -310,7 +322,8 @@ def report(table):
         value = a / b if is_ratio else a
         word = "" if value <= must else "  missed"
         delay = lambda w: "/".join(f"{statistics.median(f[i] for f in figures[w]):.0f}" for i in (1, 2))
-        delays = f"   {delay('W')} beside {delay('R')}" if is_ratio else ""
+        has_delay = is_ratio and any(f[1] for f in figures["W"])
+        delays = f"   {delay('W')} beside {delay('R')}" if has_delay else ""
         print(f"{title:40}{a:>7.2f} {unit}{b:>8.2f} {unit}{a / b:>8.2f}{must:>7}{aim:>6}{delays}{word}")
 
 
