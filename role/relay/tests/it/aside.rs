@@ -286,3 +286,42 @@ fn ng_a_browser_may_be_the_third_party() {
     let copy = sent.iter().find(|s| s.to == ear.addr).expect("a copy");
     assert_eq!(ear.open_rtp(&copy.bytes), Some(a.ssrc));
 }
+
+/// The kernel forwards plain streams by itself (0115), but copies and plays nothing.
+#[test]
+fn ng_streams_with_a_listener_or_a_player_stay_out_of_the_kernel() {
+    let mut world = World::new(config());
+    let (mut a, mut b) = (Peer::plain("192.0.2.1:4000", 1), Peer::plain("192.0.2.2:5000", 2));
+    world.connect(&mut a, &mut b, Protocol::Rtp);
+    for _ in 0..10 {
+        world.assert_talking(&mut a, &mut b);
+    }
+    let for_the_kernel = |world: &World| {
+        let mut count = 0;
+        let bridge = world.control.bridge(SESSION).unwrap();
+        let mut bridge = bridge.lock();
+        for (leg, port) in [(0, 10_000), (1, 10_002)] {
+            let at = std::net::SocketAddr::from(([10, 0, 0, 1], port));
+            bridge.leg_mut(relay::bridge::LegId(leg)).unwrap().source = Some(at);
+        }
+        bridge.open_streams(&mut |_| {
+            count += 1;
+            None
+        });
+        count
+    };
+    assert_eq!(for_the_kernel(&world), 2);
+    let (number, offer) = subscribe(&mut world, &both()[..1], Protocol::Rtp);
+    let ear = Peer::plain("192.0.2.9:7000", 9);
+    let answer = ear.describe(Some(&offer));
+    world.control.subscribe_answer(world.now, SESSION, number, &answer).unwrap();
+    assert_eq!(for_the_kernel(&world), 0, "somebody listens");
+    world.control.unsubscribe(SESSION, number);
+    assert_eq!(for_the_kernel(&world), 2);
+    world.control.play(world.now, SESSION, CALLEE, (&tone(200), Rounds::default())).unwrap();
+    assert_eq!(for_the_kernel(&world), 0, "something plays");
+    assert!(world.control.stop_playing(SESSION, CALLEE));
+    assert_eq!(for_the_kernel(&world), 2);
+    assert!(world.control.inject_digit(world.now, SESSION, CALLER, ('1', 100)));
+    assert_eq!(for_the_kernel(&world), 1, "the way that has digits is renumbered");
+}
