@@ -3,6 +3,7 @@
 use crate::admission::{Admission, AdmissionError};
 use crate::conduct::ConductConfig;
 use crate::encryption::{EncryptionRule, RULES_MAX};
+use crate::ice_rule::IceRule;
 use crate::limits::Guesses;
 use crate::network::Network;
 use crate::peer::{PeerConfig, PeerError, PeerIdentity, Peers};
@@ -50,6 +51,8 @@ pub struct Config {
     /// `[[edge.encryption]]`: whose media must, should or must not be encrypted, whatever
     /// `media_encryption` and the transport say.
     pub encryption: Vec<EncryptionRule>,
+    /// `[[edge.ice]]`: whose offers must speak ICE, and what becomes of those that do not.
+    pub ice: Vec<IceRule>,
     /// Whether SDES keys may cross UDP, TCP and WS, where everybody on the way can read them. If not,
     /// an offer that insists on them (RTP/SAVP) is refused with 488, and keys beside an offer in clear
     /// (RFC 8643) are taken off.
@@ -135,6 +138,7 @@ impl Default for Config {
             session_min_s: 90,
             media_encryption: MediaEncryption::Required,
             encryption: Vec::new(),
+            ice: Vec::new(),
             keys_in_clear: false,
             media_anchor: MediaAnchor::Always,
             open_from: Vec::new(),
@@ -212,6 +216,16 @@ pub enum ConfigError {
         /// What would do.
         wanted: &'static str,
     },
+    /// A rule of `[[edge.ice]]`, counted from 1.
+    #[error("[[edge.ice]] number {number}: {field} needs {wanted}")]
+    Ice {
+        /// Which.
+        number: usize,
+        /// The field.
+        field: &'static str,
+        /// What would do.
+        wanted: &'static str,
+    },
     /// A peer or its profile.
     #[error(transparent)]
     Peer(#[from] PeerError),
@@ -234,8 +248,18 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.algorithms()?;
         self.check_encryption()?;
+        self.check_ice_rules()?;
         crate::session_timer::Sessions::new(self)?;
         Ok(())
+    }
+
+    fn check_ice_rules(&self) -> Result<(), ConfigError> {
+        let wrong = |number, field, wanted| Err(ConfigError::Ice { number, field, wanted });
+        if self.ice.len() > RULES_MAX {
+            return wrong(RULES_MAX + 1, "it", "to go: 1000 rules are the most");
+        }
+        let mut faults = (1..).zip(&self.ice).filter_map(|(n, rule)| Some((n, rule.fault()?)));
+        faults.next().map_or(Ok(()), |(number, (field, wanted))| wrong(number, field, wanted))
     }
 
     fn check_encryption(&self) -> Result<(), ConfigError> {

@@ -257,6 +257,11 @@ impl EdgeCore {
             Plan::Refuse { status, reason } => return (Err(Refusal::new(status, reason)), None),
         };
         self.complete_peers(&mut targets);
+        if request.method() == Some(Method::INVITE)
+            && let Err(refusal) = self.check_ice(described(request), caller)
+        {
+            return (Err(refusal), None);
+        }
         match self.encrypt_targets(caller, called, &mut targets) {
             Ok(rule) => (self.within_limits(request, (transport, rule), targets), rule),
             Err(refusal) => (Err(refusal), None),

@@ -50,6 +50,7 @@ mod held_back;
 mod hiding;
 mod hops;
 mod hygiene;
+mod ice_rule;
 mod identity;
 mod in_dialog;
 mod in_dialog_response;
@@ -91,6 +92,7 @@ pub use core::{Counters, EdgeCore, Inbound, Keys, Note, Outbound, OutboundTo, Pr
 pub use dialog_track::{CSeqSpace, DialogPhase, DialogTrack, Party, Seen, Side};
 pub use encryption::{Encryption, EncryptionRule};
 pub use end_reason::EndedBy;
+pub use ice_rule::{IceRule, WithoutIce};
 pub use limits::{Attempts, Guesses};
 pub use network::{Network, NotANetwork};
 pub use nonce::{Fresh, NonceCheck, Nonces};

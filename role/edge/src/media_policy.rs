@@ -5,6 +5,7 @@ use crate::config::{MediaAnchor, MediaEncryption};
 use crate::core::EdgeCore;
 use crate::encryption::{Encryption, LegEnd, leg, refusal as encrypted};
 use crate::forward::Forward;
+use crate::ice_rule::WithoutIce;
 use crate::ports::{MediaProfile, Refusal, Target};
 use sansio::Transport;
 use sip::{Edit, Message};
@@ -17,7 +18,11 @@ impl EdgeCore {
         let alike = |target: &Target| {
             !peers && target.peer.is_none() && target.media == forward.caller_media
         };
-        self.config.media_anchor == MediaAnchor::Always || !targets.iter().all(alike)
+        let caller = (forward.caller.as_str(), forward.caller_peer);
+        let without_ice = self.without_ice(described(&forward.request), caller);
+        self.config.media_anchor == MediaAnchor::Always
+            || !targets.iter().all(alike)
+            || without_ice == Some(WithoutIce::Relay)
     }
 
     /// Refuses an offer that is not as `rule` says; without one, an offer in clear from a party
@@ -208,7 +213,7 @@ impl EdgeCore {
 }
 
 /// User and host of `sip:user@host`.
-fn parts(aor: &str) -> (&str, &str) {
+pub(crate) fn parts(aor: &str) -> (&str, &str) {
     let rest = aor.split_once(':').map_or(aor, |(_, rest)| rest);
     rest.rsplit_once('@').unwrap_or(("", rest))
 }

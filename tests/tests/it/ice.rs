@@ -46,19 +46,29 @@ fn level(samples: &[i16], hertz: f64) -> f64 {
 
 /// Alice in room 0 calls bob in room 1, both hear; how long the set-up took, and how both ended.
 fn call(story: &Story, transport: &str, more: [&[&str]; 2]) -> (u64, [PhoneEnded; 2]) {
+    call_between(story, transport, [("alice", 0), ("bob", 1)], more)
+}
+
+/// The same between any two.
+fn call_between(
+    story: &Story,
+    transport: &str,
+    [caller, callee]: [(&str, usize); 2],
+    more: [&[&str]; 2],
+) -> (u64, [PhoneEnded; 2]) {
     let heard = |user: &str| story.scratch.file(&format!("heard-by-{user}.wav"));
-    let phone = |user: &str, room: usize, hertz: f64| {
+    let phone = |(user, room): (&str, usize), hertz: f64, more: &[&str]| {
         let phone = Phone::in_room(story, user, transport, "pcmu", room).record(&heard(user));
-        phone.with(&["--tone", &hertz.to_string()]).with(more[room]).seconds(30)
+        phone.with(&["--tone", &hertz.to_string()]).with(more).seconds(30)
     };
-    let mut bob = phone("bob", 1, THEIRS).answer().start();
+    let mut bob = phone(callee, THEIRS, more[1]).answer().start();
     bob.wait_event("registered", START);
-    let mut alice = phone("alice", 0, OURS).call(&story.address("bob")).start();
+    let mut alice = phone(caller, OURS, more[0]).call(&story.address(callee.0)).start();
     alice.wait_event("answered", START);
     std::thread::sleep(Duration::from_millis(3_500));
     alice.interrupt();
     let ended = [alice.finish(CALL).expect_answered(), bob.finish(CALL).expect_answered()];
-    for (user, hertz, ended) in [("alice", THEIRS, &ended[0]), ("bob", OURS, &ended[1])] {
+    for (user, hertz, ended) in [(caller.0, THEIRS, &ended[0]), (callee.0, OURS, &ended[1])] {
         let level = level(&sound::mono(&heard(user)), hertz);
         let right = (level - TONE_DBOV).abs() < 3.0;
         assert!(right, "{user} hears {level:.1} dBov: {:#?}", ended.events);
@@ -173,4 +183,79 @@ fn audio_r6_3_sound_is_back_within_a_second_when_a_mapping_is_forgotten_under_ic
         let ended = phone.finish(CALL).expect_answered();
         assert_eq!(way(&ended)["relayed"], false, "{:#?}", ended.events);
     }
+}
+
+/// R6.5: five seconds without network, and the translator has forgotten everything meanwhile.
+#[test]
+fn audio_r6_5_after_an_outage_of_five_seconds_sound_is_back_within_300_ms() {
+    let story = Story::on_lab("outage", 2).alone();
+    story.add_users(&["alice", "bob"]);
+    let mut lab = two_homes(&story, 6);
+    let _server = Server::start(&story);
+    let phone = |user: &str, room| Phone::in_room(&story, user, "udp", "pcmu", room).seconds(40);
+    let mut bob = phone("bob", 1).answer().with(&["--tone", "700"]).start();
+    bob.wait_event("registered", START);
+    let mut alice = phone("alice", 0).call(&story.address("bob")).with(&["--tone", "440"]).start();
+    alice.wait_event("answered", START);
+    std::thread::sleep(Duration::from_secs(2));
+    lab.tell("link alice delay_ms=12 loss=1.0");
+    std::thread::sleep(Duration::from_secs(5));
+    lab.tell("forget nat-alice");
+    let before = lab.seen().len();
+    lab.tell("link alice delay_ms=12");
+    std::thread::sleep(Duration::from_secs(2));
+    let seen = lab.seen();
+    let since = seen[before].at_us;
+    let heard = |s: &&tests::lab::Seen| s.host == "alice" && !s.sent && s.kind == "RTP";
+    let first = seen[before..].iter().find(heard).map(|s| (s.at_us - since) / 1_000);
+    tests::story::tell(&format!("sound is back after {first:?} ms"));
+    assert!(first.is_some_and(|ms| ms < 300), "back after {first:?} ms");
+    for phone in [alice, bob] {
+        phone.interrupt();
+        phone.finish(CALL).expect_answered();
+    }
+}
+
+/// Two full agents, and a server that sees nothing of the media: each pair of translators, directly
+/// where they let it, by an address borrowed from the server where they do not.
+#[test]
+fn audio_r6_1_phones_reach_each_other_through_all_sixteen_pairs_of_nats_by_themselves() {
+    const KINDS: [&str; 4] = ["full-cone", "restricted", "port-restricted", "symmetric"];
+    let story = Story::on_lab("direct", 8).alone();
+    let users: Vec<[String; 2]> =
+        KINDS.map(|kind| ["a", "b"].map(|who| format!("{who}-{kind}"))).to_vec();
+    story.add_users(&users.iter().flatten().map(String::as_str).collect::<Vec<_>>());
+    let mut lab = Lab::start(&story, NETLAB, 7);
+    let allow = "allow_peers = [\"198.51.100.0/24\", \"203.0.113.0/24\"]\n";
+    let more = format!("[edge]\nmedia_anchor = \"when-needed\"\n\n{}", turn(&story, allow));
+    let server = Server::start_with(&story, &more);
+    for (n, kind) in KINDS.iter().enumerate() {
+        for (side, who) in ["a", "b"].iter().enumerate() {
+            let (nat, user) = (format!("nat-{who}-{kind}"), format!("{who}-{kind}"));
+            lab.tell(&format!("nat {nat} 203.0.113.{} {kind}", 10 + 2 * n + side));
+            // Another inner network for each side, as homes and carriers have.
+            lab.host(&user, ["192.168.1.2", "10.7.0.2"][side], Some(&nat), 2 * n + side);
+            lab.tell(&format!("link {user} delay_ms={}", [12, 25][side]));
+        }
+    }
+    let lends = format!("turn:{}:{}", story.place.server_ip(), story.place.turn().0);
+    let (mut took, mut relayed) = (Vec::new(), Vec::new());
+    for (n, row) in users.iter().enumerate() {
+        for (m, column) in users.iter().enumerate() {
+            let pair = [(row[0].as_str(), 2 * n), (column[1].as_str(), 2 * m + 1)];
+            let (ms, ended) = call_between(&story, "udp", pair, [&["--turn", &lends]; 2]);
+            took.push(ms);
+            if ended.iter().any(|ended| way(ended)["relayed"] == true) {
+                relayed.push(format!("{} to {}", KINDS[n], KINDS[m]));
+            }
+        }
+    }
+    tests::story::tell(&format!("by a borrowed address: {relayed:?}"));
+    // Only where neither side can know where the other's packets will come from.
+    assert!(relayed.iter().all(|pair| pair.contains("symmetric")), "{relayed:?}");
+    assert!(relayed.iter().any(|pair| pair == "symmetric to symmetric"), "{relayed:?}");
+    assert_eq!(took.len(), 16, "all connected");
+    worst(took, "sixteen pairs by themselves");
+    let sessions = server.calls();
+    assert!(sessions.is_empty(), "{sessions:?}");
 }

@@ -13,6 +13,7 @@ mod guesses;
 mod headers;
 mod hiding;
 mod hops;
+mod ice;
 mod identity;
 mod injection;
 mod lab;
