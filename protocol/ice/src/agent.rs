@@ -138,6 +138,8 @@ pub struct Agent {
     local: Credentials,
     /// Good until the new ones were used (RFC 8445 §2.4).
     previous: Option<Credentials>,
+    /// Those of a restart that the other side has not answered yet.
+    next: Option<Credentials>,
     remote: Option<Credentials>,
     remote_lite: bool,
     locals: Vec<Local>,
@@ -190,6 +192,7 @@ impl Agent {
             tie_breaker: u64::from_be_bytes([a, b, c, d, e, f, g, h]),
             local,
             previous: None,
+            next: None,
             remote: None,
             remote_lite: false,
             locals: Vec::new(),
@@ -243,8 +246,12 @@ impl Agent {
 
     /// The other side's description: whether it is another than before, which restarts.
     pub fn set_remote(&mut self, now: Instant, remote: Credentials, lite: bool) {
-        if self.remote.as_ref() == Some(&remote) {
+        let next = self.next.take();
+        if self.remote.as_ref() == Some(&remote) && next.is_none() {
             return;
+        }
+        if let Some(next) = next {
+            self.previous = Some(std::mem::replace(&mut self.local, next));
         }
         if self.remote.is_some() {
             // Another one than before: a phone of a fork, or the restart that ours asked for.
@@ -274,11 +281,12 @@ impl Agent {
         self.remotes_ended = true;
     }
 
-    /// An ICE restart with new credentials: what the other side said is forgotten, and media goes on
-    /// the former way until there is a new one.
+    /// An ICE restart with new credentials, for our next description. Until the other side's comes
+    /// all goes on as before: where there is no way, signalling may have none either, and the way of
+    /// before may come back first. Then what it said is forgotten, and media goes on the former way
+    /// until there is a new one.
     pub fn restart(&mut self, local: Credentials) {
-        self.previous = Some(std::mem::replace(&mut self.local, local));
-        self.forget_remote();
+        self.next = Some(local);
     }
 
     fn forget_remote(&mut self) {
@@ -296,9 +304,9 @@ impl Agent {
         self.liveness = Liveness::default();
     }
 
-    /// Our ufrag and password.
+    /// Our ufrag and password, as our next description says them.
     pub fn credentials(&self) -> &Credentials {
-        &self.local
+        self.next.as_ref().unwrap_or(&self.local)
     }
 
     /// Those of the other side.

@@ -38,6 +38,7 @@ impl Agent {
             return self.refuse(path, message, 401, None);
         }
         let (pwd, current) = (credentials.pwd.clone(), *credentials == self.local);
+        let is_next = Some(credentials) == self.next.as_ref();
         if !message.unknown_required().is_empty() {
             return self.refuse(path, message, 420, Some(&pwd));
         }
@@ -48,11 +49,11 @@ impl Agent {
             .xor_mapped_address(path.remote)
             .finish(pwd.as_bytes());
         self.out.push_back(Transmit { path, bytes: answer });
-        if !current {
+        if !current && !is_next {
             return;
         }
         let (priority, nominates) = (message.priority().unwrap_or(0), message.use_candidate());
-        if self.remote.is_some() {
+        if self.remote.is_some() && current {
             self.take_check(now, path, priority, nominates);
         } else if self.early.len() < EARLY_MAX {
             self.early.push(Early { path, priority, nominates });
@@ -96,7 +97,8 @@ impl Agent {
             let fits = self.remote.as_ref().is_none_or(|known| known.ufrag == remote);
             return fits.then_some(&self.local);
         }
-        self.previous.as_ref().filter(|p| p.ufrag == local)
+        let others = [&self.next, &self.previous];
+        others.into_iter().flatten().find(|c| c.ufrag == local)
     }
 
     /// Both have the same role (RFC 8445 §7.3.1.1); true when they shall change theirs.

@@ -307,6 +307,8 @@ fn r6_5_after_an_outage_of_five_seconds_sound_is_back_at_once_though_the_mapping
         world.run(Duration::from_secs(5));
         let told: Vec<AgentEvent> = world.phone_events.iter().map(|(_, e)| *e).collect();
         assert_eq!(told, [AgentEvent::Lost, AgentEvent::RestartWanted]);
+        // It is offered, and nobody hears of it yet.
+        world.phone.restart(credentials("q"));
         world.down = false;
         world.mapped = "203.0.113.1:52222".parse().unwrap();
         let since = world.now;
