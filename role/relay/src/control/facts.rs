@@ -29,6 +29,7 @@ pub(super) struct Facts {
     pub ice: Option<(String, String)>,
     pub mid: Option<String>,
     pub bundled: bool,
+    pub has_candidates: bool,
     /// RTP and RTCP on one port are offered or accepted (RFC 5761).
     pub mux_offered: bool,
 }
@@ -56,7 +57,25 @@ impl Streams {
                 facts => Ok(facts.ok()),
             }
         });
-        Ok(Self { main, facts: facts.collect::<Result<_, _>>()? })
+        let mut streams = Self { main, facts: facts.collect::<Result<_, _>>()? };
+        streams.reject_sharers();
+        Ok(streams)
+    }
+
+    /// Rejects streams whose only transport is that of a bundle (docs/design/0086): a browser that
+    /// insists on one bundle has no candidates for its other members, and takes no answer that takes
+    /// it apart.
+    fn reject_sharers(&mut self) {
+        let mut ufrags: Vec<String> = Vec::new();
+        for index in self.order() {
+            let facts = self.facts[index].as_ref().filter(|facts| facts.bundled);
+            let Some((ufrag, _)) = facts.and_then(|facts| facts.ice.as_ref()) else { continue };
+            let has_way = facts.is_some_and(|facts| facts.has_candidates);
+            match ufrags.contains(ufrag) {
+                true if !has_way => self.facts[index] = None,
+                _ => ufrags.push(ufrag.clone()),
+            }
+        }
     }
 
     /// The main stream's.
@@ -106,6 +125,7 @@ impl Facts {
             ice: ice.map(|(u, p)| (u.to_owned(), p.to_owned())),
             mid,
             bundled,
+            has_candidates: media.candidates().next().is_some(),
             mux_offered: media.rtcp_mux(),
             cryptos,
         })

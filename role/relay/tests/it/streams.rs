@@ -169,6 +169,19 @@ fn r5_10_a_bundle_is_taken_apart() {
     let [audio, video] = [0, 1].map(|n| session.ice_credentials_of(n).unwrap().0.to_owned());
     assert_ne!(audio, video, "each is checked on its own");
     assert!(session.media().iter().all(|m| m.rtcp_mux()), "a browser insists on it");
+    // Who insists on one bundle has one ufrag and the first's candidates for all of it, and refuses
+    // an answer that takes it apart: it has sound. With candidates of its own the picture passes.
+    let mut world = World::new(config());
+    let text = String::from_utf8(sdp.clone()).unwrap();
+    let [one, other] = [0, 1].map(|n| {
+        Session::parse(&sdp).unwrap().media()[n].attribute("ice-ufrag").unwrap().to_owned()
+    });
+    let insists = text.replace(&other, &one);
+    let offered = offer(&mut world, insists.as_bytes(), Protocol::Rtp).unwrap();
+    assert_eq!((ports(&offered)[1], ports(&offered)[0] % 2), (0, 0));
+    let has_way = insists + "a=candidate:1 1 udp 2113937151 192.0.2.1 4002 typ host\r\n";
+    let offered = offer(&mut World::new(config()), has_way.as_bytes(), Protocol::Rtp).unwrap();
+    assert_ne!(ports(&offered)[1], 0);
     // Bundle-only (RFC 9143 §6): port 0 until a bundle is agreed.
     let mut world = World::new(config());
     let only = String::from_utf8(sdp).unwrap().replace("m=video 9 ", "m=video 0 ");

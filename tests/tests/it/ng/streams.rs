@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use tests::Story;
+use tests::browser;
 use tests::ng::{Controller, Value, our_relay, rtpengine};
 
 use super::meaning::{self, Meaning, answer_to, answer_without, offers_of_streams};
@@ -137,5 +138,33 @@ fn ng_each_stream_of_a_call_is_heard() {
     for number in 0..20_u8 {
         pass(0, fax_to_a, 2, &[0, number, 1, 6, number]);
         pass(2, fax_to_b, 0, &[0, number, 1, 7, number]);
+    }
+}
+
+/// Two pages of Chromium, whose bundles are taken apart: both hear and see each other. One that
+/// insists on its bundle is heard.
+#[test]
+fn ng_two_pages_of_chromium_hear_and_see_each_other() {
+    let story = Story::on_loopback("ng-chromium");
+    let (_relay, control) = our_relay(&story, OURS.into(), story.place.peer_port(0), &[]);
+    let (ip, port) = (control.ip().to_string(), control.port().to_string());
+    let nothing = std::path::Path::new("");
+    let page = browser::Run::start(&story, "streams.mjs", nothing, &[&ip, &port]);
+    let steps = page.finish(Duration::from_secs(120));
+    let step = |name: &str| {
+        let found = steps.iter().find(|step| step["step"] == name);
+        let found = found.unwrap_or_else(|| panic!("no {name}: {steps:#?}"));
+        assert!(found["refused"].is_null(), "{found:#}");
+        found
+    };
+    for name in ["balanced", "max-bundle-callee", "max-bundle"] {
+        for who in ["alice", "bob"] {
+            let heard = &step(name)[who];
+            assert_eq!(heard["state"], "connected", "{name}: {heard:#}");
+            assert!(heard["audio"]["packets"].as_u64() > Some(50), "{name}: {heard:#}");
+            if name != "max-bundle" {
+                assert!(heard["video"]["frames"].as_u64() > Some(20), "{name}: {heard:#}");
+            }
+        }
     }
 }
