@@ -222,7 +222,7 @@ fn r5_7_tones_of_100_ms_survive_10_percent_loss_in_19_of_20() {
         for loss in [5, 10] {
             let (mut right, mut of) = (0, 0);
             for seed in 0..20 {
-                let heard = string(&pressed(from, to, 120, loss, seed));
+                let heard = string(&pressed(from, to, 100, loss, seed));
                 right += common(&heard, KEYS);
                 of += KEYS.len().max(heard.len());
             }
