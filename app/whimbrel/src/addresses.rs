@@ -1,7 +1,7 @@
 //! Which addresses the server binds, and which it writes into messages (design decision 12).
 
 use crate::cli::ServeArgs;
-use crate::config::{Config, Interface, TransportName};
+use crate::config::{Config, Dscp, Interface, TransportName};
 use sansio::Transport;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -25,6 +25,8 @@ impl Addresses {
                 advertise: None,
                 sip_name: None,
                 transports: vec![TransportName::Udp, TransportName::Tcp, TransportName::Tls],
+                dscp_media: Dscp::EF,
+                dscp_signalling: Dscp::CS5,
             });
         }
         for interface in &mut interfaces {
@@ -79,6 +81,11 @@ impl Addresses {
     pub fn advertise(&self, interface: &str) -> IpAddr {
         let found = self.interfaces.iter().find(|i| i.name == interface);
         found.and_then(|i| i.advertise).unwrap_or(self.advertised)
+    }
+
+    /// The interface of this name.
+    pub fn interface(&self, name: &str) -> Option<&Interface> {
+        self.interfaces.iter().find(|i| i.name == name)
     }
 
     /// What an interface writes into Via and Record-Route for a port: its name, else its address.
@@ -170,6 +177,8 @@ mod tests {
             advertise: None,
             sip_name: (name == "six").then(|| "sip.example.com".into()),
             transports: vec![TransportName::Udp],
+            dscp_media: Dscp::EF,
+            dscp_signalling: Dscp::CS5,
         };
         let interfaces = vec![interface("four", "127.0.0.1"), interface("six", "::1")];
         let config = Config { interface: interfaces, ..Config::default() };

@@ -1,5 +1,6 @@
 //! `whimbrel.toml`: one table per role, every unknown field refused with its place.
 
+mod dscp;
 mod network;
 mod sense;
 mod turn;
@@ -10,6 +11,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+pub use dscp::Dscp;
 pub use network::{Dns, NameServer, Transports};
 pub use turn::Turn;
 
@@ -68,6 +70,12 @@ pub struct Interface {
     /// `udp`, `tcp`, `tls`. Default: all of them.
     #[serde(default = "all_transports")]
     pub transports: Vec<TransportName>,
+    /// The mark of media that leaves by it.
+    #[serde(default = "Dscp::of_media")]
+    pub dscp_media: Dscp,
+    /// The mark of signalling.
+    #[serde(default = "Dscp::of_signalling")]
+    pub dscp_signalling: Dscp,
 }
 
 /// A transport in the configuration.

@@ -45,6 +45,9 @@ pub struct RelayArgs {
     /// network interface. Given once per interface.
     #[arg(long, value_name = "DEVICE")]
     pub fast_path: Vec<String>,
+    /// The mark of what it sends (DSCP): EF, CS0 to CS7, AF11 to AF43, 0 to 63, or off.
+    #[arg(long, value_name = "MARK", default_value = "EF")]
+    pub dscp: config::Dscp,
     /// End a call nobody talks in, and nobody holds, after this many seconds.
     #[arg(long, value_name = "S", default_value_t = 60)]
     pub silence: u64,
@@ -134,8 +137,10 @@ fn relay_config(args: &RelayArgs) -> relay::Config {
         };
         vec![relay::Interface::new("default", args.listen_ip.unwrap_or(usual))]
     };
+    let mut interfaces = if named.is_empty() { alone() } else { named };
+    interfaces.iter_mut().for_each(|interface| interface.tos = args.dscp.tos());
     relay::Config {
-        interfaces: if named.is_empty() { alone() } else { named },
+        interfaces,
         port_min: args.rtp_ports.0,
         port_max: args.rtp_ports.1,
         threads: args.threads,

@@ -42,7 +42,9 @@ struct flow {
 	__be16 to_port;
 	__u8 hop[ETH_ALEN];
 	__u8 self[ETH_ALEN];
-	__u16 reserved;
+	__u8 tos;
+	/* That of the last packet that came. */
+	__u8 tos_in;
 	/* The interface it leaves by, and the one it comes by. */
 	__u32 egress;
 	__u32 ingress;
@@ -174,7 +176,7 @@ static __always_inline void readdress(struct packet *p, const struct flow *flow)
 	p->udp->check = checksum(p, flow);
 	__builtin_memcpy(p->eth->h_dest, flow->hop, ETH_ALEN);
 	__builtin_memcpy(p->eth->h_source, flow->self, ETH_ALEN);
-	p->ip->tos = 0;
+	p->ip->tos = flow->tos;
 	p->ip->id = 0;
 	p->ip->frag_off = bpf_htons(DONT_FRAGMENT);
 	p->ip->ttl = HOP_LIMIT;
@@ -237,6 +239,7 @@ int forward_rtp(struct xdp_md *ctx)
 		return XDP_PASS;
 	if (p.rtp->ssrc != flow->ssrc || !fits(flow, bpf_ntohs(p.rtp->sequence)))
 		return XDP_PASS;
+	flow->tos_in = p.ip->tos;
 	count(flow, p.rtp, bytes);
 	readdress(&p, flow);
 	return flow->egress == flow->ingress ? XDP_TX : bpf_redirect(flow->egress, 0);

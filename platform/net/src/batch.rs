@@ -36,7 +36,7 @@ struct View {
 #[repr(C, align(8))]
 struct Control([u8; CONTROL_BYTES]);
 
-const CONTROL_BYTES: usize = 64;
+const CONTROL_BYTES: usize = 96;
 
 /// A received datagram in its slot: see [`RecvBatch::addressed_mut`].
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub struct Addressed<'a> {
     pub from: SocketAddr,
     /// Where it was sent to; `None` unless [`tell_destinations`] was asked of the socket.
     pub to: Option<SocketAddr>,
+    /// Its type of service octet; `None` unless [`crate::tos::watch`] was asked of the socket.
+    pub tos: Option<u8>,
     /// The whole slot, of which the datagram is the beginning, behind the batch's headroom if it
     /// has one.
     pub slot: &'a mut [u8],
@@ -61,6 +63,7 @@ struct Slot {
     len: usize,
     from: Option<SocketAddr>,
     to: Option<SocketAddr>,
+    tos: Option<u8>,
     truncated: bool,
 }
 
@@ -135,6 +138,7 @@ impl RecvBatch {
                 len: (header.msg_len as usize).min(self.slot_bytes),
                 from: from_storage(name),
                 to: destination(&header.msg_hdr),
+                tos: crate::tos::octet(&header.msg_hdr),
                 truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             });
         }
@@ -169,7 +173,8 @@ impl RecvBatch {
         let slots = self.buffer.chunks_exact_mut(self.stride).zip(&self.received);
         slots.filter_map(|(buf, slot)| {
             let from = slot.from.filter(|_| !slot.truncated)?;
-            Some(Addressed { from, to: slot.to, slot: &mut buf[..self.slot_bytes], len: slot.len })
+            let (to, tos, len) = (slot.to, slot.tos, slot.len);
+            Some(Addressed { from, to, tos, slot: &mut buf[..self.slot_bytes], len })
         })
     }
 }
@@ -366,24 +371,26 @@ fn set_option(
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The address in the control message of [`tell_destinations`]; the fields of a cmsghdr stand in
-/// the order length, level, kind.
+/// The address in the control message of [`tell_destinations`].
 fn destination(header: &libc::msghdr) -> Option<SocketAddr> {
-    const HEADER: usize = mem::size_of::<libc::cmsghdr>();
-    let told: usize = header.msg_controllen as _;
-    if header.msg_control.is_null() || told < HEADER + mem::size_of::<libc::sockaddr_in>() {
+    if header.msg_control.is_null() {
         return None;
     }
     // SAFETY: the control block is a live `Control`, large and aligned enough for a cmsghdr, which
-    // the kernel wrote.
-    let message = unsafe { &*header.msg_control.cast::<libc::cmsghdr>() };
-    match (message.cmsg_level, message.cmsg_type) {
-        (libc::IPPROTO_IP, libc::IP_ORIGDSTADDR) | (libc::IPPROTO_IPV6, libc::IPV6_ORIGDSTADDR) => {
-            // SAFETY: behind the header the kernel wrote an address, within the block.
-            unsafe { read_address(header.msg_control.cast::<u8>().add(HEADER)) }
+    // the kernel filled up to the length the header tells.
+    let mut message = unsafe { libc::CMSG_FIRSTHDR(header).as_ref() };
+    while let Some(found) = message {
+        match (found.cmsg_level, found.cmsg_type) {
+            (libc::IPPROTO_IP, libc::IP_ORIGDSTADDR)
+            | (libc::IPPROTO_IPV6, libc::IPV6_ORIGDSTADDR) => {
+                // SAFETY: behind its header the kernel wrote an address, within the block.
+                return unsafe { read_address(libc::CMSG_DATA(found)) };
+            }
+            // SAFETY: `found` came from this header.
+            _ => message = unsafe { libc::CMSG_NXTHDR(header, found).as_ref() },
         }
-        _ => None,
     }
+    None
 }
 
 /// The bytes waiting to be received on a socket, the kernel's bookkeeping included; 0 if it does not

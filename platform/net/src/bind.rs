@@ -19,9 +19,11 @@ pub fn udp(
     addr: SocketAddr,
     count: u16,
     receive_buffer: usize,
+    tos: u8,
 ) -> Result<Vec<UdpSocket>, NetError> {
     many(addr, count, "udp", |addr, share| {
         let socket = open(addr, Type::DGRAM, Protocol::UDP)?;
+        crate::tos::mark(&socket, addr.is_ipv6(), tos);
         socket.set_reuse_port(share)?;
         // The kernel caps it at net.core.rmem_max; a smaller buffer still works.
         let _ = socket.set_recv_buffer_size(receive_buffer);
@@ -35,9 +37,11 @@ pub(crate) fn tcp(
     addr: SocketAddr,
     count: u16,
     what: &'static str,
+    tos: u8,
 ) -> Result<Vec<TcpListener>, NetError> {
     many(addr, count, what, |addr, share| {
         let socket = open(addr, Type::STREAM, Protocol::TCP)?;
+        crate::tos::mark(&socket, addr.is_ipv6(), tos);
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(share)?;
         socket.bind(&addr.into())?;
@@ -92,9 +96,9 @@ mod tests {
 
     #[test]
     fn four_sockets_share_a_port_that_no_second_server_gets() {
-        let ours = udp("127.0.0.1:0".parse().unwrap(), 4, 1 << 20).unwrap();
+        let ours = udp("127.0.0.1:0".parse().unwrap(), 4, 1 << 20, 0).unwrap();
         let addr = ours[3].local_addr().unwrap();
-        let error = udp(addr, 4, 1 << 20).unwrap_err().to_string();
+        let error = udp(addr, 4, 1 << 20, 0).unwrap_err().to_string();
         let port = addr.port();
         assert_eq!(
             error,
@@ -102,14 +106,14 @@ mod tests {
                 "port {port}/udp on 127.0.0.1 is in use: stop the other server, or change [ports], --listen-ip or [[interface]]"
             )
         );
-        let ours = tcp("127.0.0.1:0".parse().unwrap(), 2, "tls").unwrap();
-        let error = tcp(ours[0].local_addr().unwrap(), 2, "tls").unwrap_err();
+        let ours = tcp("127.0.0.1:0".parse().unwrap(), 2, "tls", 0).unwrap();
+        let error = tcp(ours[0].local_addr().unwrap(), 2, "tls", 0).unwrap_err();
         assert!(matches!(error, NetError::PortInUse { what: "tls", .. }), "{error}");
     }
 
     #[test]
     fn an_address_that_is_not_ours_is_named() {
-        let error = tcp("192.0.2.77:5060".parse().unwrap(), 1, "tcp").unwrap_err().to_string();
+        let error = tcp("192.0.2.77:5060".parse().unwrap(), 1, "tcp", 0).unwrap_err().to_string();
         assert!(error.contains("192.0.2.77") && error.contains("--listen-ip"), "{error}");
     }
 }

@@ -49,9 +49,9 @@ impl ShardsConfig {
 
     /// Adds a listener.
     pub fn listen(mut self, interface: &str, transport: Transport, bind: SocketAddr) -> Self {
-        let (advertise, report_tos) = (None, false);
+        let (advertise, report_tos, tos) = (None, false, 0);
         let interface = interface.to_owned();
-        self.listeners.push(Listener { interface, transport, bind, advertise, report_tos });
+        self.listeners.push(Listener { interface, transport, bind, advertise, report_tos, tos });
         self
     }
 }
@@ -76,6 +76,8 @@ pub struct Listener {
     /// Whether STUN answers tell the type of service octet of their requests (UDP). Costs a system
     /// call for each datagram.
     pub report_tos: bool,
+    /// The type of service octet of what it and its connections send (RFC 2474); 0 for none.
+    pub tos: u8,
 }
 
 /// Every bound a stranger can run into. Limits by source do not count loopback addresses.

@@ -35,6 +35,8 @@ pub struct FlowPath {
     pub source: SocketAddrV4,
     /// Where they go.
     pub to: SocketAddrV4,
+    /// The type of service octet they leave with.
+    pub tos: u8,
     /// The synchronisation source; packets of another go to the sockets.
     pub ssrc: u32,
     /// The stream's clock, in Hz, below 2^20: jitter is measured by it.
@@ -56,6 +58,8 @@ pub struct FlowCount {
     pub sequence: u16,
     /// The last packet's payload type.
     pub payload_type: u8,
+    /// The last packet's type of service octet.
+    pub tos: u8,
     /// The jitter now, in sixteenths of the clock (RFC 3550 §6.4.1).
     pub jitter_x16: u32,
 }

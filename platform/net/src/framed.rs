@@ -108,7 +108,7 @@ impl FramedListeners {
     ) -> Result<SocketAddr, NetError> {
         let what = if tls.is_some() { "turns" } else { "turn" };
         let error = |source| NetError::listen(what, addr, source);
-        let listener = bind::tcp(addr, 1, what)?.pop();
+        let listener = bind::tcp(addr, 1, what, 0)?.pop();
         let listener = listener.ok_or_else(|| error(io::ErrorKind::Other.into()))?;
         let addr = listener.local_addr().map_err(error)?;
         self.listeners.push((listener, tls));

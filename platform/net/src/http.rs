@@ -88,7 +88,7 @@ impl HttpServer {
     pub fn bind(addr: SocketAddr, options: HttpOptions) -> Result<Self, NetError> {
         let what = if options.tls.is_some() { "https" } else { "http" };
         let error = |source| NetError::listen(what, addr, source);
-        let mut listeners = bind::tcp(addr, 1, what)?;
+        let mut listeners = bind::tcp(addr, 1, what, 0)?;
         let listener = listeners.pop().ok_or_else(|| error(std::io::ErrorKind::Other.into()))?;
         let addr = listener.local_addr().map_err(error)?;
         Ok(Self { listener, addr, options })

@@ -78,7 +78,7 @@ pub mod steer;
 mod stun;
 mod tickets;
 mod tls;
-mod tos;
+pub mod tos;
 mod ws;
 
 pub use authority::{

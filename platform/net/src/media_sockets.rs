@@ -2,17 +2,20 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use bytes::Bytes;
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use crate::error::NetError;
+use crate::tos;
 
 /// Attempts to find an even port whose neighbour is free too.
 const ATTEMPTS_MAX: usize = 64;
 
-/// Longer datagrams are cut, as no RTP of ours is longer than a path's packet.
+/// Longer datagrams are dropped, as no RTP of ours is longer than a path's packet.
 const DATAGRAM_MAX: usize = 2048;
 
 /// RTP and RTCP of one call.
@@ -30,10 +33,16 @@ pub struct MediaSockets {
     rtp: UdpSocket,
     rtcp: UdpSocket,
     local: SocketAddr,
+    /// The octet of the last datagram; [`UNTOLD`] before.
+    tos: AtomicU16,
 }
 
+/// No datagram has come, or the system does not tell.
+const UNTOLD: u16 = u16::MAX;
+
 impl MediaSockets {
-    /// Binds a pair on `ip`, ports of the system's choice. Needs a tokio runtime around it.
+    /// Binds a pair on `ip`, ports of the system's choice. What they send is marked as sound that
+    /// must not wait (EF, RFC 4594 §4.1). Needs a tokio runtime around it.
     ///
     /// # Errors
     /// No pair of ports is free, or the address is not ours.
@@ -48,7 +57,7 @@ impl MediaSockets {
                 continue;
             }
             if let Ok(rtcp) = bound(ip, local.port() + 1) {
-                return Ok(Self { rtp, rtcp, local });
+                return Ok(Self { rtp, rtcp, local, tos: AtomicU16::new(UNTOLD) });
             }
         }
         Err(refused(io::ErrorKind::AddrInUse.into()))
@@ -57,6 +66,12 @@ impl MediaSockets {
     /// The RTP address; RTCP is one port up.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The type of service octet the last datagram came with: another than its sender's mark tells of
+    /// a network on the way that changes marks.
+    pub fn received_tos(&self) -> Option<u8> {
+        u8::try_from(self.tos.load(Ordering::Relaxed)).ok()
     }
 
     /// The next datagram of either socket, and where it came from. Safe to cancel, as a branch of
@@ -77,8 +92,10 @@ impl MediaSockets {
     /// The next datagram the runtime knows of already; `None` when there is none.
     pub fn try_recv(&self) -> Option<(Bytes, SocketAddr)> {
         let mut buffer = [0; DATAGRAM_MAX];
-        let from = [&self.rtp, &self.rtcp].into_iter().find_map(|s| try_receive(s, &mut buffer));
-        from.map(|(len, from)| (Bytes::copy_from_slice(&buffer[..len]), from))
+        let sockets = [&self.rtp, &self.rtcp];
+        let received = sockets.into_iter().find_map(|s| try_receive(s, &mut buffer))?;
+        self.tos.store(received.tos.map_or(UNTOLD, u16::from), Ordering::Relaxed);
+        Some((Bytes::copy_from_slice(&buffer[..received.len]), received.from))
     }
 
     /// Sends at once or not at all: a full socket buffer loses a packet, as the network would.
@@ -99,13 +116,18 @@ impl MediaSockets {
 fn bound(ip: IpAddr, port: u16) -> io::Result<UdpSocket> {
     let socket = std::net::UdpSocket::bind((ip, port))?;
     socket.set_nonblocking(true)?;
+    tos::mark(&socket, ip.is_ipv6(), tos::EF);
+    // Where the system does not tell, nothing is known of it.
+    let _ = tos::watch(&socket);
     UdpSocket::from_std(socket)
 }
 
-fn try_receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+fn try_receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<tos::Marked> {
     loop {
-        match socket.try_recv_from(buffer) {
-            Ok(received) => return Some(received),
+        match socket.try_io(Interest::READABLE, || tos::recv(socket, buffer)) {
+            Ok(Some(received)) => return Some(received),
+            // Longer than any packet of ours.
+            Ok(None) => {}
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {}
             Err(_) => return None,
         }
@@ -127,11 +149,13 @@ mod tests {
             let ip = "127.0.0.1".parse().unwrap();
             let (a, b) = (MediaSockets::bind(ip).unwrap(), MediaSockets::bind(ip).unwrap());
             assert_eq!(a.local_addr().port() % 2, 0);
+            assert_eq!(b.received_tos(), None);
             let rtcp_of = |addr: SocketAddr| SocketAddr::new(ip, addr.port() + 1);
 
             assert!(b.try_send(a.local_addr(), b"rtp", false));
             let (bytes, from) = a.recv().await;
             assert_eq!((&bytes[..], from), (&b"rtp"[..], b.local_addr()));
+            assert_eq!(a.received_tos(), Some(tos::EF), "R5.8: marked, and told");
 
             assert!(b.try_send(rtcp_of(a.local_addr()), b"rtcp", true));
             let (bytes, from) = a.recv().await;

@@ -34,6 +34,8 @@ pub struct RawPacket<'a> {
     pub to: SocketAddr,
     /// What is in it.
     pub payload: &'a [u8],
+    /// Its type of service octet, or traffic class.
+    pub tos: u8,
     /// Whether routers must rather drop it than fragment it (IPv4).
     pub dont_fragment: bool,
 }
@@ -112,11 +114,11 @@ fn write_headers(packet: &RawPacket<'_>, text: &mut [u8; HEADERS_MAX]) -> usize 
     let udp_len = (UDP_BYTES + packet.payload.len()) as u16;
     let ip_len = match (packet.from.ip(), packet.to.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
-            write_v4(text, from, to, packet.dont_fragment);
+            write_v4(text, from, to, packet);
             20
         }
         (from, to) => {
-            write_v6(text, v6(from), v6(to), udp_len);
+            write_v6(text, v6(from), v6(to), (udp_len, packet.tos));
             40
         }
     };
@@ -138,9 +140,10 @@ fn write_headers(packet: &RawPacket<'_>, text: &mut [u8; HEADERS_MAX]) -> usize 
     ip_len + UDP_BYTES
 }
 
-fn write_v4(text: &mut [u8], from: Ipv4Addr, to: Ipv4Addr, dont_fragment: bool) {
+fn write_v4(text: &mut [u8], from: Ipv4Addr, to: Ipv4Addr, packet: &RawPacket<'_>) {
     text[0] = 0x45;
-    if dont_fragment {
+    text[1] = packet.tos;
+    if packet.dont_fragment {
         text[6..8].copy_from_slice(&DONT_FRAGMENT.to_be_bytes());
     }
     text[8] = HOP_LIMIT;
@@ -149,8 +152,8 @@ fn write_v4(text: &mut [u8], from: Ipv4Addr, to: Ipv4Addr, dont_fragment: bool) 
     text[16..20].copy_from_slice(&to.octets());
 }
 
-fn write_v6(text: &mut [u8], from: Ipv6Addr, to: Ipv6Addr, udp_len: u16) {
-    text[0] = 0x60;
+fn write_v6(text: &mut [u8], from: Ipv6Addr, to: Ipv6Addr, (udp_len, tos): (u16, u8)) {
+    text[..2].copy_from_slice(&(0x6000 | u16::from(tos) << 4).to_be_bytes());
     text[4..6].copy_from_slice(&udp_len.to_be_bytes());
     text[6] = libc::IPPROTO_UDP as u8;
     text[7] = HOP_LIMIT;

@@ -307,19 +307,23 @@ fn bind_one(
         remedy,
     };
     Ok(match wanted.transport {
-        Transport::Udp => bind::udp(wanted.bind, count, config.limits.udp_receive_buffer)?
-            .into_iter()
-            .map(Sockets::Udp)
-            .collect(),
-        Transport::Tcp => {
-            bind::tcp(wanted.bind, count, "tcp")?.into_iter().map(Sockets::Tcp).collect()
+        Transport::Udp => {
+            bind::udp(wanted.bind, count, config.limits.udp_receive_buffer, wanted.tos)?
+                .into_iter()
+                .map(Sockets::Udp)
+                .collect()
         }
+        Transport::Tcp => bind::tcp(wanted.bind, count, "tcp", wanted.tos)?
+            .into_iter()
+            .map(Sockets::Tcp)
+            .collect(),
         Transport::Tls if config.tls.is_none() => {
             return Err(refuse("give the server a certificate"));
         }
-        Transport::Tls => {
-            bind::tcp(wanted.bind, count, "tls")?.into_iter().map(Sockets::Tls).collect()
-        }
+        Transport::Tls => bind::tcp(wanted.bind, count, "tls", wanted.tos)?
+            .into_iter()
+            .map(Sockets::Tls)
+            .collect(),
         Transport::Ws | Transport::Wss => {
             return Err(refuse("WebSockets are served by the HTTPS listener at /sip"));
         }

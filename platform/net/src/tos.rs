@@ -1,6 +1,6 @@
-//! Receiving one datagram together with its type of service octet (DSCP and ECN), for listeners
-//! whose peers want to know how their packets arrive. The batched path of [`crate::batch`] does not
-//! ask the kernel for it.
+//! The type of service octet (DSCP and ECN; RFC 2474, RFC 3168): marking what a socket sends, and
+//! receiving one datagram together with its octet, for listeners whose peers want to know how their
+//! packets arrive.
 
 use std::io;
 use std::mem::{self, MaybeUninit};
@@ -10,21 +10,45 @@ use std::ptr;
 
 use socket2::{SockAddr, SockRef};
 
+/// Expedited forwarding, for sound (RFC 4594 §4.1).
+pub const EF: u8 = 46 << 2;
+/// Signalling (RFC 4594 §4.2).
+pub const CS5: u8 = 40 << 2;
+
 /// Room for one control message with an int, aligned as the kernel wants it.
 #[repr(C, align(8))]
 struct Control([u8; 64]);
 
 /// A datagram in the caller's buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Marked {
-    pub(crate) from: SocketAddr,
-    pub(crate) len: usize,
+pub struct Marked {
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// Its length.
+    pub len: usize,
     /// Its type of service octet (IPv4) or traffic class (IPv6).
-    pub(crate) tos: Option<u8>,
+    pub tos: Option<u8>,
+}
+
+/// Marks what a socket of either family sends, and what the connections it accepts send. Where the
+/// system does not let it, packets go unmarked: the mark is a wish.
+pub fn mark(socket: &impl AsFd, v6: bool, tos: u8) {
+    let socket = SockRef::from(socket);
+    let set = match v6 {
+        // Of a socket for both families each has its own.
+        true => socket.set_tclass_v6(tos.into()).and_then(|()| socket.set_tos_v4(tos.into())),
+        false => socket.set_tos_v4(tos.into()),
+    };
+    if let Err(error) = set {
+        tracing::debug!(%error, tos, "packets go unmarked");
+    }
 }
 
 /// Asks the kernel to tell the octet with each datagram.
-pub(crate) fn watch(socket: &UdpSocket) -> io::Result<()> {
+///
+/// # Errors
+/// What the socket reports.
+pub fn watch(socket: &UdpSocket) -> io::Result<()> {
     match socket.local_addr()? {
         SocketAddr::V4(_) => SockRef::from(socket).set_recv_tos_v4(true),
         SocketAddr::V6(_) => SockRef::from(socket).set_recv_tclass_v6(true),
@@ -36,7 +60,7 @@ pub(crate) fn watch(socket: &UdpSocket) -> io::Result<()> {
 ///
 /// # Errors
 /// `WouldBlock` if none waits; otherwise what the socket reports.
-pub(crate) fn recv(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Option<Marked>> {
+pub fn recv(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Option<Marked>> {
     let mut iovec = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let mut control = Control([0; 64]);
     // SAFETY: msghdr is plain C data for which all-zero is valid (its padding differs by libc).
@@ -64,7 +88,7 @@ pub(crate) fn recv(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Option<M
     Ok(Some(Marked { from, len, tos: octet(&header) }))
 }
 
-fn octet(header: &libc::msghdr) -> Option<u8> {
+pub(crate) fn octet(header: &libc::msghdr) -> Option<u8> {
     // SAFETY: the kernel filled the control block that the header points at, which is still live.
     let mut cmsg = unsafe { libc::CMSG_FIRSTHDR(header).as_ref() };
     while let Some(found) = cmsg {

@@ -197,6 +197,9 @@ pub struct LegStats {
     pub codec: Option<String>,
     /// Its payload type.
     pub payload_type: Option<u8>,
+    /// The type of service octet the peer's last packet came with, where the system tells: another
+    /// than the peer's mark tells of a network on the way that changes marks.
+    pub tos: Option<u8>,
     /// Whether the peer holds.
     pub held: bool,
     /// RTP packets received.

@@ -84,6 +84,8 @@ pub struct Forward {
     pub port: Port,
     /// The address it leaves by without a socket, if its leg's ports are led to one for all.
     pub source: Option<SocketAddr>,
+    /// The type of service octet it leaves with then.
+    pub tos: u8,
     /// The destination.
     pub to: SocketAddr,
     /// The packet's new length.
@@ -257,7 +259,7 @@ impl Bridge {
                 let (target, leg) = self.target(port.leg)?;
                 let (to, len) = leg.send_rtp(now, buf, len)?;
                 let port = Port { leg: target, component: Component::Rtp };
-                Some(Forward { port, source: leg.source, to, len })
+                Some(Forward { port, source: leg.source, tos: leg.tos, to, len })
             }
             PacketKind::Rtcp => {
                 let len = leg.receive_rtcp(now, from, port.component, buf, len)?;
@@ -266,7 +268,7 @@ impl Bridge {
                 let (target, leg) = self.target(port.leg)?;
                 let (to, len, component) = leg.send_rtcp(now, buf, len)?;
                 let port = Port { leg: target, component };
-                Some(Forward { port, source: leg.source_of(component), to, len })
+                Some(Forward { port, source: leg.source_of(component), tos: leg.tos, to, len })
             }
             PacketKind::Stun => {
                 let answer = leg.handle_stun(now, (port.component, from), &buf[..len]);
@@ -335,6 +337,14 @@ impl Bridge {
         }
     }
 
+    /// A packet that was accepted came by this port with this type of service octet. Reports may have
+    /// another mark than media.
+    pub fn note_tos(&mut self, port: Port, tos: u8) {
+        if let Some(leg) = self.leg_mut(port.leg).filter(|_| port.component == Component::Rtp) {
+            leg.counters.tos = Some(tos);
+        }
+    }
+
     /// Whether there is something to poll.
     pub fn has_news(&self) -> bool {
         !self.outbox.is_empty() || !self.events.is_empty()
@@ -386,7 +396,7 @@ impl Bridge {
         let (target, leg) = self.target(from)?;
         let to = leg.zrtp_destination(now)?;
         let port = Port { leg: target, component: Component::Rtp };
-        Some(Forward { port, source: leg.source, to, len })
+        Some(Forward { port, source: leg.source, tos: leg.tos, to, len })
     }
 
     fn target_id(&self, from: LegId) -> Option<LegId> {

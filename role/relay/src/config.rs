@@ -91,12 +91,14 @@ pub struct Interface {
     pub bind: IpAddr,
     /// The address in SDP and candidates; differs behind a 1:1 NAT. `None` for `bind`.
     pub advertise: Option<IpAddr>,
+    /// The type of service octet of what leaves by it (RFC 2474); 0 for none.
+    pub tos: u8,
 }
 
 impl Interface {
     /// An interface that advertises what it binds.
     pub fn new(name: &str, bind: IpAddr) -> Self {
-        Self { name: name.to_owned(), bind, advertise: None }
+        Self { name: name.to_owned(), bind, advertise: None, tos: 0 }
     }
 
     /// What goes into SDP.

@@ -33,6 +33,8 @@ pub struct Opened {
     pub port: u16,
     /// Its local address, where packets leave by it without a socket.
     pub source: Option<SocketAddr>,
+    /// The type of service octet of what leaves by it.
+    pub tos: u8,
 }
 
 /// Why no pair could be opened.
@@ -66,6 +68,8 @@ pub struct PortOwner {
     pub bridge: SharedBridge,
     /// The address to bind to.
     pub bind: IpAddr,
+    /// The type of service octet of what leaves by them.
+    pub tos: u8,
 }
 
 /// Even port numbers of one range, handed out in turn: a freed pair rests as long as possible, so
@@ -163,7 +167,7 @@ impl Ports for NumberedPorts {
         let range = self.ranges.get_mut(interface).ok_or(OpenError::Exhausted)?;
         let port = range.take(|_| Probe::Opened)?;
         self.owners.push((interface, port, owner.clone()));
-        Ok(Opened { port, source: None })
+        Ok(Opened { port, source: None, tos: 0 })
     }
 
     fn close(&mut self, interface: usize, rtp_port: u16) {

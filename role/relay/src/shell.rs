@@ -146,6 +146,11 @@ impl Relay {
         self.control().ports().in_use()
     }
 
+    /// Whether the ports of every interface are led to one socket for each thread.
+    pub fn leads_ports(&self) -> bool {
+        self.control().ports().is_steered()
+    }
+
     /// Streams the kernel forwards by itself now, and the packets it did so far.
     pub fn kernel_streams(&self) -> (usize, u64) {
         let path = self.inner.fast_path.as_deref();

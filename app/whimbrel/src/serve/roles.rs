@@ -61,7 +61,12 @@ pub fn start_relay(config: &Config, addresses: &Addresses) -> Result<(Relay, ToS
     let mut interfaces: Vec<relay::Interface> = addresses
         .interfaces
         .iter()
-        .map(|i| relay::Interface { name: i.name.clone(), bind: i.bind, advertise: i.advertise })
+        .map(|i| relay::Interface {
+            name: i.name.clone(),
+            bind: i.bind,
+            advertise: i.advertise,
+            tos: i.dscp_media.tos(),
+        })
         .collect();
     let loopback = match interfaces[0].bind {
         IpAddr::V6(v6) if !v6.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
@@ -211,6 +216,7 @@ pub fn start_shards(
         settings.listeners.push(net::Listener {
             advertise: Some(addresses.advertise(&interface)),
             report_tos: alternate && transport == Transport::Udp,
+            tos: addresses.interface(&interface).map_or(0, |i| i.dscp_signalling.tos()),
             interface,
             transport,
             bind,

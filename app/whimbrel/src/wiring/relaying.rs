@@ -179,6 +179,8 @@ mod tests {
             advertise: None,
             sip_name: None,
             transports: Vec::new(),
+            dscp_media: crate::config::Dscp::EF,
+            dscp_signalling: crate::config::Dscp::CS5,
         }
     }
 

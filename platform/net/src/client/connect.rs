@@ -78,6 +78,7 @@ async fn udp(endpoint: &Endpoint) -> io::Result<UdpSocket> {
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let socket = UdpSocket::bind(endpoint.local.unwrap_or(any)).await?;
+    crate::tos::mark(&socket, endpoint.addr.is_ipv6(), crate::tos::CS5);
     socket.connect(endpoint.addr).await?;
     Ok(socket)
 }
@@ -87,6 +88,7 @@ pub(super) async fn tcp(endpoint: &Endpoint) -> io::Result<TcpStream> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
+    crate::tos::mark(&socket, endpoint.addr.is_ipv6(), crate::tos::CS5);
     if let Some(local) = endpoint.local {
         socket.bind(local)?;
     }

@@ -47,7 +47,9 @@ struct Shared {
     to_port: AtomicU16,
     hop: [AtomicU8; 6],
     own: [AtomicU8; 6],
-    _reserved: AtomicU16,
+    tos: AtomicU8,
+    /// The kernel's: that of the last packet.
+    tos_in: AtomicU8,
     egress: AtomicU32,
     ingress: AtomicU32,
     ssrc: AtomicU32,
@@ -248,6 +250,7 @@ impl Flow {
             last: (packets > 0).then(|| instant_of(last_ns)),
             sequence: shared.sequence.load(Ordering::Relaxed),
             payload_type: shared.payload_type.load(Ordering::Relaxed),
+            tos: shared.tos_in.load(Ordering::Relaxed),
             jitter_x16: shared.jitter_x16.load(Ordering::Relaxed),
         };
         self.taken = (packets, bytes);
@@ -300,6 +303,7 @@ impl Shared {
         port(&self.to_port, path.to);
         bytes(&self.hop, hop.address);
         bytes(&self.own, hop.own);
+        self.tos.store(path.tos, Ordering::Relaxed);
         self.egress.store(hop.interface, Ordering::Relaxed);
         self.ingress.store(ingress, Ordering::Relaxed);
         self.ssrc.store(path.ssrc.to_be(), Ordering::Relaxed);

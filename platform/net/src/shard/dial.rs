@@ -24,6 +24,8 @@ pub(crate) struct Dialling {
     pub(crate) tls: Option<Arc<ClientConfig>>,
     /// The addresses we connect from; wildcards are none.
     pub(crate) from: Vec<IpAddr>,
+    /// The octet of what our connections send.
+    pub(crate) tos: u8,
 }
 
 /// Connects whatever is wanted, for ever.
@@ -86,6 +88,7 @@ async fn connect(
 ) -> Result<(Connection, SocketAddr, SocketAddr), ConnectError> {
     let tcp = connecting::race(&hop.addrs, &dialling.from).await?;
     super::run::prepare(&tcp);
+    crate::tos::mark(&tcp, tcp.local_addr()?.is_ipv6(), dialling.tos);
     let (local, peer) = (tcp.local_addr()?, tcp.peer_addr()?);
     let io = secure(hop, dialling, tcp).await?;
     let connection = match hop.transport {

@@ -130,7 +130,9 @@ async fn run<C: ShardCore + 'static>(
     let mut phase = seed.phase.clone();
     let sheds = !seed.overload_target.is_zero();
     let (tls, listeners) = (seed.tls.clone(), Arc::clone(&seed.listeners));
-    let dialling = Dialling { tls: seed.client_tls.clone(), from: sources(&listeners) };
+    // Whichever interface a connection leaves by, it is the same signalling.
+    let tos = listeners.first().map_or(0, |listener| listener.tos);
+    let dialling = Dialling { tls: seed.client_tls.clone(), from: sources(&listeners), tos };
     let (engine, accepting, mail_end, note_end) = build(seed, sockets, make)?;
     let batch = Rc::new(RefCell::new(RecvBatch::new(BATCH_MAX, DATAGRAM_MAX)));
     for (index, listener) in listeners.iter().enumerate() {

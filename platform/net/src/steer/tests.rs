@@ -84,7 +84,7 @@ fn a_raw_socket_answers_from_an_open_port() {
         let peer = UdpSocket::bind((ip, 0)).unwrap();
         let (from, to) = (SocketAddr::new(ip, 23_410), peer.local_addr().unwrap());
         let texts: Vec<Vec<u8>> = (0..70).map(|n| vec![n; usize::from(n) * 3 + 1]).collect();
-        let packet = |payload| RawPacket { from, to, payload, dont_fragment: false };
+        let packet = |payload| RawPacket { from, to, payload, tos: 0xb8, dont_fragment: false };
         let packets: Vec<RawPacket<'_>> = texts.iter().map(|t| packet(t.as_slice())).collect();
         let first = raw.send(&packets).unwrap();
         assert_eq!(first, crate::batch::BATCH_MAX);

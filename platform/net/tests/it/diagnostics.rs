@@ -26,6 +26,7 @@ fn world() -> (World, SocketAddr, SocketAddr) {
             bind: any(),
             advertise,
             report_tos,
+            tos: 0,
         });
     }
     let world = World::start(config);

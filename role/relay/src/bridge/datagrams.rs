@@ -27,7 +27,7 @@ impl Bridge {
         let (target, leg) = self.target(port.leg)?;
         let to = leg.send_datagram(now, datagram.len())?;
         let port = Port { leg: target, component: Component::Rtp };
-        Some(Forward { port, source: leg.source, to, len: datagram.len() })
+        Some(Forward { port, source: leg.source, tos: leg.tos, to, len: datagram.len() })
     }
 }
 

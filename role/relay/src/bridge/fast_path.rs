@@ -147,8 +147,8 @@ impl Bridge {
         }
         let (sender, receiver) = (self.leg(from)?, self.leg(to)?);
         let path = sender.stream_in()?;
-        let (source, to_addr) = receiver.stream_out()?;
-        Some((to, FlowPath { source, to: to_addr, ..path }))
+        let (source, to_addr, tos) = receiver.stream_out()?;
+        Some((to, FlowPath { source, to: to_addr, tos, ..path }))
     }
 }
 
@@ -175,23 +175,24 @@ impl Leg {
         let ours = specific(self.source?)?;
         let (clock_rate, jitter_x16) = self.clock_and_jitter();
         let (from, ssrc) = (specific(from)?, at.ssrc);
-        Some(FlowPath { ours, from, source: ours, to: from, ssrc, clock_rate, jitter_x16 })
+        Some(FlowPath { ours, from, source: ours, to: from, tos: 0, ssrc, clock_rate, jitter_x16 })
     }
 
     /// The half that says how it leaves.
-    fn stream_out(&self) -> Option<(SocketAddrV4, SocketAddrV4)> {
+    fn stream_out(&self) -> Option<(SocketAddrV4, SocketAddrV4, u8)> {
         if !matches!(self.security, Security::Plain) || self.ice.is_some() {
             return None;
         }
         // To an address a packet came from: what SDP named may be wrong still.
         let (to, _) = self.latched()?;
-        Some((specific(self.source?)?, specific(to)?))
+        Some((specific(self.source?)?, specific(to)?, self.tos))
     }
 
     fn take_count(&mut self, count: &FlowCount, last: Instant, ssrc: u32) {
         self.counters.packets_received += count.packets;
         self.counters.bytes_received += count.bytes;
         self.counters.last_received = Some(last);
+        self.counters.tos = Some(count.tos);
         self.note_payload_type(count.payload_type);
         self.note_position(last, Position { ssrc, sequence: count.sequence });
         self.note_received(count.packets, count.sequence, count.jitter_x16);

@@ -46,6 +46,8 @@ pub struct Leg {
     pub held: bool,
     /// The address and port RTP leaves by, if that needs no socket of its own.
     pub source: Option<SocketAddr>,
+    /// The type of service octet of what leaves to the peer.
+    pub tos: u8,
     /// What of the peer's media is turned off.
     pub gate: Gate,
     /// What came and went.
@@ -129,6 +131,7 @@ impl Leg {
             rtcp_mux: false,
             held: false,
             source: None,
+            tos: 0,
             gate: Gate::default(),
             counters: LegCounters::default(),
             rtp: Latch::default(),

@@ -235,7 +235,7 @@ impl Bridge {
         }
         if let Some(len) = waiting {
             let (to, len) = leg.send_rtp(now, buf, len)?;
-            return Some(Forward { port, source: leg.source, to, len });
+            return Some(Forward { port, source: leg.source, tos: leg.tos, to, len });
         }
         for mut bytes in more {
             let len = bytes.len();

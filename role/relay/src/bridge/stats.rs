@@ -21,6 +21,8 @@ pub struct LegCounters {
     pub last_received: Option<Instant>,
     /// The payload type of the last audio packet (telephone events do not count).
     pub payload_type: Option<u8>,
+    /// The type of service octet the last packet came with, where the system tells.
+    pub tos: Option<u8>,
     /// How often the peer's address changed in the call.
     pub moves: u32,
     /// What was not accepted.

@@ -38,6 +38,8 @@ pub(super) struct Side {
     pub addr: SocketAddr,
     /// Where packets leave by without a socket.
     pub source: Option<SocketAddr>,
+    /// The type of service octet of what leaves by them.
+    pub tos: u8,
     /// How we talk with the peer; fixed once a description of its own was taken.
     protocol: Protocol,
     proto: String,
@@ -118,6 +120,7 @@ impl Side {
             interface,
             addr,
             source: None,
+            tos: 0,
             protocol: Protocol::Rtp,
             proto: String::new(),
             described: false,
@@ -446,6 +449,7 @@ impl Side {
             remote,
             codec: codec.map(|c| c.encoding.clone()),
             payload_type: codec.map(|c| c.number),
+            tos: counters.tos,
             held: leg.held,
             packets_received: counters.packets_received,
             bytes_received: counters.bytes_received,
@@ -508,7 +512,7 @@ impl Side {
         let agent = own.map(Credentials::agent);
         let mut leg = Leg::new(security, agent);
         leg.carry(carries);
-        leg.source = self.source;
+        (leg.source, leg.tos) = (self.source, self.tos);
         bridge.insert_leg(self.id, leg);
         Ok(())
     }

@@ -227,12 +227,12 @@ impl<P: Ports> Control<P> {
         let leg = session.new_leg(slot).ok_or(RelayError::TooManyBranches(branches_max))?;
         let place = &self.config.interfaces[interface];
         let bridge = session.bridge.clone();
-        let owner = PortOwner { session: id, leg, bridge, bind: place.bind };
+        let owner = PortOwner { session: id, leg, bridge, bind: place.bind, tos: place.tos };
         let port = self.ports.open(interface, &owner);
         let port = port.map_err(|why| RelayError::no_ports(why, &self.config, interface))?;
         let addr = (place.advertised(), port.port).into();
         let mut side = Side::new((leg, index), interface, addr);
-        side.source = port.source;
+        (side.source, side.tos) = (port.source, port.tos);
         if let Some(party) = session.party_mut(slot) {
             party.insert(index, side);
             opened.push((slot, index));

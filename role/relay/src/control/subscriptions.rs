@@ -155,13 +155,18 @@ impl<P: Ports> Control<P> {
             _ => return Err(RelayError::NoOffer),
         };
         let leg = session.listener_leg()?;
-        let owner =
-            PortOwner { session: id, leg, bridge: session.bridge.clone(), bind: place.bind };
+        let owner = PortOwner {
+            session: id,
+            leg,
+            bridge: session.bridge.clone(),
+            bind: place.bind,
+            tos: place.tos,
+        };
         let opened = self.ports.open(interface, &owner);
         let opened = opened.map_err(|why| RelayError::no_ports(why, &self.config, interface))?;
         let addr = (place.advertised(), opened.port).into();
         let mut side = Side::new((leg, 0), interface, addr);
-        side.source = opened.source;
+        (side.source, side.tos) = (opened.source, opened.tos);
         let shared = owner.bridge.clone();
         let mut bridge = shared.lock();
         let kit = Kit { now, certificate: &self.certificate, bridge: &mut bridge };

@@ -75,6 +75,7 @@ impl Hub {
         let socket = UdpSocket::bind(SocketAddr::new(ip, 0))?;
         socket.set_nonblocking(true)?;
         tell_destinations(&socket)?;
+        net::tos::watch(&socket)?;
         set_receive_buffer(&socket, RECEIVE_BYTES);
         // Without the right to answer from its ports a hub is of no use.
         RawUdp::new(ip.is_ipv6())?;

@@ -78,6 +78,11 @@ impl SocketPorts {
         self.ranges.iter().map(PairRange::in_use).sum()
     }
 
+    /// Whether all interfaces' ports are led to the threads' sockets.
+    pub(super) fn is_steered(&self) -> bool {
+        self.steered.iter().all(Option::is_some)
+    }
+
     fn place(&mut self, session: SessionId) -> &mut Placed {
         let (next, count) = (&mut self.next_worker, self.workers.len());
         self.sessions.entry(session).or_insert_with(|| {
@@ -151,7 +156,7 @@ impl Ports for SocketPorts {
     fn open(&mut self, interface: usize, owner: &PortOwner) -> Result<Opened, OpenError> {
         let mut bound = None;
         let range = self.ranges.get_mut(interface).ok_or(OpenError::Exhausted)?;
-        let port = range.take(|port| match bind_pair(owner.bind, port) {
+        let port = range.take(|port| match bind_pair((owner.bind, owner.tos), port) {
             Ok(pair) => {
                 bound = Some(pair);
                 Probe::Opened
@@ -179,7 +184,7 @@ impl Ports for SocketPorts {
         // Who listens on all addresses answers from the one that is talked to, once it is.
         let known = self.steered[interface].is_some() && !owner.bind.is_unspecified();
         let source = known.then(|| SocketAddr::new(owner.bind, port));
-        Ok(Opened { port, source })
+        Ok(Opened { port, source, tos: owner.tos })
     }
 
     fn close(&mut self, interface: usize, rtp_port: u16) {
@@ -192,9 +197,10 @@ impl Ports for SocketPorts {
     }
 }
 
-fn bind_pair(ip: IpAddr, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
+fn bind_pair((ip, tos): (IpAddr, u8), port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
     let bind = |port| {
         let socket = UdpSocket::bind((ip, port))?;
+        net::tos::mark(&socket, ip.is_ipv6(), tos);
         socket.set_nonblocking(true)?;
         io::Result::Ok(socket)
     };

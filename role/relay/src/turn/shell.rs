@@ -75,7 +75,7 @@ impl Turn {
         let mut framed = FramedListeners::new(limits);
         for addr in listen {
             // At most 64.
-            let sockets = net::udp_listeners(addr, count as u16, RECEIVE_BUFFER)?;
+            let sockets = net::udp_listeners(addr, count as u16, RECEIVE_BUFFER, 0)?;
             // The same port by TCP, also when the system chose it.
             let bound = sockets[0].local_addr().map_err(|e| at("turn", addr, e))?;
             framed.bind(bound, None)?;

@@ -233,10 +233,12 @@ fn a_checksum_is_right_after_the_kernel_readdressed_its_packet() {
     for n in 0..500_u16 {
         let mut payload = a.peer.rtp();
         payload[12..14].copy_from_slice(&n.wrapping_mul(7919).to_be_bytes());
-        let packet = RawPacket { from, to, payload: &payload, dont_fragment: true };
+        let packet = RawPacket { from, to, payload: &payload, tos: 0xb8, dont_fragment: true };
         assert_eq!(raw.send(&[packet]).unwrap(), 1);
         assert_eq!(b.hear(), payload);
     }
+    let from_a = relay.query(SESSION).unwrap().legs[0].tos;
+    assert_eq!(from_a, Some(net::tos::EF), "R5.8: the mark it came with is told");
     let (_, (streams, packets)) = forwarded();
     assert_eq!((streams, packets - before.1.1), (2, 500), "by the kernel");
 }

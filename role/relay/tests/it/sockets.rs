@@ -213,6 +213,44 @@ fn who_listens_on_all_addresses_answers_from_the_one_it_is_talked_to_at() {
     }
 }
 
+/// R5.8: what leaves is marked, by one socket for all ports and by one for each, RTP and RTCP; and
+/// what mark the peer's packets arrive with is told, so that a network that takes marks off shows.
+#[test]
+fn r5_8_packets_are_marked_and_the_marks_of_those_that_come_are_told() {
+    for (socket_per_port, port_min) in [(false, 24_500), (true, 24_600)] {
+        let (relay, _) = start(port_min, |config| {
+            config.socket_per_port = socket_per_port;
+            config.interfaces[0].tos = net::tos::EF;
+        });
+        let (mut a, mut b) = (Phone::plain(31), Phone::plain(32));
+        connect(&relay, &mut a, &mut b, Protocol::Rtp);
+        let mark = |socket: &UdpSocket| {
+            let mut buf = [0; 2048];
+            let end = Instant::now() + PATIENCE;
+            loop {
+                match net::tos::recv(socket, &mut buf) {
+                    Ok(Some(packet)) => return packet.tos,
+                    _ => assert!(Instant::now() < end, "nothing came"),
+                }
+            }
+        };
+        for socket in [&b.rtp, &b.rtcp] {
+            net::tos::watch(socket).unwrap();
+        }
+        net::tos::mark(&a.rtp, false, net::tos::EF);
+        a.say();
+        assert_eq!(mark(&b.rtp), Some(net::tos::EF), "per port: {socket_per_port}");
+        a.report();
+        assert_eq!(mark(&b.rtcp), Some(net::tos::EF));
+        b.say();
+        assert!(a.hear(PATIENCE).is_some());
+        let told: Vec<_> = relay.query(SESSION).unwrap().legs.iter().map(|l| l.tos).collect();
+        // Read port by port, the kernel is not asked.
+        let known = !socket_per_port && relay.leads_ports();
+        assert_eq!(told, if known { [Some(net::tos::EF), Some(0)] } else { [None, None] });
+    }
+}
+
 #[test]
 fn plain_to_plain_and_the_ports_are_freed_at_the_end() {
     let (relay, events) = start(21_000, |_| {});

@@ -77,6 +77,9 @@ impl Worker {
                 {
                     bridge.talked_to_at(route.port, to);
                 }
+                if let (Some(_), Some(tos)) = (&forward, packet.tos) {
+                    bridge.note_tos(route.port, tos);
+                }
                 // A transcoder's timers move with its packets.
                 let timers = bridge.is_processing() != (false, false);
                 let news = bridge.has_news();
@@ -104,7 +107,7 @@ impl Worker {
             let payload = &packet.slot[..forward.len];
             let (from, to) = (forward.source?, forward.to);
             // As Linux sends UDP: no relayed packet is longer than the path that brought it.
-            Some(RawPacket { from, to, payload, dont_fragment: true })
+            Some(RawPacket { from, to, payload, tos: forward.tos, dont_fragment: true })
         });
         let packets: smallvec::SmallVec<[RawPacket<'_>; BATCH_MAX]> = packets.collect();
         self.send_errors.fetch_add(raw.send(&packets), Ordering::Relaxed);

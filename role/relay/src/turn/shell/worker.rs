@@ -204,6 +204,7 @@ impl Packets {
                             from,
                             to,
                             payload,
+                            tos: 0,
                             dont_fragment,
                         });
                     }
@@ -291,7 +292,7 @@ impl Packets {
             Outcome::ToPeer { relay, port, to, data, dont_fragment } => {
                 let Some(ip) = self.lent.bind_of(relay) else { return };
                 let (from, payload) = (SocketAddr::new(ip, port), &message[data]);
-                let packet = RawPacket { from, to, payload, dont_fragment };
+                let packet = RawPacket { from, to, payload, tos: 0, dont_fragment };
                 let lost = self.lent.send(usize::from(relay), &[packet]);
                 self.server.count_unsent(lost);
             }
