@@ -26,7 +26,7 @@ pub use websocket::client_frames;
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, which is also the name of its corpus folder.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("sip_message", signalling::sip_message),
     ("sip_plain", plain::sip_plain),
     ("sip_stream", signalling::sip_stream),
@@ -39,6 +39,7 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("websocket", websocket::websocket),
     ("rtp_packet", packets::rtp_packet),
     ("srtp_packet", packets::srtp_packet),
+    ("zrtp_packet", packets::zrtp_packet),
 ];
 
 /// Runs the target of that name; a name that is none is our own mistake.

@@ -1,7 +1,7 @@
-//! Packets of media: RTP, RTCP, SRTP and SRTCP.
+//! Packets of media: RTP, RTCP, SRTP, SRTCP and ZRTP.
 
 use rtp::srtp::{KeyMaterial, SrtpContext, Suite};
-use rtp::{PacketKind, RtpPacket, rtcp};
+use rtp::{PacketKind, RtpPacket, rtcp, zrtp};
 
 /// One datagram as a relay meets it: told apart, read through as RTP and as RTCP.
 pub fn rtp_packet(data: &[u8]) {
@@ -44,5 +44,30 @@ pub fn srtp_packet(data: &[u8]) {
     if let Ok(sealed) = sender.protect_rtcp(&mut buf, len) {
         assert_eq!(receiver.unprotect_rtcp(&mut buf, sealed), Ok(len));
         assert_eq!(buf[..len], *packet);
+    }
+}
+
+/// One packet of ZRTP, as it is and as the message of one whose check sum fits: read through, and
+/// given to an end in the middle of an agreement, which must not come to keys by it.
+pub fn zrtp_packet(data: &[u8]) {
+    let sealed = zrtp::seal(1, 2, data);
+    for datagram in [data, &sealed] {
+        let Ok(packet) = zrtp::Packet::parse(datagram) else { continue };
+        assert!(rtp::is_zrtp(datagram));
+        if let zrtp::Message::Hello(hello) = packet.message {
+            let hash = zrtp::HelloHash::of(&hello);
+            assert!(hash.fits(&hello));
+            let _ = (hello.client(), hello.zid(), hello.is_mitm(), hello.signs());
+            assert!(hello.algorithms::<zrtp::Cipher>().count() <= 7);
+            assert!(hello.algorithms::<zrtp::SasType>().count() <= 7);
+        }
+        let setup = zrtp::Setup::new(7, zrtp::Zid([7; 12]));
+        let mut end = zrtp::Endpoint::new(setup, &mut sansio::SeededEntropy::new(1));
+        let now = sansio::testing::epoch();
+        end.start(now);
+        end.handle_packet(now, datagram);
+        end.handle_packet(now, datagram);
+        while end.poll_output().is_some() {}
+        assert!(end.secured().is_none(), "keys come of two keys");
     }
 }

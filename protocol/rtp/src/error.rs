@@ -48,6 +48,12 @@ pub enum Error {
     /// Key or salt have the wrong length for the suite.
     #[error("key material does not fit the suite")]
     BadKey,
+    /// The check sum of a packet of ZRTP is not that of its bytes (RFC 6189 §5).
+    #[error("check sum does not fit")]
+    Checksum,
+    /// A packet of ZRTP, or what SDP says of one, has no form that RFC 6189 knows.
+    #[error("malformed ZRTP")]
+    Zrtp,
     /// Not a digit that RFC 4733 knows, or too many waiting.
     #[error("cannot queue this telephone event")]
     BadEvent,

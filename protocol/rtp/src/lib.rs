@@ -1,4 +1,4 @@
-//! RTP, RTCP, telephone events and SRTP: the packets of a call, without sockets or clocks.
+//! RTP, RTCP, telephone events, SRTP and ZRTP: the packets of a call, without sockets or clocks.
 //!
 //! ```text
 //!   datagram ──► kind() ──► Rtp  ──► srtp::SrtpContext ──► RtpPacket ──► Receiver (loss, jitter)
@@ -27,10 +27,10 @@
 //! # Ok::<(), rtp::Error>(())
 //! ```
 //!
-//! What this crate does not do: it negotiates no keys (`media::keying`), buffers no audio
+//! What this crate does not do: but for ZRTP it negotiates no keys (`media::keying`), buffers no audio
 //! (`audio::JitterBuffer`), decides no RTCP schedule beyond [`rtcp::INTERVAL`], opens no socket.
 //!
-//! Start reading at [`RtpPacket`], then [`srtp::SrtpContext`].
+//! Start reading at [`RtpPacket`], then [`srtp::SrtpContext`], then [`zrtp::Endpoint`].
 
 mod error;
 mod packet;
@@ -40,6 +40,7 @@ mod sequence;
 pub mod dtmf;
 pub mod rtcp;
 pub mod srtp;
+pub mod zrtp;
 
 pub use error::Error;
 pub use packet::{

@@ -72,6 +72,7 @@ replayed! {
     r1_1_kept_websocket_frames_break_nothing "websocket";
     kept_packets_of_rtp_break_nothing "rtp_packet";
     kept_packets_of_srtp_break_nothing "srtp_packet";
+    r5_4_kept_packets_of_zrtp_break_nothing "zrtp_packet";
 }
 
 /// The frames the corpus is made with are frames: the target sees the messages in them.

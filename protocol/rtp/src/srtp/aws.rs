@@ -1,7 +1,8 @@
 //! The primitives, by the C interface of aws-lc. Its safe one, aws-lc-rs, keeps for each key of AES
 //! the schedule of decryption, for each of HMAC three contexts of 400 bytes, asks the allocator for
 //! each key of GCM, and copies 1.2 kB for each code: too much for a relay with four contexts a call
-//! (docs/design/0095-srtp-on-the-c-interface.md). All `unsafe` of this crate is here.
+//! (docs/design/0095-srtp-on-the-c-interface.md). All `unsafe` of this crate is here and
+//! in `zrtp/group.rs`.
 
 use std::mem::MaybeUninit;
 

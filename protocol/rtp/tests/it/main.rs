@@ -1,3 +1,4 @@
 //! What can only be seen from outside.
 
 mod frugal;
+mod zrtp;
