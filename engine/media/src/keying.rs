@@ -1,5 +1,6 @@
-//! Where SRTP keys come from: SDES lines in SDP ([`sdes`], RFC 4568) or a DTLS handshake on the
-//! media path ([`dtls`], RFC 5763 and RFC 5764). Used by endpoints and by the relay alike.
+//! Where SRTP keys come from: SDES lines in SDP ([`sdes`], RFC 4568), a DTLS handshake on the media
+//! path ([`dtls`], RFC 5763 and RFC 5764), or an agreement there that the two users can check
+//! ([`zrtp`], RFC 6189). Used by endpoints and by the relay alike.
 
 use rtp::Error as RtpError;
 use rtp::srtp::{KeyMaterial, SrtpContext, Suite};
@@ -7,6 +8,7 @@ use rtp::srtp::{KeyMaterial, SrtpContext, Suite};
 pub mod dtls;
 mod fingerprint;
 pub mod sdes;
+pub mod zrtp;
 
 pub use fingerprint::{fingerprint_fits, fingerprint_of};
 

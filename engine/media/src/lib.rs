@@ -39,6 +39,7 @@ mod session;
 pub mod transcode;
 pub mod traversal;
 
+pub use keying::zrtp::ZrtpIdentity;
 pub use session::{
     CodecChoice, Config, MediaError, MediaEvent, MediaOutput, MediaStats, Security, Session,
 };

@@ -6,6 +6,7 @@ mod negotiation;
 mod outbound;
 mod paths;
 mod reports;
+mod zrtp;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use audio::level::LevelMeter;
 use audio::{CodecKind, PLAYOUT_FRAME};
 use bytes::Bytes;
 use rtp::srtp::SrtpContext;
+use rtp::zrtp::{Failure, Secured};
 use sansio::{Entropy, SeededEntropy};
 use sdp::Direction;
 use sdp::offer_answer::{Capabilities, Negotiated, OfferAnswerError};
@@ -27,6 +29,7 @@ use crate::traversal::{RemoteIce, Traversal};
 use inbound::Inbound;
 use outbound::Outbound;
 use reports::Reports;
+use zrtp::Zrtp;
 
 /// Outputs that may wait; the oldest goes when nobody collects them.
 const OUTPUTS_MAX: usize = 512;
@@ -40,6 +43,7 @@ pub struct Session {
     direction: Direction,
     keys: LocalKeys,
     srtp: Option<Srtp>,
+    zrtp: Option<Zrtp>,
     /// Our description last sent, and what it offered when it was an offer.
     local_sdp: Option<sdp::Session>,
     offered: Option<Capabilities>,
@@ -60,12 +64,13 @@ impl Session {
     /// operating system's outside tests.
     pub fn new(config: Config, now: Instant, entropy: &mut dyn Entropy) -> Self {
         let seeded = SeededEntropy::new(entropy.next_u64());
-        Self {
+        let mut this = Self {
             id: entropy.next_u64() >> 2,
             version: 0,
             direction: Direction::SendRecv,
             keys: LocalKeys::new(entropy),
             srtp: None,
+            zrtp: None,
             local_sdp: None,
             offered: None,
             negotiated: None,
@@ -78,7 +83,9 @@ impl Session {
             traversal: None,
             remote_ice: None,
             config,
-        }
+        };
+        this.zrtp = Zrtp::of(&this.config, this.outbound.ssrc(), entropy);
+        this
     }
 
     /// The same offer once more, for another phone that answers it: a forked call has a media
@@ -88,6 +95,8 @@ impl Session {
         (other.id, other.version) = (self.id, self.version);
         other.direction = self.direction;
         other.keys = self.keys.clone();
+        let (ssrc, ours) = (other.outbound.ssrc(), self.zrtp.as_ref());
+        other.zrtp = ours.map(|zrtp| zrtp.fork(&self.config, ssrc, entropy));
         other.local_sdp.clone_from(&self.local_sdp);
         other.offered.clone_from(&self.offered);
         if let Some(caps) = &self.offered {
@@ -111,6 +120,7 @@ impl Session {
         if let Some(event) = self.inbound.watch_silence(now, receives) {
             self.push(MediaOutput::Event(event));
         }
+        self.zrtp_timeout(now);
         if self.negotiated.is_some() && self.reports.is_due(now) {
             self.send_report(now, None);
         }
@@ -120,6 +130,7 @@ impl Session {
     /// sent.
     pub fn capture(&mut self, now: Instant, frame: &[i16; PLAYOUT_FRAME]) {
         self.input_level.update(frame);
+        let frame = if self.must_be_silent() { &[0; PLAYOUT_FRAME] } else { frame };
         let Some(n) = &self.negotiated else { return };
         let (to, sends) = (n.remote_rtp, n.direction.sends());
         self.traversal.iter_mut().for_each(|t| t.tick(now));
@@ -139,6 +150,9 @@ impl Session {
     /// # Errors
     /// [`MediaError::Dtmf`] when it is no digit, too many wait, or the far end takes none.
     pub fn send_dtmf(&mut self, _now: Instant, digit: char, ms: u32) -> Result<(), MediaError> {
+        if self.must_be_silent() {
+            return Err(MediaError::Dtmf { digit });
+        }
         self.outbound.push_digit(digit, ms).ok_or(MediaError::Dtmf { digit })
     }
 
@@ -166,7 +180,8 @@ impl Session {
         let report = n.map(|_| self.reports.due());
         let silence = n.filter(|n| n.direction.receives());
         let silence = silence.and_then(|_| self.inbound.silence_deadline());
-        report.into_iter().chain(silence).chain(ways).min()
+        let zrtp = self.zrtp.as_ref().and_then(Zrtp::poll_timeout);
+        report.into_iter().chain(silence).chain(ways).chain(zrtp).min()
     }
 
     /// Which way audio flows, seen from here; `None` before the first answer.
@@ -272,6 +287,13 @@ pub enum MediaOutput {
     },
     /// Tell the application.
     Event(MediaEvent),
+    /// Keep this about the far end: the next call's [`Config::zrtp`] is to know it.
+    Retain {
+        /// The far end.
+        zid: rtp::zrtp::Zid,
+        /// What replaces what was kept of it.
+        retained: rtp::zrtp::Retained,
+    },
 }
 
 /// What happened on the media path.
@@ -311,6 +333,10 @@ pub enum MediaEvent {
     ConsentEnded,
     /// No way to the far end works.
     PathFailed,
+    /// Both ends agreed on keys that nobody else has, if the short string is the same on both.
+    Secured(Secured),
+    /// They did not: why, or nothing where nobody speaks ZRTP.
+    NotSecured(Option<Failure>),
 }
 
 /// Figures of a session.

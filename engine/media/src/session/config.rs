@@ -7,6 +7,8 @@ use audio::CodecKind;
 use sansio::WallTime;
 use sdp::offer_answer::{Capabilities, Format};
 
+use crate::keying::zrtp::ZrtpIdentity;
+
 /// The payload types we offer for what has no static one.
 const OPUS: u8 = 111;
 const EVENTS_8K: u8 = 101;
@@ -31,6 +33,8 @@ pub struct Config {
     pub silence_after: Duration,
     /// The time of day when the session starts, for RTCP.
     pub wall: WallTime,
+    /// Who we are in ZRTP, and whom we remember; without it, somebody new.
+    pub zrtp: Option<ZrtpIdentity>,
 }
 
 impl Config {
@@ -45,6 +49,7 @@ impl Config {
             ptime_ms: 20,
             silence_after: Duration::from_secs(10),
             wall: WallTime::default(),
+            zrtp: None,
         }
     }
 
@@ -81,6 +86,11 @@ pub enum Security {
     Sdes,
     /// SRTP where the far end can, plain RTP where not: `RTP/AVP` is offered with crypto lines.
     SdesOptional,
+    /// SRTP with keys that both ends agree on by the media path (RFC 6189), or nothing is said.
+    Zrtp,
+    /// The same where the far end can; else SRTP with keys in SDP where it offers those, else in
+    /// clear.
+    ZrtpOptional,
 }
 
 impl Security {
@@ -88,8 +98,13 @@ impl Security {
     pub(super) fn offered_proto(self) -> &'static str {
         match self {
             Self::Sdes => "RTP/SAVP",
-            Self::Plain | Self::SdesOptional => "RTP/AVP",
+            Self::Plain | Self::SdesOptional | Self::Zrtp | Self::ZrtpOptional => "RTP/AVP",
         }
+    }
+
+    /// Whether keys may be agreed on by the media path.
+    pub(super) fn speaks_zrtp(self) -> bool {
+        matches!(self, Self::Zrtp | Self::ZrtpOptional)
     }
 
     /// Whether an offer has audio over a transport that can be answered. Keys and codecs are looked
@@ -105,9 +120,8 @@ impl Security {
         let plain = ["RTP/AVP", "RTP/AVPF"].iter().any(|p| p.eq_ignore_ascii_case(proto));
         let secure = ["RTP/SAVP", "RTP/SAVPF"].iter().any(|p| p.eq_ignore_ascii_case(proto));
         match self {
-            Self::Plain => plain,
-            Self::Sdes => secure || plain,
-            Self::SdesOptional => secure || plain,
+            Self::Plain | Self::Zrtp => plain,
+            Self::Sdes | Self::SdesOptional | Self::ZrtpOptional => secure || plain,
         }
     }
 }

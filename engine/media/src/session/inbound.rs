@@ -263,11 +263,14 @@ impl Source {
 
 impl Session {
     pub(super) fn handle_rtp(&mut self, now: Instant, from: SocketAddr, buf: &mut [u8]) {
-        let len = match &mut self.srtp {
-            Some(srtp) => srtp.inbound.unprotect_rtp(buf, buf.len()),
+        let taken_up = if self.srtp.is_none() { self.take_up_pending(buf) } else { None };
+        let insists = self.insists_on_keys();
+        let len = match (&mut self.srtp, taken_up) {
+            (_, Some(len)) => Ok(len),
+            (Some(srtp), None) => srtp.inbound.unprotect_rtp(buf, buf.len()),
             // Before the keys are known nothing can be told from noise.
-            None if self.config.security == super::Security::Sdes => return,
-            None => Ok(buf.len()),
+            (None, None) if insists => return,
+            (None, None) => Ok(buf.len()),
         };
         let packet = len.and_then(|len| RtpPacket::parse(&buf[..len]));
         let Ok(packet) = packet else { return self.inbound.discard() };

@@ -5,6 +5,7 @@ use std::time::Instant;
 use sdp::Crypto;
 use sdp::offer_answer::{self, Capabilities, Format, LocalMedia, Negotiated};
 
+use super::zrtp::Zrtp;
 use super::{MediaError, Security, Session, Srtp};
 use crate::keying::{KeyingError, SrtpKeys};
 use crate::traversal::{RemoteIce, Traversal};
@@ -14,7 +15,7 @@ impl Session {
     pub fn create_offer(&mut self, _now: Instant) -> Vec<u8> {
         let caps = self.capabilities();
         let lines = match self.config.security {
-            Security::Plain => Vec::new(),
+            Security::Plain | Security::Zrtp | Security::ZrtpOptional => Vec::new(),
             Security::Sdes | Security::SdesOptional => self.keys.offer(),
         };
         let local = self.local_media(&lines, true);
@@ -37,7 +38,8 @@ impl Session {
         let index = offer_answer::find_audio(&offer, |proto| security.accepts(proto))?;
         let media = &offer.media()[index];
         let secure_proto = media.proto().to_ascii_uppercase().contains("SAVP");
-        let keys = self.answer_keys(secure_proto, media.cryptos().collect())?;
+        let beside = media.attributes("zrtp-hash").next().is_some();
+        let keys = self.answer_keys((secure_proto, beside), media.cryptos().collect())?;
         let lines: Vec<Crypto> = keys.iter().map(|(_, line)| line.clone()).collect();
 
         let remote_ice = RemoteIce::read(&offer, index);
@@ -49,6 +51,7 @@ impl Session {
         let caps = self.capabilities();
         let local = self.local_media(&lines, remote_ice.is_some());
         let (answer, negotiated) = offer_answer::answer(&offer, index, &local, &caps)?;
+        self.note_zrtp_hash(now, media);
         self.apply(now, negotiated, keys.map(|(keys, _)| keys))?;
         self.agree_on_ice(now, remote_ice, false);
         let bytes = answer.to_bytes();
@@ -66,13 +69,16 @@ impl Session {
         let pair = self.local_sdp.as_ref().zip(self.offered.as_ref());
         let (offer, caps) = pair.ok_or(MediaError::UnexpectedAnswer)?;
         let negotiated = offer_answer::apply_answer(offer, &answer, caps)?;
-        let line = answer.media()[negotiated.index].cryptos().next();
+        let media = &answer.media()[negotiated.index];
+        let line = media.cryptos().next();
         let keys = match (self.config.security, line) {
-            (Security::Plain, _) | (Security::SdesOptional, None) => None,
+            (Security::Plain | Security::Zrtp | Security::ZrtpOptional, _)
+            | (Security::SdesOptional, None) => None,
             (Security::Sdes, None) => return Err(KeyingError::NoCommonSuite.into()),
             (_, Some(line)) => Some(self.keys.accept(&line)?),
         };
         let remote_ice = RemoteIce::read(&answer, negotiated.index);
+        self.note_zrtp_hash(now, media);
         self.apply(now, negotiated, keys)?;
         self.agree_on_ice(now, remote_ice, true);
         Ok(())
@@ -80,16 +86,21 @@ impl Session {
 
     fn answer_keys(
         &mut self,
-        secure_proto: bool,
+        (secure_proto, zrtp_beside): (bool, bool),
         offered: Vec<Crypto>,
     ) -> Result<Option<(SrtpKeys, Crypto)>, MediaError> {
         match self.config.security {
-            Security::Plain => Ok(None),
+            Security::Plain | Security::Zrtp => Ok(None),
+            Security::ZrtpOptional if zrtp_beside && !secure_proto => Ok(None),
             Security::Sdes if !secure_proto && offered.is_empty() => {
                 Err(MediaError::SecurityRequired)
             }
-            Security::SdesOptional if !secure_proto => Ok(self.keys.answer(offered).ok()),
-            Security::Sdes | Security::SdesOptional => Ok(Some(self.keys.answer(offered)?)),
+            Security::SdesOptional | Security::ZrtpOptional if !secure_proto => {
+                Ok(self.keys.answer(offered).ok())
+            }
+            Security::Sdes | Security::SdesOptional | Security::ZrtpOptional => {
+                Ok(Some(self.keys.answer(offered)?))
+            }
         }
     }
 
@@ -101,13 +112,16 @@ impl Session {
     ) -> Result<(), MediaError> {
         self.srtp = match keys {
             Some(keys) => Some(Srtp::update(self.srtp.take(), keys)?),
-            None => None,
+            None => self.srtp.take().filter(|_| self.zrtp.as_ref().is_some_and(Zrtp::is_secure)),
         };
         let event = negotiated.send_event.as_ref();
         self.outbound.configure(&negotiated.send, event, negotiated.ptime_ms)?;
         self.inbound.accept_formats(&negotiated.receive, &negotiated.receive_events);
         self.inbound.configure(now, negotiated.direction);
         self.negotiated = Some(negotiated);
+        if self.srtp.is_none() {
+            self.start_zrtp(now);
+        }
         Ok(())
     }
 
@@ -143,6 +157,8 @@ impl Session {
         // A borrowed port has no neighbour.
         let rtcp_port = if rtp == self.config.local { next } else { rtp.port() };
         let ice = ways.filter(|_| ice).map(Traversal::attributes).unwrap_or_default();
+        let zrtp = self.zrtp.as_ref().filter(|_| lines.is_empty());
+        let hash = zrtp.map(|zrtp| ("zrtp-hash".to_owned(), Some(zrtp.hash())));
         LocalMedia {
             session_id: self.id,
             version: self.version,
@@ -151,7 +167,7 @@ impl Session {
             rtcp_mux: self.config.rtcp_mux,
             proto: self.config.security.offered_proto().to_owned(),
             direction: self.direction,
-            attributes: lines.iter().map(crypto).chain(ice).collect(),
+            attributes: lines.iter().map(crypto).chain(hash).chain(ice).collect(),
         }
     }
 }

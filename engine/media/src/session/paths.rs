@@ -98,6 +98,7 @@ impl Session {
         match rtp::kind(packet) {
             rtp::PacketKind::Rtp => self.handle_rtp(now, from, &mut buf),
             rtp::PacketKind::Rtcp => self.handle_rtcp(now, &mut buf),
+            rtp::PacketKind::Other if rtp::is_zrtp(packet) => self.handle_zrtp(now, packet),
             rtp::PacketKind::Stun | rtp::PacketKind::Dtls | rtp::PacketKind::Other => {}
         }
         if self.inbound.octets() != before

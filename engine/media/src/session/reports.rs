@@ -84,6 +84,9 @@ impl Session {
     pub(super) fn send_report(&mut self, now: Instant, bye: Option<&str>) {
         let interval = self.reports.interval();
         self.reports.due = now + interval;
+        if self.must_be_silent() {
+            return;
+        }
         let Some((to, mux)) = self.negotiated.as_ref().map(|n| (n.remote_rtcp, n.rtcp_mux)) else {
             return;
         };
@@ -112,9 +115,10 @@ impl Session {
     }
 
     pub(super) fn handle_rtcp(&mut self, now: Instant, buf: &mut [u8]) {
+        let insists = self.insists_on_keys();
         let len = match &mut self.srtp {
             Some(srtp) => srtp.inbound.unprotect_rtcp(buf, buf.len()),
-            None if self.config.security == super::Security::Sdes => return,
+            None if insists => return,
             None => Ok(buf.len()),
         };
         let Ok(items) = len.and_then(|len| rtcp::parse(&buf[..len])) else {

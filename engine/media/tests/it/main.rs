@@ -8,6 +8,7 @@ mod quality;
 mod secrecy;
 mod transcoding;
 mod wire;
+mod zrtp;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use media::{Config, MediaEvent, MediaOutput, Security, Session};
+use rtp::zrtp::Retained;
 use sansio::{Entropy, SeededEntropy, WallTime};
 
 pub const STEP: Duration = Duration::from_millis(1);
@@ -33,6 +34,10 @@ pub struct Wire {
     pub renumber: [Option<(u8, u8, usize)>; 2],
     pub events: [Vec<MediaEvent>; 2],
     pub heard: [Vec<i16>; 2],
+    /// What each side wants kept of the other.
+    pub kept: [Vec<Retained>; 2],
+    /// All that was sent, as somebody on the way sees it.
+    pub seen: Vec<(usize, Vec<u8>)>,
 }
 
 impl Wire {
@@ -56,6 +61,8 @@ impl Wire {
             renumber: [None; 2],
             events: Default::default(),
             heard: Default::default(),
+            kept: Default::default(),
+            seen: Vec::new(),
         }
     }
 
@@ -110,8 +117,10 @@ impl Wire {
                 MediaOutput::OpenStream { .. }
                 | MediaOutput::Stream { .. }
                 | MediaOutput::CloseStream { .. } => {}
+                MediaOutput::Retain { retained, .. } => self.kept[side].push(retained),
                 MediaOutput::Transmit { to, bytes, .. } => {
                     let mut bytes = bytes.to_vec();
+                    self.seen.push((side, bytes.clone()));
                     if let Some((from, into, count)) = &mut self.renumber[side]
                         && bytes[1] & 0x7f == *from
                     {

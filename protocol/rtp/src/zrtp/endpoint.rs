@@ -238,15 +238,18 @@ impl Endpoint {
     }
 
     /// The same Hello for another end that answers the same offer. It agrees on keys of its own.
-    pub fn fork(&self, entropy: &mut dyn Entropy) -> Self {
-        let mut other = Self::new(self.setup.clone(), entropy);
+    pub fn fork(&self, ssrc: u32, entropy: &mut dyn Entropy) -> Self {
+        let mut other = Self::new(Setup { ssrc, ..self.setup.clone() }, entropy);
         (other.chain, other.hello) = (self.chain.clone(), self.hello.clone());
         other
     }
 
-    /// Speaks for another stream. Before the start only.
-    pub fn set_ssrc(&mut self, ssrc: u32) {
-        self.setup.ssrc = ssrc;
+    /// The same Hello once more, from the beginning: another end has taken the other's place.
+    pub fn again(&mut self) {
+        self.random = Random::new(self.random.draw());
+        (self.expected, self.refused, self.peer, self.resend) = (None, false, None, None);
+        (self.secured, self.retained) = (None, None);
+        self.phase = Phase::Idle;
     }
 
     /// What goes into `a=zrtp-hash`.
