@@ -23,12 +23,22 @@ impl Linphone {
     /// Starts it as `user`, reaching the server by `transport` (`udp`, `tcp`, `tls`: then with SDES
     /// and the server's authority), and waits until it is registered. It answers by itself.
     pub fn start(story: &Story, user: &str, transport: &str) -> Self {
+        Self::start_with(story, user, transport, "")
+    }
+
+    /// The same with ZRTP (libbzrtp) for its keys.
+    pub fn start_zrtp(story: &Story, user: &str, transport: &str) -> Self {
+        Self::start_with(story, user, transport, "media_encryption=zrtp\n")
+    }
+
+    fn start_with(story: &Story, user: &str, transport: &str, encryption: &str) -> Self {
         let name = format!("linphone-{user}-{transport}");
         let dir = story.scratch.file(&name);
         for folder in [".local/share/linphone", ".config/linphone"] {
             std::fs::create_dir_all(dir.join(folder)).expect("a folder for linphonec");
         }
-        let rc = story.scratch.write(&format!("{name}/rc"), config(story, user, transport));
+        let rc =
+            story.scratch.write(&format!("{name}/rc"), config(story, user, transport, encryption));
         let hosts = format!("{} {DOMAIN}\n127.0.0.1 localhost\n", story.place.server_ip());
         let hosts = story.scratch.write(&format!("{name}/hosts"), hosts);
         let mut route = story.place.command("ip");
@@ -93,6 +103,18 @@ impl Linphone {
         self.process.say(&format!("play {}", said.display()));
     }
 
+    /// Waits until both ends have keys by ZRTP; its short string.
+    pub fn wait_string(&mut self) -> String {
+        let line = self.wait_line("auth token is ");
+        let (_, token) = line.rsplit_once("auth token is ").expect("a token");
+        token.trim().trim_end_matches('.').to_string()
+    }
+
+    /// Its user says that the strings are alike.
+    pub fn verify(&mut self) {
+        self.process.say("zrtp-set-verified");
+    }
+
     /// Hangs up.
     pub fn hang_up(&mut self) {
         self.process.say("terminate");
@@ -112,7 +134,7 @@ impl Linphone {
     }
 }
 
-fn config(story: &Story, user: &str, transport: &str) -> String {
+fn config(story: &Story, user: &str, transport: &str, encryption: &str) -> String {
     let place = &story.place;
     // Any port, or none.
     let port = |wanted: &str| if transport == wanted { "-1" } else { "0" };
@@ -125,6 +147,13 @@ fn config(story: &Story, user: &str, transport: &str) -> String {
             ),
         ),
         _ => (format!("{}:{}", place.server_ip(), place.sip()), "media_encryption=none\n".into()),
+    };
+    let media = match encryption {
+        "" => media,
+        _ => match media.split_once("root_ca=") {
+            Some((_, ca)) => format!("{encryption}root_ca={ca}"),
+            None => encryption.to_string(),
+        },
     };
     format!(
         "[sip]\nsip_port={udp}\nsip_tcp_port={tcp}\nsip_tls_port={tls}\nuse_ipv6=0\n\

@@ -104,6 +104,23 @@ impl Phone {
         self.process.err()
     }
 
+    /// Types a line on its standard input; it must have been started with [`PhoneSetup::start_told`].
+    pub fn say(&mut self, line: &str) {
+        self.process.say(line);
+    }
+
+    /// Waits for the first event of this name of which `wanted` holds.
+    pub fn wait_for(
+        &mut self,
+        name: &str,
+        patience: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
+        self.process.wait_for(&format!("event {name}"), patience, |p| {
+            events(&p.out()).into_iter().find(|e| e["event"] == name && wanted(e))
+        })
+    }
+
     /// Asks it to hang up and end, as Ctrl-C does.
     pub fn interrupt(&self) {
         self.process.signal("INT");
@@ -154,6 +171,12 @@ impl PhoneSetup<'_> {
     pub fn with(mut self, arguments: &[&str]) -> Self {
         self.command.args(arguments);
         self
+    }
+
+    /// Starts it with a standard input to type on.
+    pub fn start_told(self) -> Phone {
+        let name = format!("phone-{}", self.user);
+        Phone { process: Process::start_told(&self.story.scratch, &name, self.command) }
     }
 
     /// Starts it.

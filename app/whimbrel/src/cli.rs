@@ -206,6 +206,14 @@ pub struct PhoneArgs {
     /// all four.
     #[arg(long, value_name = "LIST", default_value = "tls,wss")]
     pub transport: TransportList,
+    /// How sound is encrypted: `auto` as the transport is, `zrtp` by keys of the two phones alone (or
+    /// no sound), `prefer-zrtp` the same where the other phone can.
+    #[arg(long, value_enum, default_value_t = EncryptionArg::Auto)]
+    pub encryption: EncryptionArg,
+    /// Read the other side's short string (ZRTP) from the standard input, in letters or in words: if
+    /// it is ours, the other side is remembered as the one it says it is. Headless.
+    #[arg(long)]
+    pub compare: bool,
     /// The codec to prefer.
     #[arg(long, value_enum, default_value_t = CodecArg::Opus)]
     pub codec: CodecArg,
@@ -287,6 +295,13 @@ pub enum CodecArg {
     G722,
     Pcmu,
     Pcma,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EncryptionArg {
+    Auto,
+    Zrtp,
+    PreferZrtp,
 }
 
 #[derive(Debug, Subcommand)]

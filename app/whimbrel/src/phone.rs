@@ -8,6 +8,7 @@
 //! Start reading at [`run`], then `driver.rs`.
 
 mod card;
+mod comparing;
 mod cost;
 mod driver;
 mod headless;
@@ -29,6 +30,7 @@ mod sound;
 mod texting;
 mod transferring;
 mod transports;
+mod trust;
 mod ways;
 
 pub use ice::TurnUri;
@@ -47,6 +49,7 @@ use setup::Identity;
 use sound::{Sink, Source};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
+use trust::TrustFile;
 use ways::Ways;
 
 /// Runs the phone to its end. False when what was asked for did not come about (exit code 1).
@@ -82,10 +85,13 @@ pub async fn run(args: PhoneArgs) -> Result<bool> {
     };
     let link = within(&args, started, Linked::first(ways, memory, account.clone())).await?;
     let server = link.server();
-    let config = Config { codecs: setup::codecs(args.codec), ..Config::default() };
+    let security = setup::security(args.encryption);
+    let mut config = Config { codecs: setup::codecs(args.codec), security, ..Config::default() };
+    let trust = TrustFile::of(&instance.urn);
+    trust.introduce(&mut config);
     let mut phone = Phone::new(account, config, Box::new(net::OsEntropy));
     phone.register(started);
-    let driver = Driver::start(phone, link, ice, sound);
+    let driver = Driver::start(phone, link, ice, sound).remembering(trust);
     match headless {
         true if texting => texting::run(driver, &args).await,
         true => headless::run(driver, &args, started).await,

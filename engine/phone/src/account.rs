@@ -1,8 +1,8 @@
 //! Who the phone is, and how it reaches its server.
 
-use sansio::{Redacted, Transport};
+use sansio::{Redacted, Transport, WallTime};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A SIP account.
 #[derive(Debug, Clone)]
@@ -59,6 +59,10 @@ pub struct Config {
     pub reoffer_by_update: bool,
     /// How media is encrypted; `None` follows the link: SDES on TLS and WSS, clear elsewhere.
     pub security: Option<media::Security>,
+    /// Who we are in ZRTP, and whom we remember, where `security` speaks it.
+    pub zrtp: Option<media::ZrtpIdentity>,
+    /// What time of day it was at some instant: for what is remembered, and for RTCP.
+    pub wall: Option<(Instant, WallTime)>,
 }
 
 impl Default for Config {
@@ -76,7 +80,16 @@ impl Default for Config {
             session_expires: Duration::from_secs(1800),
             session_min: Duration::from_secs(90),
             security: None,
+            zrtp: None,
+            wall: None,
         }
+    }
+}
+
+impl Config {
+    /// The time of day.
+    pub(crate) fn wall_at(&self, now: Instant) -> WallTime {
+        self.wall.map_or(WallTime::default(), |(at, wall)| wall + now.saturating_duration_since(at))
     }
 }
 

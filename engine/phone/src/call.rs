@@ -300,6 +300,8 @@ impl Phone {
         let config = media::Config {
             codecs: self.config.codecs.clone(),
             security,
+            zrtp: self.config.zrtp.clone(),
+            wall: self.config.wall_at(now),
             silence_after: self.config.silence_max.unwrap_or(SILENCE_TOLD),
             ..media::Config::new(local)
         };

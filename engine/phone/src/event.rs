@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use media::MediaStats;
+use rtp::zrtp::{Retained, Secured, Zid};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -209,6 +210,28 @@ pub enum PhoneEvent {
         /// Held now.
         held: bool,
     },
+    /// Both ends agreed on keys that nobody else has (RFC 6189), if the short string is the same on
+    /// both; or our user has said whether it is.
+    Secured {
+        /// The call.
+        call: CallHandle,
+        /// The string, and what is known of the other side.
+        secured: Secured,
+    },
+    /// They did not agree. A call that was to have them or nothing ends.
+    NotSecured {
+        /// The call.
+        call: CallHandle,
+        /// Why.
+        reason: String,
+    },
+    /// Keep this about another side: a phone that is started again is to be given it.
+    Retained {
+        /// The other side.
+        zid: Zid,
+        /// What replaces what was kept of it.
+        retained: Retained,
+    },
     /// A digit came (RFC 4733).
     Dtmf {
         /// The call.
@@ -262,6 +285,8 @@ pub enum Cause {
     Transferred,
     /// Another call took its place.
     Replaced,
+    /// It was to be with keys of its two ends, and they did not agree on any.
+    NotSecured,
     /// Anything else.
     Failed,
 }
@@ -299,6 +324,7 @@ impl Cause {
             Self::Network => "network",
             Self::Transferred => "transferred",
             Self::Replaced => "replaced",
+            Self::NotSecured => "not-secured",
             Self::Failed => "failed",
         }
     }

@@ -69,6 +69,7 @@ mod transfer;
 mod transports;
 mod update;
 mod ways;
+mod zrtp;
 
 pub use account::{Account, Config, Link};
 pub use event::{

@@ -289,7 +289,7 @@ impl Phone {
         }
     }
 
-    fn drain_layer(&mut self, now: Instant) {
+    pub(crate) fn drain_layer(&mut self, now: Instant) {
         while let Some(output) = self.layer.poll_output() {
             self.handle_output(now, output);
         }
@@ -367,7 +367,7 @@ impl Phone {
     pub(crate) fn drain_media(&mut self, now: Instant, handle: CallHandle) {
         let Some(call) = self.calls.get_mut(&handle) else { return };
         let Some(media) = call.media.as_mut() else { return };
-        let mut events = Vec::new();
+        let (mut events, mut kept) = (Vec::new(), None);
         let mut opened = Vec::new();
         let local = media.traversal().map(media::traversal::Traversal::local);
         let way = |output| local.map(|local| PhoneOutput::Way { local, output });
@@ -385,10 +385,14 @@ impl Phone {
                     self.outputs.extend(way(WayOutput::CloseStream { server }));
                 }
                 media::MediaOutput::Event(event) => events.push(event),
+                media::MediaOutput::Retain { zid, retained } => kept = Some((zid, retained)),
             }
         }
         for (server, local) in opened.into_iter().zip(local.into_iter().cycle()) {
             self.open_stream(local, server);
+        }
+        if let Some((zid, retained)) = kept {
+            self.retain(zid, retained);
         }
         for event in events {
             self.media_event(now, handle, event);
@@ -410,6 +414,8 @@ impl Phone {
                 self.drain_layer(now);
             }
             media::MediaEvent::Dtmf(digit) => self.tell(PhoneEvent::Dtmf { call, digit }),
+            media::MediaEvent::Secured(secured) => self.tell(PhoneEvent::Secured { call, secured }),
+            media::MediaEvent::NotSecured(why) => self.not_secured(now, call, why),
             media::MediaEvent::Silent { .. } if active && self.config.silence_max.is_some() => {
                 self.send_bye(now, call);
                 self.end(now, call, Cause::Network, None, "media-silence");

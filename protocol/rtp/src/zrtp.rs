@@ -35,7 +35,7 @@ mod packet;
 mod sas;
 mod write;
 
-pub use algorithms::{AuthTag, Choice, Cipher, KeyAgreement, SasType};
+pub use algorithms::{Algorithm, AuthTag, Choice, Cipher, KeyAgreement, SasType};
 pub use cache::{Cache, Retained};
 pub use chain::HelloHash;
 pub use endpoint::{Endpoint, Event, Keys, Output, Role, Secured, Setup, Trust};

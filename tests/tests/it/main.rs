@@ -43,3 +43,4 @@ mod transcoding;
 mod transfers;
 mod turn;
 mod vanishing;
+mod zrtp;

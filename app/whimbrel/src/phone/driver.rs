@@ -8,6 +8,7 @@ use super::network::Network;
 use super::pace::Pace;
 use super::places::{Arrival, Places, What};
 use super::sound::{FRAME, Sink, Source};
+use super::trust::TrustFile;
 use ::phone::{CallHandle, Link, Phone, PhoneEvent, PhoneOutput};
 use anyhow::{Result, anyhow};
 use audio::level::LevelMeter;
@@ -43,6 +44,8 @@ pub struct Driver {
     /// The call that has the microphone and the loudspeaker.
     pub talking: Option<CallHandle>,
     events: VecDeque<PhoneEvent>,
+    /// Where the keys of other phones are kept.
+    trust: Option<TrustFile>,
 }
 
 /// What is said and heard, and how loud.
@@ -88,7 +91,13 @@ impl Driver {
             joined: BTreeSet::new(),
             talking: None,
             events: VecDeque::new(),
+            trust: None,
         }
+    }
+
+    /// Keeps what the phone learns of others' keys there.
+    pub fn remembering(self, trust: TrustFile) -> Self {
+        Self { trust: Some(trust), ..self }
     }
 
     /// Calls somebody.
@@ -212,6 +221,9 @@ impl Driver {
                 }
                 PhoneOutput::Way { local, output } => {
                     self.places.follow(local, output, (&self.ice, self.nat64));
+                }
+                PhoneOutput::Event(PhoneEvent::Retained { zid, retained }) => {
+                    self.trust.iter_mut().for_each(|file| file.keep(zid, retained.clone()));
                 }
                 PhoneOutput::Event(event) => self.events.push_back(event),
             }

@@ -1,5 +1,6 @@
 //! `whimbrel phone --call | --answer`: one call without a screen, told as lines of JSON or text.
 
+use super::comparing::{Comparing, fits};
 use super::driver::{Driver, Happened};
 use super::report::{self, Outcome};
 use super::signals::Signals;
@@ -36,6 +37,7 @@ struct Headless<'a> {
     before: Option<CallHandle>,
     /// When a call with early media is to be answered.
     answer_at: Option<Instant>,
+    comparing: Comparing,
 }
 
 /// Runs one headless phone to its end. True when what was asked for came about: the call was
@@ -61,10 +63,15 @@ pub async fn run(driver: Driver, args: &PhoneArgs, started: Instant) -> Result<b
         transferring,
         before,
         answer_at,
+        comparing: Comparing::start(args.compare),
     };
     loop {
         let happened = tokio::select! {
             happened = phone.driver.next() => happened?,
+            line = phone.comparing.next() => {
+                phone.compare(line);
+                continue;
+            }
             () = signals.until(deadline) => break,
         };
         if phone.handle(happened) {
@@ -146,6 +153,12 @@ impl Headless<'_> {
                 self.follow(call);
                 false
             }
+            PhoneEvent::Secured { .. } => {
+                if let Some(line) = self.comparing.take() {
+                    self.compare(line);
+                }
+                false
+            }
             PhoneEvent::Answered { call, .. } => {
                 if self.call == Some(call) {
                     self.before = None;
@@ -162,6 +175,18 @@ impl Headless<'_> {
                 self.call.is_none()
             }
             _ => false,
+        }
+    }
+
+    /// Somebody typed what the other side says its string is.
+    fn compare(&mut self, line: String) {
+        let secured = self.call.and_then(|call| Some((call, *self.driver.phone.secured(call)?)));
+        let Some((call, secured)) = secured else { return self.comparing.keep(line) };
+        let alike = fits(&line, secured.sas);
+        // The call may have ended in this moment.
+        let _ = self.driver.phone.set_verified(Instant::now(), call, alike);
+        if !alike {
+            report::tell(self.args.json, &report::differs_line(call, &line, secured.sas));
         }
     }
 
@@ -255,13 +280,16 @@ impl Headless<'_> {
 
     fn tell(&mut self, event: &PhoneEvent) {
         let ours = match event {
-            PhoneEvent::Answered { call, .. } | PhoneEvent::Ended { call, .. } => {
-                self.call == Some(*call)
-            }
+            PhoneEvent::Answered { call, .. }
+            | PhoneEvent::Secured { call, .. }
+            | PhoneEvent::Ended { call, .. } => self.call == Some(*call),
             _ => false,
         };
         self.outcome.note(event, ours);
         report::tell(self.args.json, &report::event_line(event));
+        if let Some(warning) = report::warning_line(event) {
+            report::tell(self.args.json, &warning);
+        }
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::transports::word;
 use crate::present::{say, wall};
-use ::phone::{Cause, Link, PhoneEvent};
+use ::phone::{CallHandle, Cause, Link, PhoneEvent};
 use media::MediaStats;
+use rtp::zrtp::{Algorithm, Sas, Secured, Trust};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub struct Outcome {
     reason: String,
     codec: String,
     encrypted: bool,
+    secured: Option<Secured>,
     stats: Option<Box<MediaStats>>,
 }
 
@@ -36,6 +38,10 @@ impl Outcome {
                 self.answered = true;
                 self.codec.clone_from(codec);
                 self.encrypted = *encrypted;
+            }
+            PhoneEvent::Secured { secured, .. } if ours => {
+                self.encrypted = true;
+                self.secured = Some(*secured);
             }
             PhoneEvent::Ended { cause, status, reason, stats, .. } if ours => {
                 self.cause = Some(*cause);
@@ -80,6 +86,8 @@ impl Outcome {
             "reason": self.reason,
             "codec": self.codec,
             "encrypted": self.encrypted,
+            "sas": self.secured.map(|s| s.sas.letters()),
+            "trust": self.secured.map(|s| trust(s.trust)),
             "quality": self.stats.as_deref().map(quality),
         })
     }
@@ -206,9 +214,59 @@ pub fn event_line(event: &PhoneEvent) -> Value {
         PhoneEvent::TransferEnded { call, status } => {
             json!({"event": "transfer-ended", "call": call.0, "status": status})
         }
+        PhoneEvent::Secured { call, secured } => secured_line(*call, secured),
+        PhoneEvent::NotSecured { call, reason } => {
+            json!({"event": "not-secured", "call": call.0, "reason": reason})
+        }
         other => words_line(other),
     }
 }
+
+fn secured_line(call: CallHandle, secured: &Secured) -> Value {
+    let code = |code: [u8; 4]| String::from_utf8_lossy(&code).trim().to_owned();
+    json!({
+        "event": "secured", "call": call.0, "sas": secured.sas.letters(),
+        "words": secured.sas.words().join(" "), "trust": trust(secured.trust),
+        "verified": secured.trust == Trust::Verified, "peer_verified": secured.peer_verified,
+        "intermediary": secured.peer_is_mitm, "discloses": secured.peer_discloses,
+        "peer": format!("{:?}", secured.peer), "cipher": code(secured.choice.cipher.code()),
+        "key_agreement": code(secured.choice.agreement.code()),
+    })
+}
+
+/// What nobody should overlook: a remembered phone that is another now.
+pub fn warning_line(event: &PhoneEvent) -> Option<Value> {
+    match event {
+        PhoneEvent::Secured { call, secured } if secured.trust == Trust::Changed => Some(json!({
+            "event": "key-changed", "call": call.0, "peer": format!("{:?}", secured.peer),
+            "warning": CHANGED,
+        })),
+        _ => None,
+    }
+}
+
+/// Two strings that are not alike.
+pub fn differs_line(call: CallHandle, theirs: &str, ours: Sas) -> Value {
+    json!({
+        "event": "sas-differs", "call": call.0, "theirs": theirs, "ours": ours.letters(),
+        "words": ours.words().join(" "),
+        "warning": "the strings differ: somebody may listen. Hang up, and call by another way",
+    })
+}
+
+/// The word for JSON and screens.
+pub fn trust(trust: Trust) -> &'static str {
+    match trust {
+        Trust::FirstContact => "first-contact",
+        Trust::Remembered => "remembered",
+        Trust::Verified => "verified",
+        Trust::Changed => "changed",
+    }
+}
+
+/// What is said of a changed key.
+pub const CHANGED: &str = "not the phone it was, or it has forgotten this one: compare the string \
+                           before you say anything";
 
 /// The events of texts, signals and subscriptions.
 fn words_line(event: &PhoneEvent) -> Value {
@@ -261,7 +319,6 @@ fn plain(line: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ::phone::CallHandle;
 
     fn ended(cause: Cause, status: u16) -> PhoneEvent {
         let reason = "Not Found".into();

@@ -11,6 +11,7 @@ mod state;
 mod terminal;
 mod view;
 
+use super::comparing::fits;
 use super::driver::{Driver, Happened};
 use super::link::named;
 use super::signals::Signals;
@@ -131,6 +132,7 @@ impl Screen {
                 self.phone(|phone, now| phone.set_hold(now, call, held))
             }
             Command::Dtmf(call, digit) => self.phone(|phone, now| phone.dtmf(now, call, digit)),
+            Command::Compare(call, theirs) => self.compare(state, call, &theirs),
             Command::Transfer(call, target) => {
                 self.phone(|phone, now| phone.transfer(now, call, &target))
             }
@@ -169,6 +171,16 @@ impl Screen {
         self.hold_others(state, call);
         state.add_outgoing(call, target);
         Ok(())
+    }
+
+    /// The other side read out its short string. Typed, because who only has to nod nods too easily.
+    fn compare(&mut self, state: &mut State, call: CallHandle, theirs: &str) -> Result<()> {
+        let alike = self.driver.phone.secured(call).is_some_and(|s| fits(theirs, s.sas));
+        state.tell(match alike {
+            true => "The strings are alike: verified".to_string(),
+            false => "WARNING: the strings differ: somebody may listen. Hang up".to_string(),
+        });
+        self.phone(|phone, now| phone.set_verified(now, call, alike))
     }
 
     /// One conversation at a time: the others wait while `call` goes on.

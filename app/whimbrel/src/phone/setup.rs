@@ -1,7 +1,7 @@
 //! Reading what the command line says about account, server, transport and codecs, and finding the
 //! server's addresses.
 
-use crate::cli::CodecArg;
+use crate::cli::{CodecArg, EncryptionArg};
 use anyhow::{Context, Result, anyhow, bail};
 use audio::CodecKind;
 use std::net::{IpAddr, SocketAddr};
@@ -118,6 +118,15 @@ pub fn codecs(first: CodecArg) -> Vec<CodecKind> {
     };
     let others = CodecKind::ALL.into_iter().filter(|kind| *kind != first);
     std::iter::once(first).chain(others).collect()
+}
+
+/// How media is encrypted; nothing where the link decides.
+pub fn security(asked: EncryptionArg) -> Option<media::Security> {
+    match asked {
+        EncryptionArg::Auto => None,
+        EncryptionArg::Zrtp => Some(media::Security::Zrtp),
+        EncryptionArg::PreferZrtp => Some(media::Security::ZrtpOptional),
+    }
 }
 
 #[cfg(test)]

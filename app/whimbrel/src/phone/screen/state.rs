@@ -1,9 +1,10 @@
 //! What the screen shows, and what keys and events do to it. No terminal, no clock.
 
-use crate::phone::report::describe;
+use crate::phone::report::{CHANGED, describe};
 use ::phone::{CallHandle, PhoneEvent};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use media::MediaStats;
+use rtp::zrtp::{Secured, Trust};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,8 @@ pub enum DialFor {
     Transfer(CallHandle),
     /// A text for this address.
     Text(String),
+    /// The short string that the other side of this call reads out.
+    Compare(CallHandle),
 }
 
 /// How the account stands with the server.
@@ -78,6 +81,8 @@ pub struct CallView {
     pub held_by_peer: bool,
     pub codec: String,
     pub encrypted: bool,
+    /// Keys of the two phones alone, and their short string.
+    pub secured: Option<Secured>,
     /// When it was answered.
     pub since: Option<Instant>,
     /// Digits sent and received.
@@ -114,6 +119,8 @@ pub enum Command {
     Hold(CallHandle, bool),
     Mute(bool),
     Dtmf(CallHandle, char),
+    /// What the other side says its short string is.
+    Compare(CallHandle, String),
     Transfer(CallHandle, String),
     /// Joins the other sides of two calls.
     TransferTo(CallHandle, CallHandle),
@@ -191,6 +198,17 @@ impl State {
                     view.encrypted = *encrypted;
                 });
                 self.focus = Some(*call);
+            }
+            PhoneEvent::Secured { call, secured } => {
+                if secured.trust == Trust::Changed {
+                    self.tell(format!("WARNING: {CHANGED}"));
+                }
+                self.change(*call, |view| {
+                    (view.encrypted, view.secured) = (true, Some(*secured));
+                });
+            }
+            PhoneEvent::NotSecured { reason, .. } => {
+                self.tell(format!("No keys between the two phones: {reason}"));
             }
             PhoneEvent::Held { call, held } => self.change(*call, |view| view.held = *held),
             PhoneEvent::HeldByPeer { call, held } => {
@@ -282,6 +300,9 @@ impl State {
                 self.muted = !self.muted;
                 return Some(Command::Mute(self.muted));
             }
+            ('v', _, Some(view)) if view.secured.is_some() => {
+                (self.dial, self.dial_for) = (Some(String::new()), DialFor::Compare(view.call));
+            }
             ('h', _, Some(view)) if view.phase == Phase::Talking => {
                 return Some(Command::Hold(view.call, !view.held));
             }
@@ -339,6 +360,7 @@ impl State {
         let command = match what {
             DialFor::Call => Command::Call(target.clone()),
             DialFor::Transfer(call) => Command::Transfer(call, target.clone()),
+            DialFor::Compare(call) => Command::Compare(call, target.clone()),
             DialFor::Text(who) => Command::Text(who, target.clone()),
         };
         (!target.is_empty()).then_some(command)
@@ -376,6 +398,7 @@ impl State {
             held_by_peer: false,
             codec: String::new(),
             encrypted: false,
+            secured: None,
             since: None,
             digits: String::new(),
         });

@@ -7,6 +7,7 @@ use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Gauge, Paragraph, Widget};
+use rtp::zrtp::{Secured, Trust};
 use std::time::Duration;
 
 const DIM: Style = Style::new().fg(Color::DarkGray);
@@ -64,6 +65,7 @@ fn call(state: &State, area: Rect, buf: &mut Buffer) {
     if let Some(view) = state.focused() {
         lines.push(Line::styled(full_name(view), BOLD));
         lines.push(Line::raw(progress(state, view)));
+        lines.extend(view.secured.as_ref().map(string));
     }
     for view in state.calls.iter().filter(|v| v.phase != Phase::Incoming) {
         if Some(view.call) != state.focus {
@@ -81,6 +83,21 @@ fn full_name(view: &CallView) -> String {
         true => view.who.clone(),
         false => format!("{} <{}>", view.name, view.who),
     }
+}
+
+/// The string that the two users compare, and whether they have.
+fn string(secured: &Secured) -> Line<'static> {
+    let (words, color) = match secured.trust {
+        Trust::Verified => ("verified", Color::Green),
+        Trust::Remembered => ("known; press v and type what they read", Color::Yellow),
+        Trust::FirstContact => ("first contact; press v and type what they read", Color::Yellow),
+        Trust::Changed => ("KEY CHANGED: press v and type what they read", Color::Red),
+    };
+    let between = if secured.peer_is_mitm { "  (ends at an intermediary)" } else { "" };
+    Line::from(vec![
+        Span::styled(secured.sas.to_string(), BOLD),
+        Span::styled(format!("  {words}{between}"), Style::new().fg(color)),
+    ])
 }
 
 /// The state of a call in words, with its duration.
@@ -156,6 +173,7 @@ fn dial(state: &State, area: Rect, buf: &mut Buffer) {
         DialFor::Call => " Dial ",
         DialFor::Transfer(_) => " Transfer to ",
         DialFor::Text(_) => " Text ",
+        DialFor::Compare(_) => " They read (letters or words) ",
     };
     let block = Block::bordered().title(title);
     let line = match &state.dial {

@@ -154,3 +154,37 @@ fn a_call_is_transferred_to_an_address_or_to_the_other_call() {
     type_text(&mut state, "/dave");
     assert_eq!(press(&mut state, KeyCode::Enter), Some(Command::Call("dave".into())));
 }
+
+fn secured(trust: Trust) -> PhoneEvent {
+    use rtp::zrtp::{AuthTag, Choice, Cipher, KeyAgreement, Role, Sas, SasType, Zid};
+    let (cipher, tag) = (Cipher::Aes1, AuthTag::Hs80);
+    let secured = Secured {
+        sas: Sas(0xe582_0000),
+        trust,
+        peer_verified: false,
+        peer_is_mitm: false,
+        peer_discloses: false,
+        peer: Zid([7; 12]),
+        choice: Choice { cipher, tag, agreement: KeyAgreement::X255, sas: SasType::B32 },
+        role: Role::Initiator,
+    };
+    PhoneEvent::Secured { call: ONE, secured }
+}
+
+/// R5.4: three steps to compare: v, what is read out, Enter. A changed key warns by itself.
+#[test]
+fn r5_4_the_string_is_compared_by_typing_it_and_a_changed_key_warns() {
+    let mut state = state();
+    state.add_outgoing(ONE, "bob@example.org");
+    answered(&mut state, ONE);
+    assert!(type_text(&mut state, "v").is_empty() && state.dial.is_none(), "nothing to compare");
+    state.handle_event(&secured(Trust::FirstContact));
+    assert!(state.notice.is_none());
+    assert!(type_text(&mut state, "vTopmost Istanbul").is_empty());
+    assert_eq!(state.dial_for, DialFor::Compare(ONE));
+    let command = press(&mut state, KeyCode::Enter);
+    assert_eq!(command, Some(Command::Compare(ONE, "Topmost Istanbul".into())));
+    assert_eq!((type_text(&mut state, "v").len(), press(&mut state, KeyCode::Enter)), (0, None));
+    state.handle_event(&secured(Trust::Changed));
+    assert!(state.notice.as_ref().is_some_and(|(words, _)| words.starts_with("WARNING")));
+}

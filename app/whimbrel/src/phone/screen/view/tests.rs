@@ -111,3 +111,40 @@ fn no_size_of_a_terminal_is_too_small() {
         shown(&state, width, height);
     }
 }
+
+/// R5.4: the string is there in letters and in words, and no trust but the one of a comparison is
+/// called verified.
+#[test]
+fn r5_4_the_string_is_shown_with_what_is_known_of_the_other_phone() {
+    use rtp::zrtp::{AuthTag, Choice, Cipher, KeyAgreement, Role, Sas, SasType, Zid};
+    let mut state = state();
+    state.add_outgoing(ONE, "bob@example.org");
+    state.handle_event(&PhoneEvent::Answered { call: ONE, codec: "opus".into(), encrypted: false });
+    assert!(shown(&state, 80, 24)[8].contains("NOT encrypted"));
+    let (cipher, tag) = (Cipher::Aes1, AuthTag::Hs80);
+    let choice = Choice { cipher, tag, agreement: KeyAgreement::X255, sas: SasType::B32 };
+    for (trust, words) in [
+        (Trust::FirstContact, "first contact"),
+        (Trust::Remembered, "known"),
+        (Trust::Changed, "KEY CHANGED"),
+        (Trust::Verified, "verified"),
+    ] {
+        let secured = Secured {
+            sas: Sas(0xe582_0000),
+            trust,
+            peer_verified: true,
+            peer_is_mitm: trust == Trust::Remembered,
+            peer_discloses: false,
+            peer: Zid([7; 12]),
+            choice,
+            role: Role::Initiator,
+        };
+        state.handle_event(&PhoneEvent::Secured { call: ONE, secured });
+        let lines = shown(&state, 80, 24);
+        let line = &lines[4];
+        assert!(line.contains("hsby (topmost Istanbul)") && line.contains(words), "{lines:#?}");
+        assert_eq!(line.contains("verified"), trust == Trust::Verified, "{line}");
+        assert_eq!(line.contains("intermediary"), trust == Trust::Remembered, "{line}");
+        assert!(lines[8].contains("encrypted") && !lines[8].contains("NOT"), "{lines:#?}");
+    }
+}
