@@ -60,6 +60,9 @@ pub enum KeyingError {
     /// The handshake ended: alert, timeout, or nothing in common. Start anew with a fresh endpoint.
     #[error("DTLS failed: {0}")]
     Dtls(dimpl::Error),
+    /// The peer does not say that it agrees on keys by ZRTP (RFC 6189 §8).
+    #[error("no a=zrtp-hash in the answer")]
+    NoZrtp,
     /// The peer negotiated no SRTP protection profile (RFC 5764 §4.1).
     #[error("DTLS without use_srtp")]
     NoSrtpProfile,

@@ -41,12 +41,13 @@ impl EdgeCore {
         key: ServerKey,
         target: Target,
     ) -> Option<BranchId> {
+        let media = self.first_media(self.forwards.get(&key)?, &target);
         let forward = self.forwards.get_mut(&key)?;
         let id = forward.branches.next_id();
         let located = target.locate.as_ref().map_or(Duration::ZERO, |_| LOCATE_PATIENCE);
         forward.context.add_promised(id, at.now + OFFER_PATIENCE + located).ok()?;
         let branch = Branch {
-            media: target.media,
+            media,
             peering: Peering { peer: target.peer, ..Peering::default() },
             words: Words::default(),
             target,

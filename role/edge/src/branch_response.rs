@@ -7,7 +7,7 @@ use crate::core::{EdgeCore, Failure, Present};
 use crate::dialog_track::DialogPhase;
 use crate::forward::{Branch, Outcome, Repeat};
 use crate::hygiene::{bare, hides_description};
-use crate::ports::{Question, Refusal, RelayAsk, RelayDescription};
+use crate::ports::{MediaProfile, Question, Refusal, RelayAsk, RelayDescription};
 use crate::reap::is_invite_success;
 use bytes::Bytes;
 use sip::body::replace_description;
@@ -100,9 +100,15 @@ impl EdgeCore {
                 self.keep_unselected(key, &response, sdp);
             }
             Some(sdp) => {
+                let branch = forward.branches.get(id).filter(|b| b.media == MediaProfile::EndToEnd);
+                let between_ends = branch.filter(|_| !delayed && is_final);
                 let refused = leg
                     .filter(|_| delayed)
-                    .and_then(|(reach, rule)| self.check_offer(&sdp, reach.transport, rule).err());
+                    .and_then(|(reach, rule)| self.check_offer(&sdp, reach.transport, rule).err())
+                    .or_else(|| {
+                        let target = &between_ends?.target;
+                        self.check_end_to_end(forward, target, &sdp).err()
+                    });
                 match refused {
                     Some(refusal) => self.answer_unusable(at, key, id, &response, &refusal),
                     None => self.ask_branch_answer(at, key, id, response, sdp),
@@ -244,6 +250,9 @@ impl EdgeCore {
         let mut target = branch.target.clone();
         target.media = next;
         let Some(second) = self.promise_branch(at, key, target) else { return false };
+        if let Some(branch) = self.branch_mut(key, second) {
+            branch.media = next;
+        }
         self.feed_context(at, key, id, response.clone());
         self.offer_branch(at, key, second);
         true

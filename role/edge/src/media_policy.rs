@@ -35,10 +35,7 @@ impl EdgeCore {
         rule: Option<Encryption>,
     ) -> Result<(), Refusal> {
         let secure = matches!(transport, Transport::Tls | Transport::Wss);
-        let required = match rule {
-            Some(rule) => rule == Encryption::Require,
-            None => secure && self.config.media_encryption == MediaEncryption::Required,
-        };
+        let required = self.requires(rule, transport);
         if !secure && !self.config.keys_in_clear && insists_on_keys(sdp) {
             return Err(encrypted(
                 "Encrypted Signalling Required",
@@ -48,7 +45,7 @@ impl EdgeCore {
         let profile = offered_profile(sdp);
         let forbidden = rule == Some(Encryption::Forbid);
         if forbidden && profile.is_some_and(|p| p != MediaProfile::Plain) {
-            let text = "offer RTP/AVP: a rule of [[edge.encryption]] forbids to encrypt";
+            let text = "offer RTP/AVP without a=zrtp-hash: [[edge.encryption]] forbids to encrypt";
             return Err(encrypted("Encrypted Media Forbidden", text));
         }
         if !required || profile != Some(MediaProfile::Plain) {
@@ -145,6 +142,47 @@ impl EdgeCore {
         }
     }
 
+    /// What a branch to a target is offered first: where the caller's end can agree on keys with the
+    /// other end (ZRTP), a phone is asked whether it can too.
+    pub(crate) fn first_media(&self, forward: &Forward, target: &Target) -> MediaProfile {
+        let between_ends = forward.caller_media == MediaProfile::EndToEnd
+            && matches!(target.media, MediaProfile::Plain | MediaProfile::Sdes)
+            && target.peer.is_none()
+            && self.relay_session(forward) != 0
+            && self.legs(forward, target)[1] != Some(Encryption::Forbid);
+        if between_ends { MediaProfile::EndToEnd } else { target.media }
+    }
+
+    /// Refuses an answer in clear to an offer of keys between the two ends, where either leg must be
+    /// encrypted: nothing else would encrypt it.
+    pub(crate) fn check_end_to_end(
+        &self,
+        forward: &Forward,
+        target: &Target,
+        sdp: &[u8],
+    ) -> Result<(), Refusal> {
+        if offered_profile(sdp) == Some(MediaProfile::EndToEnd) {
+            return Ok(());
+        }
+        let [caller, callee] = self.legs(forward, target);
+        let ends = [(caller, forward.caller_reach.transport), (callee, target.reach.transport)];
+        let required = ends.into_iter().any(|(rule, transport)| self.requires(rule, transport));
+        if !required {
+            return Ok(());
+        }
+        let text = "answer with a=zrtp-hash, or refuse the offer: this leg must be encrypted";
+        Err(encrypted("Encrypted Media Required", text))
+    }
+
+    fn requires(&self, rule: Option<Encryption>, transport: Transport) -> bool {
+        match rule {
+            Some(rule) => rule == Encryption::Require,
+            None => {
+                transport.is_secure() && self.config.media_encryption == MediaEncryption::Required
+            }
+        }
+    }
+
     /// What a target is offered first. Keys in SDP only where nobody on the way reads them.
     fn media_under(&self, rule: Option<Encryption>, target: &Target) -> MediaProfile {
         match rule {
@@ -176,6 +214,8 @@ impl EdgeCore {
             None => self.config.media_encryption == MediaEncryption::Preferred,
         };
         match media {
+            // It does not agree on keys by itself: its leg is keyed by us, and so is the caller's.
+            MediaProfile::EndToEnd => Some(target.media),
             // A phone on WebSocket that is no browser: its keys travel encrypted all the same.
             MediaProfile::WebRtc if rule.is_none() || self.hides_keys(target) => {
                 Some(MediaProfile::Sdes)
@@ -273,12 +313,16 @@ pub(crate) fn offered_profile(sdp: &[u8]) -> Option<MediaProfile> {
     let first = if lines(sdp).any(is_audio) { is_audio } else { is_live };
     let mut lines = lines(sdp).skip_while(|line| !first(line));
     let proto = words(lines.next()?).nth(2)?.to_ascii_uppercase();
-    let keyed = lines.take_while(|line| !line.starts_with(b"m=")).any(is_key_line);
+    let of_stream: Vec<&[u8]> = lines.take_while(|line| !line.starts_with(b"m=")).collect();
+    let keyed = of_stream.iter().any(|line| is_key_line(line));
+    let zrtp = of_stream.iter().any(|line| line.starts_with(b"a=zrtp-hash:"));
     let names = |part: &[u8]| proto.windows(part.len()).any(|window| window == part);
     Some(if names(b"TLS") {
         MediaProfile::WebRtc
     } else if keyed || names(b"SAVP") {
         MediaProfile::Sdes
+    } else if zrtp {
+        MediaProfile::EndToEnd
     } else {
         MediaProfile::Plain
     })
@@ -315,6 +359,9 @@ mod tests {
         assert_eq!(profile(video_only_encrypted), Some(MediaProfile::Plain));
         let rejected = "m=audio 0 RTP/AVP 0\r\nm=audio 4000 RTP/SAVP 0\r\n";
         assert_eq!(profile(rejected), Some(MediaProfile::Sdes));
+        let zrtp = "m=audio 4000 RTP/AVP 0\r\na=zrtp-hash:1.10 00ff\r\n";
+        assert_eq!(profile(zrtp), Some(MediaProfile::EndToEnd));
+        assert_eq!(profile(&format!("{osrtp}a=zrtp-hash:1.10 00ff\r\n")), Some(MediaProfile::Sdes));
         assert_eq!(profile("v=0\r\n"), None);
         let fax = "v=0\r\nm=audio 0 RTP/SAVP 0\r\nm=image 4000 udptl t38\r\n";
         assert_eq!(profile(fax), Some(MediaProfile::Plain), "a fax is in clear");

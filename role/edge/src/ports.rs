@@ -175,6 +175,9 @@ pub enum MediaProfile {
     Sdes,
     /// UDP/TLS/RTP/SAVPF with ICE-lite and DTLS-SRTP, for browsers.
     WebRtc,
+    /// RTP/AVP between two ends that agree on keys of their own by the media path (ZRTP, RFC 6189), and
+    /// say so in their descriptions.
+    EndToEnd,
     /// RTP/AVP on this machine only, for services of our own (echo, tone).
     Internal,
 }

@@ -25,6 +25,10 @@ pub enum Protocol {
     Srtp,
     /// `UDP/TLS/RTP/SAVPF` with ICE-lite, DTLS-SRTP and rtcp-mux.
     WebRtc,
+    /// `RTP/AVP` with keys that we agree on with this side by the media path (RFC 6189), as an
+    /// intermediary that says so. Never read from a description: two sides that name a ZRTP Hello agree
+    /// between themselves, unless the other one is keyed by us.
+    Zrtp,
 }
 
 /// What one side of the call shall be offered.

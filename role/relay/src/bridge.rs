@@ -42,7 +42,7 @@ pub use latch::Latch;
 pub use leg::{Carries, Leg, LegSetup, PayloadType};
 pub use player::{Player, Rounds, SOUND_MAX, playable};
 use processing::Processing;
-pub use security::Security;
+pub use security::{Security, ZrtpEnd};
 pub use stats::{DropCounts, LegCounters};
 pub use tap::PacketTap;
 use tap::Tapped;
@@ -285,6 +285,11 @@ impl Bridge {
             }
             PacketKind::Other if rtp::is_zrtp(&buf[..len]) && leg.passes_zrtp(from) => {
                 self.pass_zrtp(now, port.leg, len)
+            }
+            PacketKind::Other if rtp::is_zrtp(&buf[..len]) && leg.security.agrees() => {
+                leg.handle_zrtp(now, from, &buf[..len]);
+                self.flush_dtls(now, port.leg);
+                None
             }
             PacketKind::Other => {
                 leg.counters.dropped.malformed += 1;

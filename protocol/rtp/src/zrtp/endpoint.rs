@@ -47,6 +47,8 @@ pub struct Setup {
     pub agreements: Vec<KeyAgreement>,
     /// We sit between two ends, and say so (RFC 6189 §7.3).
     pub mitm: bool,
+    /// What is agreed on is not to be remembered: we are another each time.
+    pub forgets: bool,
     /// What we remember.
     pub cache: Cache,
     /// The time of day, for what expires.
@@ -62,6 +64,7 @@ impl Setup {
             client: *b"Whimbrel        ",
             agreements: KeyAgreement::ALL.to_vec(),
             mitm: false,
+            forgets: false,
             cache: Cache::default(),
             wall: WallTime::default(),
         }

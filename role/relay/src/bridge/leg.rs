@@ -64,7 +64,7 @@ pub struct Leg {
     pub(super) last_datagram: u16,
     consent_lost: bool,
     handshake_failed: bool,
-    /// Where DTLS came from, on a leg without ICE.
+    /// Where DTLS or ZRTP came from, on a leg without ICE.
     dtls_from: Option<SocketAddr>,
 }
 
@@ -233,7 +233,11 @@ impl Leg {
                 return None;
             }
         };
-        match contexts.inbound.unprotect_rtp(buf, len) {
+        let opened = contexts.inbound.unprotect_rtp(buf, len);
+        if let (Security::Zrtp(agreement), Ok(_)) = (&mut self.security, &opened) {
+            agreement.note_srtp();
+        }
+        match opened {
             // With ICE the path is the agent's business: authenticated packets come from where
             // they like, what we send goes to the nominated pair.
             Ok(len) if self.ice.is_some() => Some((len, Judgement::Known)),
@@ -388,6 +392,20 @@ impl Leg {
         self.handshake_failed |= handshake.handle_packet(now, datagram);
     }
 
+    /// Takes a packet of ZRTP from a peer that agrees on keys with us.
+    pub(super) fn handle_zrtp(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        let Security::Zrtp(agreement) = &mut self.security else { return };
+        if !self.described || rtp::zrtp::Packet::parse(datagram).is_err() {
+            self.counters.dropped.malformed += 1;
+            return;
+        }
+        // With keys, only who has them moves the path.
+        if !agreement.is_secure() {
+            self.dtls_from = Some(from);
+        }
+        self.handshake_failed |= agreement.handle_packet(now, datagram);
+    }
+
     /// Whether a packet of ZRTP goes on to the other side as it is: the two ends agree on keys of
     /// their own (RFC 6189), which only a leg in clear leaves room for. It moves no latch.
     pub(super) fn passes_zrtp(&self, from: SocketAddr) -> bool {
@@ -404,10 +422,17 @@ impl Leg {
         if let Some(handshake) = self.security.handshake_mut().filter(|_| ready) {
             self.handshake_failed |= handshake.handle_timeout(now);
         }
+        if let (Security::Zrtp(agreement), true) = (&mut self.security, ready) {
+            self.handshake_failed |= agreement.handle_timeout(now);
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let Security::Dtls(handshake) = &self.security else { return None };
+        let handshake = match &self.security {
+            Security::Dtls(handshake) => handshake,
+            Security::Zrtp(agreement) => return agreement.poll_timeout(),
+            Security::Plain | Security::Sdes(_) => return None,
+        };
         let consent = self.ice.as_ref().and_then(Lite::consent_deadline);
         let consent = consent.filter(|_| !self.consent_lost);
         handshake.poll_timeout().into_iter().chain(consent).min()
@@ -417,10 +442,8 @@ impl Leg {
     pub(super) fn take_dtls_output(&mut self, now: Instant) -> (Vec<(SocketAddr, Vec<u8>)>, bool) {
         let failed = std::mem::take(&mut self.handshake_failed);
         let to = self.dtls_destination(now);
-        let (Some(handshake), Some(to)) = (self.security.handshake_mut(), to) else {
-            return (Vec::new(), failed);
-        };
-        let datagrams = std::iter::from_fn(|| handshake.poll_datagram()).map(|d| (to, d));
+        let Some(to) = to else { return (Vec::new(), failed) };
+        let datagrams = std::iter::from_fn(|| self.security.poll_datagram()).map(|d| (to, d));
         (datagrams.collect(), failed)
     }
 

@@ -1,5 +1,7 @@
 //! How one leg's packets are protected.
 
+mod zrtp;
+
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -8,6 +10,8 @@ use media::keying::dtls::{Certificate, DtlsEndpoint, DtlsOutput, DtlsRole};
 use rtp::Error;
 use rtp::srtp::{MAX_TRAILER, SrtpContext};
 use sdp::Fingerprint;
+
+pub use zrtp::ZrtpEnd;
 
 /// The protection of a leg.
 #[derive(Debug)]
@@ -18,6 +22,8 @@ pub enum Security {
     Sdes(Option<Box<Contexts>>),
     /// DTLS-SRTP: keys from a handshake.
     Dtls(Box<Handshake>),
+    /// ZRTP: keys that we agree on with the peer, as an intermediary.
+    Zrtp(Box<ZrtpEnd>),
 }
 
 impl Security {
@@ -53,6 +59,7 @@ impl Security {
             Self::Plain => Ok(None),
             Self::Sdes(contexts) => contexts.as_deref_mut().map(Some).ok_or(NotReady),
             Self::Dtls(handshake) => handshake.contexts.as_mut().map(Some).ok_or(NotReady),
+            Self::Zrtp(agreement) => agreement.contexts.as_mut().map(Some).ok_or(NotReady),
         }
     }
 
@@ -67,6 +74,21 @@ impl Security {
             Self::Plain => true,
             Self::Sdes(contexts) => contexts.is_some(),
             Self::Dtls(handshake) => handshake.contexts.is_some(),
+            Self::Zrtp(agreement) => agreement.contexts.is_some(),
+        }
+    }
+
+    /// Whether we agree on keys with the peer by ZRTP.
+    pub(super) fn agrees(&self) -> bool {
+        matches!(self, Self::Zrtp(_))
+    }
+
+    /// The next datagram of a handshake to send.
+    pub(super) fn poll_datagram(&mut self) -> Option<Vec<u8>> {
+        match self {
+            Self::Dtls(handshake) => handshake.poll_datagram(),
+            Self::Zrtp(agreement) => agreement.poll_datagram(),
+            Self::Plain | Self::Sdes(_) => None,
         }
     }
 

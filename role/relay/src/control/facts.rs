@@ -1,5 +1,6 @@
 //! What a side's description says of each of its streams.
 
+use rtp::zrtp::HelloHash;
 use sdp::{Crypto, Fingerprint, Session, Setup};
 
 use crate::RelayError;
@@ -25,6 +26,8 @@ pub(super) struct Facts {
     pub payloads: Vec<PayloadType>,
     pub cryptos: Vec<Crypto>,
     pub fingerprint: Option<Fingerprint>,
+    /// The Hello of ZRTP that it announces beside RTP in clear (RFC 6189 §8).
+    pub zrtp: Option<Box<HelloHash>>,
     pub dtls_setup: Option<Setup>,
     pub ice: Option<(String, String)>,
     pub mid: Option<String>,
@@ -96,6 +99,8 @@ impl Facts {
         let media = &session.media()[index];
         let cryptos: Vec<Crypto> = media.cryptos().collect();
         let fingerprint = strongest(session.fingerprints_of(index));
+        let mut announced = media.attributes("zrtp-hash").filter_map(|value| value.parse().ok());
+        let zrtp = announced.next().map(Box::new);
         let mid = media.mid().map(str::to_owned);
         // Two lite agents would wait for each other's checks: the addresses they name are where
         // packets go (RFC 8445 §6.1.1), as without ICE.
@@ -121,6 +126,7 @@ impl Facts {
             setup: path(session, index, protocol),
             payloads: payloads(media),
             fingerprint,
+            zrtp: zrtp.filter(|_| protocol == Protocol::Rtp),
             dtls_setup: session.setup_of(index),
             ice: ice.map(|(u, p)| (u.to_owned(), p.to_owned())),
             mid,

@@ -8,6 +8,7 @@ use ice::Lite;
 use media::keying::KeyingError;
 use media::keying::dtls::{Certificate, DtlsRole};
 use media::keying::sdes::LocalKeys;
+use rtp::zrtp::HelloHash;
 use sansio::Entropy;
 use sdp::{Crypto, Setup};
 
@@ -16,7 +17,7 @@ use super::facts::Facts;
 use super::writer::{DtlsFace, Face, setup_for};
 use crate::RelayError;
 use crate::api::{LegProfile, LegStats, Protocol};
-use crate::bridge::{Bridge, Carries, Component, Leg, LegId, PayloadType, Security};
+use crate::bridge::{Bridge, Carries, Component, Leg, LegId, PayloadType, Security, ZrtpEnd};
 use crate::dialect::{Dialect, DtlsWish, IceWish};
 
 /// RFC 8839 §5.4 asks for 24 bits and 128 bits; a character of a token is worth five.
@@ -51,7 +52,11 @@ pub(super) struct Side {
     remote_ufrag: Option<String>,
     /// The peer's offer, applied when it is answered: whoever refuses it leaves all as it was.
     pending: Option<Pending>,
-    chosen: Option<Crypto>,
+    chosen: Option<Box<Crypto>>,
+    /// Our end of ZRTP, until its leg is made.
+    spare: Option<Box<ZrtpEnd>>,
+    /// What we say of our Hello, where we agree on keys with the peer by ZRTP.
+    zrtp: Option<Box<HelloHash>>,
     dtls_role: DtlsRole,
     speaks_ice: bool,
     rtcp_mux: bool,
@@ -102,6 +107,14 @@ pub(super) struct Offered {
     pub media: &'static str,
 }
 
+/// What a side that is answered needs to know of the one that answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OtherSide {
+    pub muxes: bool,
+    /// Its leg has keys of ours, so no two ends can agree between themselves.
+    pub is_keyed: bool,
+}
+
 /// What a side needs from the session.
 pub(super) struct Kit<'a> {
     pub now: Instant,
@@ -129,6 +142,8 @@ impl Side {
             remote_ufrag: None,
             pending: None,
             chosen: None,
+            spare: None,
+            zrtp: None,
             dtls_role: DtlsRole::Server,
             speaks_ice: false,
             rtcp_mux: false,
@@ -163,7 +178,7 @@ impl Side {
         self.chosen = match facts.protocol {
             Protocol::Srtp => {
                 let keys = self.keys.get_or_insert_with(|| LocalKeys::new(entropy));
-                Some(keys.answer(facts.cryptos.iter().cloned())?.1)
+                Some(Box::new(keys.answer(facts.cryptos.iter().cloned())?.1))
             }
             Protocol::WebRtc if facts.fingerprint.is_none() => {
                 return Err(KeyingError::FingerprintMismatch.into());
@@ -181,6 +196,10 @@ impl Side {
         let credentials = facts.ice.as_ref().map(|_| Credentials::new(entropy));
         if credentials.is_some() {
             self.ice.get_or_insert_with(|| Credentials::new(entropy));
+        }
+        if facts.zrtp.is_some() && self.zrtp.is_none() {
+            // Should the other side turn out to be keyed by us.
+            self.spare.get_or_insert_with(|| Box::new(ZrtpEnd::new(entropy)));
         }
         let pending = Pending { facts, signalled_from, dtls_role, credentials };
         if !self.described {
@@ -211,7 +230,12 @@ impl Side {
         let restarted = self.note_ufrag(facts);
         let Kit { now, certificate, bridge } = kit;
         let kit = Kit { now, certificate, bridge: &mut *bridge };
-        self.ensure_leg((facts.protocol, facts.carries), kit)?;
+        let protocol = match facts.protocol {
+            // It was found out that we are to agree on keys with it.
+            Protocol::Rtp if self.protocol == Protocol::Zrtp => Protocol::Zrtp,
+            offered => offered,
+        };
+        self.ensure_leg((protocol, facts.carries), kit)?;
         if let Some(fresh) = pending.credentials.clone().filter(|_| restarted) {
             if let Some(leg) = bridge.leg_mut(self.id) {
                 for agent in leg.ice.iter_mut().chain(&mut leg.ice_rtcp) {
@@ -265,13 +289,16 @@ impl Side {
         // many a phone to be offered by its profile.
         let feedback = offered.feedback && offered.carries == Carries::Rtp;
         let usual = match (protocol, feedback) {
-            (Protocol::Rtp, false) => "RTP/AVP",
-            (Protocol::Rtp, true) => "RTP/AVPF",
+            (Protocol::Rtp | Protocol::Zrtp, false) => "RTP/AVP",
+            (Protocol::Rtp | Protocol::Zrtp, true) => "RTP/AVPF",
             (Protocol::Srtp, false) => "RTP/SAVP",
             (Protocol::Srtp, true) => "RTP/SAVPF",
             (Protocol::WebRtc, _) => "UDP/TLS/RTP/SAVPF",
         };
         self.proto = dialect.transport.as_deref().unwrap_or(usual).to_owned();
+        if protocol == Protocol::Zrtp && self.zrtp.is_none() {
+            self.spare.get_or_insert_with(|| Box::new(ZrtpEnd::new(entropy)));
+        }
         self.ensure_leg((protocol, offered.carries), kit)
     }
 
@@ -313,9 +340,10 @@ impl Side {
         self.protocol
     }
 
-    /// Whether RTP and RTCP share a port.
-    pub(super) fn muxes(&self) -> bool {
-        self.rtcp_mux
+    /// What the one we answer needs to know of this side; `toward` is how that one is to be answered.
+    pub(super) fn as_other(&self, toward: Protocol) -> OtherSide {
+        let is_keyed = self.protocol != Protocol::Rtp || toward == Protocol::Zrtp;
+        OtherSide { muxes: self.rtcp_mux, is_keyed }
     }
 
     /// The peer answered our offer.
@@ -332,8 +360,13 @@ impl Side {
             self.ensure_leg((Protocol::Rtp, facts.carries), kit)?;
             return self.describe(now, facts, signalled_from, bridge);
         }
-        if facts.protocol != self.protocol {
+        let by_zrtp = self.protocol == Protocol::Zrtp && facts.protocol == Protocol::Rtp;
+        if facts.protocol != self.protocol && !by_zrtp {
             return Err(RelayError::ProtocolMismatch(facts.proto.clone()));
+        }
+        if by_zrtp && facts.zrtp.is_none() {
+            // It would wait for keys that never come.
+            return Err(KeyingError::NoZrtp.into());
         }
         if self.protocol == Protocol::Srtp {
             // `Facts::read` found at least one.
@@ -366,17 +399,21 @@ impl Side {
         &mut self,
         kit: Kit<'_>,
         dialect: &Dialect,
-        other_muxes: bool,
+        other: OtherSide,
     ) -> Result<(), RelayError> {
         let Some(pending) = self.pending.clone() else { return Err(RelayError::NoOffer) };
         let Kit { now, certificate, bridge } = kit;
         self.adopt(&pending, Kit { now, certificate, bridge: &mut *bridge })?;
-        self.settle(dialect, other_muxes);
+        if pending.facts.zrtp.is_some() && other.is_keyed && self.protocol == Protocol::Rtp {
+            let kit = Kit { now, certificate, bridge: &mut *bridge };
+            self.ensure_leg((Protocol::Zrtp, pending.facts.carries), kit)?;
+        }
+        self.settle(dialect, other.muxes);
         let Pending { facts, signalled_from, .. } = pending;
         if self.protocol == Protocol::Srtp && facts.carries != Carries::Datagrams {
             let keys = self.keys.as_mut().ok_or(KeyingError::NoCommonSuite)?;
             let (keys, line) = keys.answer(facts.cryptos.iter().cloned())?;
-            self.chosen = Some(line);
+            self.chosen = Some(Box::new(line));
             let leg = bridge.leg_mut(self.id).ok_or(RelayError::NoOffer)?;
             leg.security.set_sdes(&keys).map_err(|_| KeyingError::NoCommonSuite)?;
         }
@@ -420,9 +457,9 @@ impl Side {
         if self.offers == Carries::Datagrams {
             return Face::in_clear(self.addr);
         }
-        let cryptos = self.chosen.iter().filter(|_| self.protocol == Protocol::Srtp);
+        let cryptos = self.chosen.as_deref().filter(|_| self.protocol == Protocol::Srtp);
         let face = self.face(certificate, setup_for(self.dtls_role));
-        Face { cryptos: cryptos.cloned().collect(), ..face }
+        Face { cryptos: cryptos.cloned().into_iter().collect(), ..face }
     }
 
     /// The leg's figures.
@@ -474,6 +511,7 @@ impl Side {
             protocol: self.protocol,
             proto: Some(&self.proto),
             cryptos: Vec::new(),
+            zrtp: self.zrtp.as_deref().copied().filter(|_| self.protocol == Protocol::Zrtp),
             dtls: is_dtls.then_some(DtlsFace { certificate, setup }),
             ice: self.credentials().map(|own| (own.ufrag.as_str(), own.pwd.as_str())),
             rtcp_mux: self.rtcp_mux,
@@ -507,6 +545,11 @@ impl Side {
             Protocol::Rtp => Security::Plain,
             Protocol::Srtp => Security::Sdes(None),
             Protocol::WebRtc => Security::dtls(now, certificate, self.dtls_role)?,
+            Protocol::Zrtp => {
+                let end = self.spare.take().ok_or(RelayError::NoOffer)?;
+                self.zrtp = Some(Box::new(end.hello_hash()));
+                Security::Zrtp(end)
+            }
         };
         let own = self.credentials().filter(|_| carries != Carries::Datagrams);
         let agent = own.map(Credentials::agent);
@@ -541,6 +584,9 @@ impl Side {
                 }
             }
             None => (leg.ice, leg.ice_rtcp) = (None, None),
+        }
+        if let Security::Zrtp(end) = &mut leg.security {
+            end.begin(now, facts.zrtp.as_deref().copied());
         }
         if let (Some(handshake), Some(print)) = (leg.security.handshake_mut(), &facts.fingerprint) {
             handshake.set_remote(now, print.clone(), self.dtls_role);

@@ -292,7 +292,7 @@ impl Answering<'_> {
         let kit = side::Kit { now, certificate, bridge: &mut *self.bridge };
         from.apply_answer(kit, facts, self.d.signalled_from)?;
         let kit = side::Kit { now, certificate, bridge: &mut *self.bridge };
-        to.apply_offer(kit, &self.d.toward.dialect, from.muxes())?;
+        to.apply_offer(kit, &self.d.toward.dialect, from.as_other(self.d.toward.protocol))?;
         match agreement {
             Some(agreement) => {
                 let legs = (from.id, to.id);

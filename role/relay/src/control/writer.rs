@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use media::keying::dtls::{Certificate, DtlsRole};
+use rtp::zrtp::HelloHash;
 use sdp::{Candidate, Connection, Crypto, MediaLine, Section, Session, Setup};
 
 use crate::api::Protocol;
@@ -58,6 +59,8 @@ pub(super) struct Face<'a> {
     pub proto: Option<&'a str>,
     /// SDES lines.
     pub cryptos: Vec<Crypto>,
+    /// The hash of our own Hello, where we agree on keys with this side (RFC 6189 §8).
+    pub zrtp: Option<HelloHash>,
     pub dtls: Option<DtlsFace<'a>>,
     /// Ufrag and password, when the side speaks ICE.
     pub ice: Option<(&'a str, &'a str)>,
@@ -79,6 +82,7 @@ impl Face<'_> {
             protocol: Protocol::Rtp,
             proto: None,
             cryptos: Vec::new(),
+            zrtp: None,
             dtls: None,
             ice: None,
             rtcp_mux: false,
@@ -228,6 +232,9 @@ fn write_stream(media: &mut MediaLine, face: &Face<'_>) {
     }
     for hash in &hashes {
         media.add_attribute("zrtp-hash", Some(hash));
+    }
+    if let Some(hash) = face.zrtp {
+        media.add_attribute("zrtp-hash", Some(&hash.to_string()));
     }
     for crypto in &face.cryptos {
         media.add_crypto(crypto);

@@ -151,7 +151,7 @@ fn endpoint(remote: SocketAddr) -> Value {
 fn protocol(leg: &LegStats) -> &'static str {
     match leg.protocol {
         _ if leg.media == "image" => "udptl",
-        Protocol::Rtp => "RTP/AVP",
+        Protocol::Rtp | Protocol::Zrtp => "RTP/AVP",
         Protocol::Srtp => "RTP/SAVP",
         Protocol::WebRtc => "UDP/TLS/RTP/SAVPF",
     }

@@ -9,6 +9,7 @@ use media::keying::SrtpKeys;
 use media::keying::dtls::{Certificate, DtlsEndpoint, DtlsOutput, DtlsRole};
 use media::keying::sdes::LocalKeys;
 use rtp::srtp::SrtpContext;
+use rtp::zrtp::{Endpoint, Event, Output, Secured, Setup, Zid};
 use rtp::{Header, RtpPacket};
 use sansio::SeededEntropy;
 use sdp::{Crypto, Session};
@@ -20,6 +21,13 @@ pub enum Keys {
     Plain,
     Sdes { local: Box<LocalKeys>, contexts: Option<Box<(SrtpKeys, Contexts)>> },
     Browser(Box<Browser>),
+    Zrtp(Box<Zrtp>),
+}
+
+/// A phone with ZRTP.
+pub struct Zrtp {
+    pub endpoint: Endpoint,
+    contexts: Option<Contexts>,
 }
 
 /// An endpoint: writes offers and answers, makes and opens packets.
@@ -61,6 +69,20 @@ impl Peer {
         Self { keys: Keys::Sdes { local, contexts: None }, ..Self::plain(addr, ssrc) }
     }
 
+    /// A phone that agrees on keys by ZRTP.
+    pub fn zrtp(addr: &str, ssrc: u32) -> Self {
+        let setup = Setup::new(ssrc, Zid([ssrc as u8; 12]));
+        let endpoint = Endpoint::new(setup, &mut SeededEntropy::new(ssrc.into()));
+        let zrtp = Box::new(Zrtp { endpoint, contexts: None });
+        Self { keys: Keys::Zrtp(zrtp), ..Self::plain(addr, ssrc) }
+    }
+
+    /// What it has agreed on by ZRTP.
+    pub fn secured(&self) -> Secured {
+        let Keys::Zrtp(zrtp) = &self.keys else { panic!("no ZRTP here") };
+        *zrtp.endpoint.secured().expect("an agreement")
+    }
+
     /// A browser: DTLS client when it answers, and when it offers actpass.
     pub fn browser(addr: &str, ssrc: u32, now: Instant) -> Self {
         Self::dtls(addr, ssrc, now, DtlsRole::Client)
@@ -100,6 +122,10 @@ impl Peer {
             "a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\n";
         let text = match &self.keys {
             Keys::Plain => format!("{head}m=audio {port} RTP/AVP 0 101\r\n{codecs}a=sendrecv\r\n"),
+            Keys::Zrtp(zrtp) => format!(
+                "{head}m=audio {port} RTP/AVP 0 101\r\n{codecs}a=zrtp-hash:{}\r\n",
+                zrtp.endpoint.hello_hash()
+            ),
             Keys::Sdes { local, .. } => {
                 let lines = match answer_to {
                     None => local.offer(),
@@ -151,6 +177,12 @@ impl Peer {
         self.remote_rtcp = session.rtcp_addr_of(0);
         match &mut self.keys {
             Keys::Plain => assert_eq!(session.media()[0].proto(), "RTP/AVP"),
+            Keys::Zrtp(zrtp) => {
+                assert_eq!(session.media()[0].proto(), "RTP/AVP");
+                let hash = session.media()[0].attribute("zrtp-hash").expect("a Hello");
+                zrtp.endpoint.expect(Instant::now(), hash.parse().unwrap());
+                zrtp.endpoint.start(Instant::now());
+            }
             Keys::Sdes { local, contexts } => {
                 let lines: Vec<Crypto> = session.media()[0].cryptos().collect();
                 let keys = match is_answer {
@@ -248,6 +280,10 @@ impl Peer {
 
     /// What a browser sends now on its own: checks until nominated, then DTLS.
     pub fn poll(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        if let Keys::Zrtp(zrtp) = &mut self.keys {
+            zrtp.endpoint.handle_timeout(now);
+            return zrtp.drain();
+        }
         let Keys::Browser(browser) = &mut self.keys else { return Vec::new() };
         if !browser.nominated {
             let Some((ufrag, pwd)) = browser.remote.clone() else { return Vec::new() };
@@ -267,6 +303,13 @@ impl Peer {
 
     /// Takes a packet that is not media; what to send back. False when it is media.
     pub fn handle(&mut self, now: Instant, bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+        if let Keys::Zrtp(zrtp) = &mut self.keys {
+            if !rtp::is_zrtp(bytes) {
+                return None;
+            }
+            zrtp.endpoint.handle_packet(now, bytes);
+            return Some(zrtp.drain());
+        }
         let Keys::Browser(browser) = &mut self.keys else { return None };
         match rtp::kind(bytes) {
             rtp::PacketKind::Stun => {
@@ -288,6 +331,7 @@ impl Peer {
             Keys::Plain => true,
             Keys::Sdes { contexts, .. } => contexts.is_some(),
             Keys::Browser(browser) => browser.contexts.is_some(),
+            Keys::Zrtp(zrtp) => zrtp.endpoint.secured().is_some(),
         }
     }
 
@@ -332,7 +376,22 @@ impl Peer {
             Keys::Plain => None,
             Keys::Sdes { contexts, .. } => contexts.as_mut().map(|c| (&mut c.1.0, &mut c.1.1)),
             Keys::Browser(b) => b.contexts.as_mut().map(|c| (&mut c.0, &mut c.1)),
+            Keys::Zrtp(z) => z.contexts.as_mut().map(|c| (&mut c.0, &mut c.1)),
         }
+    }
+}
+
+impl Zrtp {
+    fn drain(&mut self) -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                Output::Transmit(bytes) => out.push(bytes),
+                Output::Event(Event::Keys(keys)) => self.contexts = Some(contexts_of(&keys.into())),
+                Output::Event(_) => {}
+            }
+        }
+        out
     }
 }
 

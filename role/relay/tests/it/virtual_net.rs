@@ -149,6 +149,49 @@ impl World {
         panic!("no DTLS after two seconds");
     }
 
+    /// Carries packets of ZRTP between two ends, and what the relay says itself, until both have keys.
+    pub fn agree(&mut self, a: &mut Peer, b: &mut Peer) {
+        for _ in 0..100 {
+            if a.is_ready() && b.is_ready() {
+                return;
+            }
+            for from in 0..2 {
+                let [sender, other] =
+                    if from == 0 { [&mut *a, &mut *b] } else { [&mut *b, &mut *a] };
+                let mut queue = sender.poll(self.now);
+                while let Some(bytes) = queue.pop() {
+                    for sent in self.send(sender.addr, sender.remote.unwrap().port(), &bytes) {
+                        let back = sent.to == sender.addr;
+                        let to = if back { &mut *sender } else { &mut *other };
+                        let answers = to.handle(self.now, &sent.bytes).unwrap_or_default();
+                        if back {
+                            queue.extend(answers);
+                        } else {
+                            for answer in answers {
+                                let port = other.remote.unwrap().port();
+                                for sent in self.send(other.addr, port, &answer) {
+                                    assert_eq!(sent.to, sender.addr);
+                                    queue.extend(sender.handle(self.now, &sent.bytes).unwrap());
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            for sent in std::mem::take(&mut self.unasked) {
+                let to = if sent.to == a.addr { &mut *a } else { &mut *b };
+                for answer in to.handle(self.now, &sent.bytes).unwrap_or_default() {
+                    let (addr, port) = (to.addr, to.remote.unwrap().port());
+                    for sent in self.send(addr, port, &answer) {
+                        to.handle(self.now, &sent.bytes);
+                    }
+                }
+            }
+            self.advance(Duration::from_millis(20));
+        }
+        panic!("no agreement after two seconds");
+    }
+
     /// One RTP packet from `a` arrives at `b`, whole and from the right port.
     pub fn assert_heard(&mut self, a: &mut Peer, b: &mut Peer) {
         let packet = a.rtp();

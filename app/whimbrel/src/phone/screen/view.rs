@@ -89,14 +89,18 @@ fn full_name(view: &CallView) -> String {
 fn string(secured: &Secured) -> Line<'static> {
     let (words, color) = match secured.trust {
         Trust::Verified => ("verified", Color::Green),
-        Trust::Remembered => ("known; press v and type what they read", Color::Yellow),
-        Trust::FirstContact => ("first contact; press v and type what they read", Color::Yellow),
-        Trust::Changed => ("KEY CHANGED: press v and type what they read", Color::Red),
+        Trust::Remembered => ("known", Color::Yellow),
+        Trust::FirstContact => ("first contact", Color::Yellow),
+        Trust::Changed => ("KEY CHANGED", Color::Red),
     };
-    let between = if secured.peer_is_mitm { "  (ends at an intermediary)" } else { "" };
+    let more = match (secured.peer_is_mitm, secured.trust) {
+        (true, _) => "; ends at an intermediary",
+        (false, Trust::Verified) => "",
+        (false, _) => "; v, then type what they read",
+    };
     Line::from(vec![
         Span::styled(secured.sas.to_string(), BOLD),
-        Span::styled(format!("  {words}{between}"), Style::new().fg(color)),
+        Span::styled(format!("  {words}{more}"), Style::new().fg(color)),
     ])
 }
 

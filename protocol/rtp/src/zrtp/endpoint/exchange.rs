@@ -12,8 +12,8 @@ use super::super::{Commit, Confirm, DhPart, Failure, Retained};
 use super::resend::Resend;
 use super::{Endpoint, Event, Peer, Phase, Role, Secured, Trust};
 
-/// We are willing to remember for good.
-const EXPIRES_S: u32 = u32::MAX;
+/// To be remembered for good.
+const FOR_GOOD: u32 = u32::MAX;
 
 /// The initiator's: a key that is committed to, and not shown yet.
 pub(super) struct Promised {
@@ -225,7 +225,7 @@ impl Endpoint {
             h0: self.chain.h0,
             verified: agreed.trust == Trust::Verified,
             discloses: false,
-            expires_s: EXPIRES_S,
+            expires_s: if self.setup.forgets { 0 } else { FOR_GOOD },
         };
         let iv = self.random.draw();
         let (mac, sealed) = agreed.session.seal(agreed.role, iv, sealed.to_bytes())?;
@@ -282,8 +282,9 @@ impl Endpoint {
         let Some(peer) = &self.peer else { return };
         let (zid, peer_is_mitm) = (peer.zid, peer.mitm);
         let sealed = agreed.confirmed;
-        // The shorter of both wishes; ours is for good.
-        let lifetime_s = sealed.map_or(0, |s| s.expires_s);
+        // The shorter of both wishes.
+        let theirs = sealed.map_or(0, |s| s.expires_s);
+        let lifetime_s = if self.setup.forgets { 0 } else { theirs };
         let former = agreed.former.as_ref().filter(|_| agreed.trust != Trust::Changed);
         let kept =
             Retained::after(former, agreed.session.retained(), (self.setup.wall, lifetime_s));
