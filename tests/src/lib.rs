@@ -53,7 +53,7 @@ pub use flood::Flood;
 pub use handset::Handset;
 pub use lab::Lab;
 pub use linphone::Linphone;
-pub use phone::Phone;
+pub use phone::{Phone, PhoneEnded};
 pub use place::Place;
 pub use probe::Probe;
 pub use process::Process;

@@ -26,9 +26,10 @@ impl Linphone {
         Self::start_with(story, user, transport, "")
     }
 
-    /// The same with ZRTP (libbzrtp) for its keys.
-    pub fn start_zrtp(story: &Story, user: &str, transport: &str) -> Self {
-        Self::start_with(story, user, transport, "media_encryption=zrtp\n")
+    /// The same with ZRTP (libbzrtp) for its keys, agreed on as `agreement` says (`X255`, `DH3K`).
+    pub fn start_zrtp(story: &Story, user: &str, transport: &str, agreement: &str) -> Self {
+        let suites = format!("zrtp_key_agreements_suites=MS_ZRTP_KEY_AGREEMENT_{agreement}");
+        Self::start_with(story, user, transport, &format!("media_encryption=zrtp\n{suites}\n"))
     }
 
     fn start_with(story: &Story, user: &str, transport: &str, encryption: &str) -> Self {

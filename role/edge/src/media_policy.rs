@@ -300,7 +300,8 @@ fn insists_on_keys(sdp: &[u8]) -> bool {
 /// keys beside RTP in clear (RFC 8643) do not insist.
 pub(crate) fn insists_on_encryption(sdp: &[u8]) -> bool {
     match offered_profile(sdp) {
-        Some(MediaProfile::WebRtc) => true,
+        // Keys of the two ends cannot be taken off: they are agreed on by the media path.
+        Some(MediaProfile::WebRtc | MediaProfile::EndToEnd) => true,
         Some(MediaProfile::Sdes) => insists_on_keys(sdp),
         _ => false,
     }

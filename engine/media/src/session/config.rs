@@ -107,12 +107,12 @@ impl Security {
         matches!(self, Self::Zrtp | Self::ZrtpOptional)
     }
 
-    /// Whether an offer has audio over a transport that can be answered. Keys and codecs are looked
-    /// at when it is.
+    /// Whether an offer has audio over a transport that can be answered, with keys where there must be
+    /// some. Which keys and codecs is looked at when it is.
     pub fn can_answer(self, offer: &[u8]) -> bool {
-        sdp::Session::parse(offer).is_ok_and(|offer| {
-            sdp::offer_answer::find_audio(&offer, |proto| self.accepts(proto)).is_ok()
-        })
+        let Ok(offer) = sdp::Session::parse(offer) else { return false };
+        let audio = sdp::offer_answer::find_audio(&offer, |proto| self.accepts(proto));
+        audio.is_ok_and(|at| self != Self::Sdes || offer.media()[at].cryptos().next().is_some())
     }
 
     /// Whether an offered transport can be answered.

@@ -218,3 +218,72 @@ fn a_rule_that_makes_no_sense_is_refused_at_the_start() {
     assert!(toml::from_str::<EncryptionRule>("media = \"required\"").is_err());
     assert!(toml::from_str::<EncryptionRule>("media = \"require\"\nlegs = 2").is_err());
 }
+
+const ZRTP: &str = "v=0\r\nm=audio 4000 RTP/AVP 0\r\na=zrtp-hash:1.10 00ff\r\n";
+
+/// The answer of one who agrees on keys between the two ends.
+fn agrees(n: u8, invite: &Message) -> String {
+    let answer = respond(n, invite, 200, true);
+    let line = "a=zrtp-hash:1.10 ff00\r\n";
+    let length = |text: &str, more: usize| {
+        let at = text.find("Content-Length: ").expect("a length") + 16;
+        let end = at + text[at..].find('\r').expect("its line");
+        let bytes: usize = text[at..end].parse().expect("a number");
+        format!("{}{}{}", &text[..at], bytes + more, &text[end..])
+    };
+    length(&answer, line.len()) + line
+}
+
+/// R5.4: keys of the two ends count as encryption where it is required, pass the relay as an offer of
+/// theirs, and must be answered by the like.
+#[test]
+fn r5_4_an_offer_of_keys_between_the_ends_is_encrypted_and_must_be_answered_so() {
+    let both = [Transport::Tls, Transport::Tls];
+    let mut agreed = lab(&[], both);
+    call(&mut agreed, ZRTP);
+    let invite = agreed.find(2, "INVITE");
+    assert_eq!(offered(&invite), "EndToEnd");
+    agreed.send(2, agrees(2, &invite));
+    assert_eq!(offered(&agreed.find(1, "200")), "EndToEnd");
+
+    // In clear: taken back, and 488.
+    let mut clear = lab(&[], both);
+    call(&mut clear, ZRTP);
+    let invite = clear.find(2, "INVITE");
+    clear.send(2, respond(2, &invite, 200, true));
+    clear.find(2, "ACK");
+    clear.find(2, "BYE");
+    clear.find(1, "488");
+
+    // Where nobody has to encrypt, a phone without ZRTP is talked to in clear.
+    let mut free = lab(&[], [Transport::Udp, Transport::Udp]);
+    call(&mut free, ZRTP);
+    let invite = free.find(2, "INVITE");
+    assert_eq!(offered(&invite), "EndToEnd");
+    free.send(2, respond(2, &invite, 200, true));
+    free.find(1, "200");
+}
+
+/// R5.3: a phone that cannot is asked once more, with keys of ours; a rule that forbids is kept.
+#[test]
+fn r5_3_a_phone_without_zrtp_is_offered_what_it_has_and_a_ban_holds() {
+    let mut unable = lab(&[], [Transport::Tls, Transport::Tls]);
+    call(&mut unable, ZRTP);
+    let invite = unable.find(2, "INVITE");
+    unable.send(2, respond(2, &invite, 488, false));
+    unable.find(2, "ACK");
+    let second = unable.find(2, "INVITE");
+    assert_eq!(offered(&second), "Sdes");
+    unable.send(2, respond(2, &second, 200, true));
+    assert_eq!(offered(&unable.find(1, "200")), "EndToEnd");
+
+    let banned = "tenant = \"example.com\"\nuser = \"user1\"\nmedia = \"forbid\"";
+    let mut caller = lab(&[banned], [Transport::Udp, Transport::Udp]);
+    call(&mut caller, ZRTP);
+    refused(&mut caller, 1, "Encrypted Media Forbidden");
+
+    let banned = "tenant = \"example.com\"\nuser = \"user2\"\nmedia = \"forbid\"";
+    let mut callee = lab(&[banned], [Transport::Udp, Transport::Udp]);
+    call(&mut callee, ZRTP);
+    assert_eq!(offered(&callee.find(2, "INVITE")), "Plain");
+}
