@@ -74,7 +74,12 @@ fn plain_and_only_encrypted_do_not_meet() {
     let with = |security| Config { security: Some(security), ..Config::default() };
     let mut world = World::with_config(12, Transport::Tls, &["alice"], &with(Security::Plain));
     world.add_phone(12, Transport::Tls, "bob", with(Security::Sdes));
-    refused_for_media(&mut world);
+    // It does not even ring: nobody could do anything about it.
+    world.call(0, "bob");
+    world.run(seconds(2));
+    assert_eq!(world.incoming(1), None);
+    assert_eq!(world.ended(0), [phone::Cause::NoCommonMedia]);
+    world.assert_clean();
 }
 
 fn refused_for_media(world: &mut World) {
