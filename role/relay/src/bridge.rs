@@ -283,19 +283,34 @@ impl Bridge {
                 self.flush_dtls(now, port.leg);
                 None
             }
-            PacketKind::Other if rtp::is_zrtp(&buf[..len]) && leg.passes_zrtp(from) => {
-                self.pass_zrtp(now, port.leg, len)
-            }
-            PacketKind::Other if rtp::is_zrtp(&buf[..len]) && leg.security.agrees() => {
-                leg.handle_zrtp(now, from, &buf[..len]);
-                self.flush_dtls(now, port.leg);
-                None
+            PacketKind::Other if rtp::is_zrtp(&buf[..len]) => {
+                self.handle_zrtp(now, (port.leg, from), &buf[..len])
             }
             PacketKind::Other => {
                 leg.counters.dropped.malformed += 1;
                 None
             }
         }
+    }
+
+    /// Takes a packet of ZRTP: ours, where we agree on keys with that side, or the other side's.
+    fn handle_zrtp(
+        &mut self,
+        now: Instant,
+        (id, from): (LegId, SocketAddr),
+        packet: &[u8],
+    ) -> Option<Forward> {
+        let leg = self.leg_mut(id)?;
+        if leg.security.agrees() {
+            leg.handle_zrtp(now, from, packet);
+            self.flush_dtls(now, id);
+            return None;
+        }
+        if !leg.passes_zrtp(from) {
+            leg.counters.dropped.malformed += 1;
+            return None;
+        }
+        self.pass_zrtp(now, id, packet.len())
     }
 
     /// Drives handshakes, consent and silence. Call it when [`Bridge::poll_timeout`] is due; any

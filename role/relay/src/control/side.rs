@@ -1,6 +1,8 @@
 //! Control's view of one leg, a stream of one party: its ports, its keys, and what was agreed with its
 //! peer.
 
+mod keyed;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -11,6 +13,8 @@ use media::keying::sdes::LocalKeys;
 use rtp::zrtp::HelloHash;
 use sansio::Entropy;
 use sdp::{Crypto, Setup};
+
+use keyed::OtherSide;
 
 use super::codecs::{Agreement, Offer};
 use super::facts::Facts;
@@ -107,14 +111,6 @@ pub(super) struct Offered {
     pub media: &'static str,
 }
 
-/// What a side that is answered needs to know of the one that answered.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct OtherSide {
-    pub muxes: bool,
-    /// Its leg has keys of ours, so no two ends can agree between themselves.
-    pub is_keyed: bool,
-}
-
 /// What a side needs from the session.
 pub(super) struct Kit<'a> {
     pub now: Instant,
@@ -207,14 +203,6 @@ impl Side {
         }
         self.pending = Some(pending);
         Ok(())
-    }
-
-    /// Whether the peer has this certificate already.
-    fn knows(&self, facts: &Facts, bridge: &mut Bridge) -> bool {
-        let leg = bridge.leg_mut(self.id);
-        let handshake = leg.and_then(|leg| leg.security.handshake_mut());
-        let known = handshake.and_then(|handshake| handshake.remote_fingerprint());
-        known.is_some() && known == facts.fingerprint.as_ref()
     }
 
     /// Speaks with the peer as its offer does. The same offer again changes nothing.
@@ -338,12 +326,6 @@ impl Side {
     /// How its media is keyed.
     pub(super) fn protocol(&self) -> Protocol {
         self.protocol
-    }
-
-    /// What the one we answer needs to know of this side; `toward` is how that one is to be answered.
-    pub(super) fn as_other(&self, toward: Protocol) -> OtherSide {
-        let is_keyed = self.protocol != Protocol::Rtp || toward == Protocol::Zrtp;
-        OtherSide { muxes: self.rtcp_mux, is_keyed }
     }
 
     /// The peer answered our offer.
