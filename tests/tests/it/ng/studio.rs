@@ -78,7 +78,8 @@ fn talk<const N: usize>(
     heard
 }
 
-fn tone_file(story: &Story) -> String {
+/// A second of a tone.
+pub fn tone_file(story: &Story) -> String {
     let samples: Vec<i16> = (0..8000)
         .map(|n| (8000.0 * (f64::from(n) * TONE_HZ * std::f64::consts::TAU / 8000.0).sin()) as i16)
         .collect();
