@@ -224,7 +224,7 @@ pub struct PhoneArgs {
     /// but addresses borrowed from --turn, `off` speaks none.
     #[arg(long, value_enum, default_value_t = IceArg::Auto)]
     pub ice: IceArg,
-    /// A TURN server: turn:HOST[:PORT][?transport=udp|tcp] or turns:HOST[:PORT]. Given once for each;
+    /// A TURN server: `turn:HOST[:PORT][?transport=udp|tcp]` or `turns:HOST[:PORT]`. Given once for each;
     /// those over TCP and TLS are used where UDP comes to nothing.
     #[arg(long, value_name = "URI")]
     pub turn: Vec<TurnUri>,
