@@ -50,10 +50,10 @@ node_fits() {
 
 # cargo_features: the features that need a Debian library or compiler, where those are.
 cargo_features() {
-  local features=()
-  if have pkg-config && pkg-config --exists alsa; then features+=(whimbrel/audio-device); fi
-  if builds_xdp; then features+=(whimbrel/xdp); fi
-  [ ${#features[@]} -eq 0 ] || (IFS=, && printf -- '--features=%s\n' "${features[*]}")
+  local chosen=()
+  if have pkg-config && pkg-config --exists alsa; then chosen+=(whimbrel/audio-device); fi
+  if builds_xdp; then chosen+=(whimbrel/xdp); fi
+  [ ${#chosen[@]} -eq 0 ] || (IFS=, && printf -- '--features=%s\n' "${chosen[*]}")
 }
 
 # builds_xdp: whether the program that forwards streams in the kernel can be built.
