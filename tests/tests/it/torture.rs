@@ -259,11 +259,16 @@ fn messages(bytes: &[u8]) -> Vec<Vec<u8>> {
     starts.iter().zip(ends).map(|(start, end)| bytes[*start..end].to_vec()).collect()
 }
 
+/// The next message of SIP. A phone asks its server over STUN too, for where it is seen at.
 fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
-    let mut buffer = vec![0; 65_536];
-    let (n, from) = socket.recv_from(&mut buffer).expect("an answer in time");
-    buffer.truncate(n);
-    (buffer, from)
+    loop {
+        let mut buffer = vec![0; 65_536];
+        let (n, from) = socket.recv_from(&mut buffer).expect("an answer in time");
+        buffer.truncate(n);
+        if !ice::is_stun(&buffer) {
+            return (buffer, from);
+        }
+    }
 }
 
 fn code(answer: &[u8]) -> Option<u16> {
