@@ -43,10 +43,10 @@ const NAP_ABOVE_PER_S: u32 = 4000;
 /// where something is played.
 const TICK: Duration = Duration::from_millis(50);
 const TICKS_PER_S: u32 = 20;
-/// How often streams are looked through for those the kernel may forward.
-const OPEN_STREAMS_EVERY: Duration = Duration::from_millis(500);
 /// But not more often than this.
 const TICK_MIN: Duration = Duration::from_millis(2);
+/// How often streams are looked through for those the kernel may forward.
+const OPEN_STREAMS_EVERY: Duration = Duration::from_millis(500);
 /// The first hub's token; the others' are below it. A table has fewer places.
 const HUBS: u64 = u64::MAX - 1;
 
@@ -239,15 +239,19 @@ impl Worker {
         next_streams: &mut Instant,
         out: &mut Outcome,
     ) -> (bool, Option<Instant>) {
+        let opens = now >= *next_streams;
+        if let Some(fast_path) = self.fast_path.as_ref().filter(|_| opens) {
+            *next_streams = now + OPEN_STREAMS_EVERY;
+            // It asks the system: not while the bridges are held. What it finds broken is not
+            // current any more, and taken back below.
+            fast_path.is_working();
+        }
         let (any, due) = {
             let mut home = self.home.lock();
             if let Some(fast_path) = &self.fast_path {
                 // Before silence is looked at: what the kernel forwarded was heard.
                 home.count_streams();
-                if now >= *next_streams {
-                    *next_streams = now + OPEN_STREAMS_EVERY;
-                    // What it finds broken is not current any more, and taken back here.
-                    fast_path.is_working();
+                if opens {
                     home.open_streams(&mut |path| Some(Box::new(fast_path.open(path)?)));
                 }
             }
