@@ -19,6 +19,7 @@ mod memory;
 mod nat64;
 mod network;
 mod pace;
+mod pairs;
 mod places;
 mod probe;
 mod report;
@@ -44,6 +45,7 @@ use driver::{Driver, Sound};
 use ice::Ice;
 use instance::Instance;
 use link::Linked;
+use pairs::PairsFile;
 use sansio::Redacted;
 use setup::Identity;
 use sound::{Sink, Source};
@@ -91,7 +93,8 @@ pub async fn run(args: PhoneArgs) -> Result<bool> {
     trust.introduce(&mut config);
     let mut phone = Phone::new(account, config, Box::new(net::OsEntropy));
     phone.register(started);
-    let driver = Driver::start(phone, link, ice, sound).remembering(trust);
+    let pairs = PairsFile::of(&instance.urn);
+    let driver = Driver::start(phone, link, ice, sound).remembering(trust).recalling(pairs);
     match headless {
         true if texting => texting::run(driver, &args).await,
         true => headless::run(driver, &args, started).await,

@@ -16,6 +16,7 @@
 
 mod describe;
 mod gather;
+mod known;
 mod lent;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use sansio::{Entropy, Transport};
 pub use describe::RemoteIce;
 pub use gather::{GATHER_MAX, HEAD_START};
 use gather::{Gathering, Query};
+pub use known::{KNOWN_MAX, KnownPair};
 use lent::Lent;
 
 /// TURN servers of one traversal.
@@ -167,6 +169,7 @@ pub struct Traversal {
     udp_works: bool,
     used: Instant,
     queries: u32,
+    known: known::Known,
     out: VecDeque<TraversalOutput>,
 }
 
@@ -202,6 +205,7 @@ impl Traversal {
             udp_works: false,
             used: now,
             queries: 0,
+            known: known::Known::default(),
             out: VecDeque::new(),
         };
         this.tell_agent_of_host();
@@ -288,6 +292,7 @@ impl Traversal {
             lent.client.handle_timeout(now);
         }
         self.gather(now);
+        self.notice_miss(now);
         self.work(now);
     }
 
@@ -295,7 +300,7 @@ impl Traversal {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let agent = self.agent.poll_timeout().filter(|_| self.speaks);
         let lent = self.lent.iter().filter_map(|l| l.client.poll_timeout());
-        lent.chain(agent).chain(self.gather_at()).min()
+        lent.chain(agent).chain(self.gather_at()).chain(self.miss_at()).min()
     }
 
     /// The next thing to do or to know.
@@ -388,6 +393,7 @@ impl Traversal {
         self.agent = Agent::new(true, describe::credentials(&mut self.ids), &secret);
         self.agent.set_translated(self.config.translated);
         self.speaks = false;
+        self.known.end_call();
         self.out.retain(|o| !matches!(o, TraversalOutput::Event(_)));
         self.tell_agent_of_host();
         for at in 0..self.lent.len() {
@@ -409,7 +415,7 @@ impl Traversal {
     /// When what is known is too old to begin a call with; never without a translator and without
     /// anything borrowed.
     pub fn fresh_until(&self) -> Option<Instant> {
-        let Gathering::Done { at } = self.gathering else { return None };
+        let Gathering::Done { at, .. } = self.gathering else { return None };
         let behind_nat = self.mapped.is_some_and(|mapped| mapped != self.local);
         let mapped = behind_nat.then(|| self.used.max(at) + MAPPING_LIVES);
         let ends = self.lent.iter().filter_map(|l| l.client.ends());

@@ -101,6 +101,8 @@ pub(crate) struct Call {
     pub clock: SessionClock,
     /// RFC 7989.
     pub session_id: String,
+    /// Whom we call, or who calls.
+    pub peer_uri: String,
 }
 
 /// Who holds whom.
@@ -167,6 +169,7 @@ impl Call {
             redirections: Redirections::default(),
             clock,
             session_id,
+            peer_uri: String::new(),
         }
     }
 
@@ -295,7 +298,12 @@ impl Phone {
     }
 
     /// A new media session on `local`, keyed as the link asks.
-    pub(crate) fn new_media(&mut self, now: Instant, local: SocketAddr) -> media::Session {
+    pub(crate) fn new_media(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        peer_uri: &str,
+    ) -> media::Session {
         let security = self.security();
         let config = media::Config {
             codecs: self.config.codecs.clone(),
@@ -306,7 +314,7 @@ impl Phone {
             ..media::Config::new(local)
         };
         let mut media = media::Session::new(config, now, &mut *self.entropy);
-        self.give_ways(now, &mut media, local);
+        self.give_ways(now, &mut media, local, peer_uri);
         media
     }
 

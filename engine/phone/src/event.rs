@@ -91,11 +91,15 @@ pub enum PhoneEvent {
         call: CallHandle,
         /// By an address borrowed from a TURN server.
         relayed: bool,
+        /// One like it carried an earlier call on this network.
+        known: bool,
         /// STUN and TURN messages sent for it so far.
         messages: u32,
         /// Those of them that went to servers.
         gathering: u32,
     },
+    /// [`crate::Phone::remembered_pairs`] gives something worth keeping.
+    PairsLearned,
     /// The way of a call's media is dead, and others are tried.
     WayLost {
         /// The call.

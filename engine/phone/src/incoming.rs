@@ -47,6 +47,7 @@ impl Phone {
         let reliable = insists || (self.config.reliable_ringing && wants_reliable(&request));
         let mut call = Call::new(State::Ringing, session_id, clock);
         call.peer.learn(&request);
+        call.peer_uri.clone_from(&from);
         call.takeover = takeover;
         call.dialog = Some(dialog);
         // Nothing is open in a dialog that begins.
@@ -88,7 +89,8 @@ impl Phone {
         if self.call_mut(call)?.media.is_some() {
             return self.accept_unless_held_back(now, call);
         }
-        let media = self.new_media(now, local);
+        let peer_uri = self.call_mut(call)?.peer_uri.clone();
+        let media = self.new_media(now, local, &peer_uri);
         let gathered = media.is_gathered();
         let entry = self.call_mut(call)?;
         entry.media = Some(media);

@@ -52,6 +52,7 @@ mod event;
 mod extensions;
 mod in_dialog;
 mod incoming;
+mod known_pairs;
 mod messages;
 mod outgoing;
 mod phone;
@@ -75,6 +76,7 @@ pub use account::{Account, Config, Link};
 pub use event::{
     CallHandle, Cause, MessageHandle, PhoneError, PhoneEvent, PhoneOutput, SubscriptionHandle,
 };
+pub use known_pairs::RememberedPair;
 pub use phone::Phone;
 pub use probe::probe_request;
 pub use transports::{NetworkId, Remembered, Transports, TransportsOutput};

@@ -77,13 +77,14 @@ impl Phone {
             return Err(PhoneError::TooManyCalls(self.config.calls_max));
         }
         let handle = self.next_handle();
-        let media = self.new_media(now, local);
+        let media = self.new_media(now, local, &uri);
         let gathered = media.is_gathered() || self.config.delayed_offer;
         let session_id = self.new_session_id();
         let clock = self.new_clock();
         let mut call = Call::new(State::Calling, session_id, clock);
         call.media = Some(media);
         call.referrer = invitation.referrer;
+        call.peer_uri.clone_from(&uri);
         let invitation = Invitation { target: uri, ..invitation.clone() };
         match gathered {
             true => {

@@ -5,6 +5,7 @@ use crate::auth::Authenticator;
 use crate::call::{Call, State};
 use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent, PhoneOutput, SubscriptionHandle};
 use crate::extensions::{ACCEPT, ALLOW, SUPPORTED, cannot_read, not_understood};
+use crate::known_pairs::KnownPairs;
 use crate::registration::Registration;
 use crate::requests::Sent;
 use crate::screening;
@@ -41,6 +42,8 @@ pub struct Phone {
     pub(crate) network: Option<NetworkId>,
     /// Networks that let no datagrams out, and how long that is believed.
     pub(crate) silent: BTreeMap<NetworkId, Instant>,
+    /// Ways that were good, on each network.
+    pub(crate) known_pairs: KnownPairs,
     outputs: VecDeque<PhoneOutput>,
     pub(crate) flow: FlowId,
     next_call: u32,
@@ -80,6 +83,7 @@ impl Phone {
             spare: None,
             network: None,
             silent: BTreeMap::new(),
+            known_pairs: KnownPairs::default(),
             outputs: VecDeque::new(),
             flow: FlowId { node: 0, shard: 0, id: 0 },
             next_call: 0,
@@ -407,7 +411,7 @@ impl Phone {
                 self.gathered(now, call);
                 self.drain_layer(now);
             }
-            media::MediaEvent::PathSelected { relayed } => self.tell_way(call, relayed),
+            media::MediaEvent::PathSelected { relayed } => self.tell_way(now, call, relayed),
             media::MediaEvent::PathLost => self.tell(PhoneEvent::WayLost { call }),
             media::MediaEvent::RestartWanted | media::MediaEvent::ConsentEnded => {
                 self.restart_ice(now, call);

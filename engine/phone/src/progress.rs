@@ -29,7 +29,8 @@ impl Phone {
             return Err(PhoneError::WrongState(entry.state.name()));
         };
         let reliable = wants_reliable(&request);
-        let mut media = self.new_media(now, local);
+        let peer_uri = entry.peer_uri.clone();
+        let mut media = self.new_media(now, local, &peer_uri);
         let sdp = match sdp_of(&request) {
             Some(offer) => {
                 media.handle_offer(now, offer).map_err(|e| PhoneError::Media(e.to_string()))?

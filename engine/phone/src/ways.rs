@@ -144,6 +144,7 @@ impl Phone {
         now: Instant,
         media: &mut media::Session,
         local: SocketAddr,
+        peer_uri: &str,
     ) {
         let Some(config) = self.ice_here(now) else { return };
         let spare = match self.prepared(now) == Some(local) {
@@ -151,7 +152,12 @@ impl Phone {
             false => None,
         };
         let new = || Traversal::new(config, local, now, &mut *self.entropy);
-        media.set_traversal(spare.map_or_else(new, |spare| *spare));
+        let mut ways = spare.map_or_else(new, |spare| *spare);
+        if let Some(network) = &self.network {
+            let known = self.known_pairs.on(now, network);
+            ways.recall(now, &known, self.known_pairs.last_to(now, network, peer_uri));
+        }
+        media.set_traversal(ways);
         media.begin_gathering(now);
     }
 
@@ -280,8 +286,13 @@ impl Phone {
         if entry.state != State::Active || std::mem::replace(&mut entry.restarts, true) {
             return;
         }
+        // What led there does no more.
+        let peer_uri = entry.peer_uri.clone();
         if entry.media.as_mut().is_some_and(media::Session::restart_ice) {
             self.send_offer(now, call);
+        }
+        if let Some(network) = &self.network {
+            self.known_pairs.forget(network, &peer_uri);
         }
     }
 
@@ -295,10 +306,18 @@ impl Phone {
     }
 
     /// Tells which way media goes.
-    pub(crate) fn tell_way(&mut self, call: CallHandle, relayed: bool) {
-        let media = self.calls.get(&call).and_then(|c| c.media.as_ref());
-        let Some(ways) = media.and_then(media::Session::traversal) else { return };
+    pub(crate) fn tell_way(&mut self, now: Instant, call: CallHandle, relayed: bool) {
+        let Some(entry) = self.calls.get(&call) else { return };
+        let Some(ways) = entry.media.as_ref().and_then(media::Session::traversal) else { return };
+        let known = ways.is_known();
+        let good = self.network.clone().zip(ways.good_pair());
+        let news = good.is_some_and(|(network, pair)| {
+            self.known_pairs.note(now, network, pair, &entry.peer_uri)
+        });
         let (messages, gathering) = (ways.messages(), ways.gathering_messages());
-        self.tell(PhoneEvent::WaySelected { call, relayed, messages, gathering });
+        self.tell(PhoneEvent::WaySelected { call, relayed, known, messages, gathering });
+        if news {
+            self.tell(PhoneEvent::PairsLearned);
+        }
     }
 }

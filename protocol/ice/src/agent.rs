@@ -22,7 +22,7 @@ mod liveness;
 mod tests;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use crate::TransactionIds;
@@ -39,6 +39,8 @@ pub const PAIRS_MAX: usize = 64;
 const EARLY_MAX: usize = 8;
 /// Good pairs that are remembered, latest first.
 const GOOD_MAX: usize = 4;
+/// Ways that were good in earlier calls.
+pub const HINTS_MAX: usize = 8;
 
 /// By what packets leave: 0 is the socket, the others the addresses borrowed from TURN servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -156,6 +158,8 @@ pub struct Agent {
     /// The way of before a restart, until there is a new one.
     former: Option<Path>,
     good: VecDeque<Path>,
+    /// What was good in earlier calls, latest first: by what, and to which machine.
+    hints: Vec<(Via, IpAddr)>,
     first_valid: Option<Instant>,
     failed: bool,
     sent: u32,
@@ -207,6 +211,7 @@ impl Agent {
             selected: None,
             former: None,
             good: VecDeque::new(),
+            hints: Vec::new(),
             first_valid: None,
             failed: false,
             sent: 0,
@@ -228,6 +233,18 @@ impl Agent {
             self.locals.push(Local { via, addr, priority });
             self.form_pairs(now);
         }
+    }
+
+    /// Ways that were good in earlier calls, latest first: they are checked before all others, and a
+    /// direct one of them is chosen as soon as it answers (R6.5).
+    pub fn prefer(&mut self, hints: &[(Via, IpAddr)]) {
+        self.hints.clear();
+        self.hints.extend(hints.iter().take(HINTS_MAX));
+    }
+
+    /// Whether a pair is one of those that were good in earlier calls.
+    pub fn is_preferred(&self, path: Path) -> bool {
+        self.hints.contains(&(path.via, path.remote.ip()))
     }
 
     /// A way out is gone.
@@ -312,6 +329,11 @@ impl Agent {
     /// Those of the other side.
     pub fn remote(&self) -> Option<&Credentials> {
         self.remote.as_ref()
+    }
+
+    /// Whether the other side is an ICE-lite agent.
+    pub fn remote_is_lite(&self) -> bool {
+        self.remote_lite
     }
 
     /// Whether we are to be the one that nominates; a role conflict may say otherwise.

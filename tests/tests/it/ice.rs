@@ -112,10 +112,12 @@ fn audio_r6_1_where_udp_is_blocked_two_phones_talk_through_turn_over_tcp() {
     for by_stream in [format!("turn:{ip}:{port}?transport=tcp"), format!("turns:{ip}:{tls_port}")] {
         let servers = ["--turn", &by_udp, "--turn", &by_stream];
         let mut took = Vec::new();
-        for _ in 0..4 {
+        for n in 0..4 {
             let (ms, ended) = call(&story, "tls", [&servers, &servers]);
             for ended in &ended {
                 assert_eq!(way(ended)["relayed"], true, "{:#?}", ended.events);
+                // R6.5: each call is another process, and knows what was good in the one before.
+                assert_eq!(way(ended)["known"], n > 0, "call {n}: {:#?}", ended.events);
             }
             took.push(ms);
         }

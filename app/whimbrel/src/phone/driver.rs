@@ -6,6 +6,7 @@ use super::link::{LinkEvent, LinkTask, Linked};
 use super::nat64::Nat64;
 use super::network::Network;
 use super::pace::Pace;
+use super::pairs::PairsFile;
 use super::places::{Arrival, Places, What};
 use super::sound::{FRAME, Sink, Source};
 use super::trust::TrustFile;
@@ -46,6 +47,8 @@ pub struct Driver {
     events: VecDeque<PhoneEvent>,
     /// Where the keys of other phones are kept.
     trust: Option<TrustFile>,
+    /// Where ways that were good are kept.
+    pairs: Option<PairsFile>,
 }
 
 /// What is said and heard, and how loud.
@@ -92,12 +95,19 @@ impl Driver {
             talking: None,
             events: VecDeque::new(),
             trust: None,
+            pairs: None,
         }
     }
 
     /// Keeps what the phone learns of others' keys there.
     pub fn remembering(self, trust: TrustFile) -> Self {
         Self { trust: Some(trust), ..self }
+    }
+
+    /// Tries first what was good in earlier calls, and keeps there what is.
+    pub fn recalling(mut self, pairs: PairsFile) -> Self {
+        self.phone.recall_pairs(Instant::now(), pairs.load());
+        Self { pairs: Some(pairs), ..self }
     }
 
     /// Calls somebody.
@@ -224,6 +234,11 @@ impl Driver {
                 }
                 PhoneOutput::Event(PhoneEvent::Retained { zid, retained }) => {
                     self.trust.iter_mut().for_each(|file| file.keep(zid, retained.clone()));
+                }
+                PhoneOutput::Event(PhoneEvent::PairsLearned) => {
+                    if let Some(file) = &self.pairs {
+                        file.save(&self.phone.remembered_pairs(Instant::now()));
+                    }
                 }
                 PhoneOutput::Event(event) => self.events.push_back(event),
             }

@@ -199,9 +199,9 @@ pub fn event_line(event: &PhoneEvent) -> Value {
         PhoneEvent::Heard { call } => {
             json!({"event": "heard", "call": call.0, "at_ms": wall().as_millis()})
         }
-        PhoneEvent::WaySelected { call, relayed, messages, gathering } => json!({
-            "event": "way", "call": call.0, "relayed": relayed, "messages": messages,
-            "gathering": gathering,
+        PhoneEvent::WaySelected { call, relayed, known, messages, gathering } => json!({
+            "event": "way", "call": call.0, "relayed": relayed, "known": known,
+            "messages": messages, "gathering": gathering,
         }),
         PhoneEvent::WayLost { call } => json!({"event": "way-lost", "call": call.0}),
         PhoneEvent::TransferRequested { call, target, by, attended, joins } => json!({

@@ -151,6 +151,9 @@ impl Session {
     fn local_media(&mut self, lines: &[Crypto], ice: bool) -> LocalMedia {
         self.version += 1;
         let crypto = |line: &Crypto| ("crypto".to_owned(), Some(line.to_string()));
+        if let Some(traversal) = self.traversal.as_mut().filter(|_| ice) {
+            traversal.note_described();
+        }
         let ways = self.traversal.as_ref();
         let rtp = ways.map_or(self.config.local, Traversal::default_addr);
         let next = self.config.rtcp_port.unwrap_or(self.config.local.port().wrapping_add(1));

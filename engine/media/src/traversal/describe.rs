@@ -67,6 +67,18 @@ impl Traversal {
         out
     }
 
+    /// Our description goes out with what [`Traversal::attributes`] say now.
+    pub fn note_described(&mut self) {
+        let told = self.candidates().iter().filter_map(Candidate::socket_addr).collect();
+        self.known.told = told;
+    }
+
+    /// Whether there are candidates that no description of ours has named.
+    pub(super) fn has_untold(&self) -> bool {
+        let told = |c: &Candidate| c.socket_addr().is_none_or(|at| self.known.told.contains(&at));
+        !self.candidates().iter().all(told)
+    }
+
     /// Ours, most wanted first.
     fn candidates(&self) -> Vec<Candidate> {
         let mut out = Vec::new();
@@ -125,6 +137,7 @@ impl Traversal {
         if !remote.trickles {
             self.agent.end_remotes();
         }
+        self.watch_for_miss(now);
         self.agent.handle_timeout(now);
         self.work(now);
     }

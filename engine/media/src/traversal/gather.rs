@@ -24,8 +24,14 @@ const ASKS_MAX: u32 = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gathering {
     NotBegun,
-    Since { began: Instant },
-    Done { at: Instant },
+    Since {
+        began: Instant,
+    },
+    /// `goes_on`: before all was asked, since what is known was enough.
+    Done {
+        at: Instant,
+        goes_on: Option<Instant>,
+    },
 }
 
 /// A Binding request to a STUN server.
@@ -65,7 +71,9 @@ impl Traversal {
 
     /// Does what is due.
     pub(super) fn gather(&mut self, now: Instant) {
-        let Gathering::Since { .. } = self.gathering else { return };
+        if self.gathers_since().is_none() {
+            return;
+        }
         if self.streams_at().is_some_and(|at| now >= at) {
             for (at, lent) in self.lent.iter_mut().enumerate() {
                 if lent.server.is_stream() && lent.stream == Stream::NotOpened {
@@ -88,22 +96,33 @@ impl Traversal {
 
     /// When there is something to do for it.
     pub(super) fn gather_at(&self) -> Option<Instant> {
-        let Gathering::Since { began } = self.gathering else { return None };
+        let began = self.gathers_since()?;
         let query = self.query.as_ref().and_then(|q| q.next);
-        [Some(began + self.patience()), query, self.streams_at()].into_iter().flatten().min()
+        let ends = (!self.is_gathered()).then(|| began + self.patience());
+        [ends, query, self.streams_at()].into_iter().flatten().min()
     }
 
     /// When streams are opened: at once where nothing is asked by datagrams or they came to nothing
     /// before.
     fn streams_at(&self) -> Option<Instant> {
-        let Gathering::Since { began } = self.gathering else { return None };
+        let began = self.gathers_since()?;
         let waits = |l: &super::Lent| l.server.is_stream() && l.stream == Stream::NotOpened;
         let has_datagrams = self.lent.iter().any(|l| l.client.relayed().is_some());
         if has_datagrams || !self.lent.iter().any(waits) {
             return None;
         }
         let asks = self.query.is_some() || self.lent.iter().any(|l| !l.server.is_stream());
-        Some(if asks && !self.config.udp_silent { began + HEAD_START } else { began })
+        let at_once = !asks || self.config.udp_silent || self.last_by_stream();
+        Some(if at_once { began } else { began + HEAD_START })
+    }
+
+    /// Since when something is asked that may still be answered.
+    fn gathers_since(&self) -> Option<Instant> {
+        match self.gathering {
+            Gathering::NotBegun => None,
+            Gathering::Since { began } => Some(began),
+            Gathering::Done { goes_on, .. } => goes_on,
+        }
     }
 
     fn patience(&self) -> Duration {
@@ -148,8 +167,10 @@ impl Traversal {
             }
             (false, false) => !may_lend(false) && !may_lend(true) && !asked,
         };
-        if enough || now >= began + self.patience() {
-            self.gathering = Gathering::Done { at: now };
+        let known = self.has_last_way();
+        if enough || known || now >= began + self.patience() {
+            let goes_on = (known && !enough).then_some(began);
+            self.gathering = Gathering::Done { at: now, goes_on };
             self.out.push_back(TraversalOutput::Event(TraversalEvent::Gathered));
         }
     }

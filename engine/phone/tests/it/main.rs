@@ -5,6 +5,7 @@ mod changing;
 mod early;
 mod exchanging;
 mod lossy;
+mod pairs;
 mod redirecting;
 mod registering;
 mod scripted;

@@ -147,9 +147,13 @@ impl Agent {
     fn check_next(&mut self, now: Instant) {
         let triggered = self.triggered.pop_front();
         // Where there was a good pair it comes before all others (R6.5).
+        let hinted = |p: &Pair| {
+            let hint = (p.path.via, p.path.remote.ip());
+            self.hints.iter().rev().position(|h| *h == hint).map_or(0, |at| at + 1)
+        };
         let rank = |p: &&mut Pair| {
             let good = self.good.iter().rev().position(|g| *g == p.path);
-            (good.map_or(0, |at| at + 1), p.priority)
+            (good.map_or(0, |at| at + 1), hinted(p), p.priority)
         };
         let path = triggered.or_else(|| {
             let waiting = self.pairs.iter_mut().filter(|p| p.state == State::Waiting);
@@ -246,7 +250,10 @@ impl Agent {
         let open = |p: &&Pair| matches!(p.state, State::Waiting | State::InProgress);
         let better = self.pairs.iter().filter(open).any(|p| p.priority > priority);
         let waited = self.first_valid.is_some_and(|at| now >= at + BETTER_MAY_COME);
-        if !better || waited {
+        // What a better one than the last time's could be is not waited for; a borrowed address may
+        // have been the best of a worse hour.
+        let known = path.via.0 == 0 && self.is_preferred(path);
+        if !better || waited || known {
             self.check(now, path, true, false);
         }
     }

@@ -408,3 +408,30 @@ proptest::proptest! {
         world.phone.handle_stun(world.now, path, &bytes);
     }
 }
+
+/// The far end's only address that leads anywhere is the last of eleven: found half a second later,
+/// unless an earlier call knew the machine.
+#[test]
+fn r6_5_what_was_good_in_an_earlier_call_is_checked_first() {
+    let first_valid = |hint: bool| {
+        let mut world = world(false, true);
+        let now = world.now;
+        world.phone.forget_remote();
+        world.phone.set_remote(now, credentials("f"), true);
+        for n in 0..10 {
+            let dead = format!("10.0.{n}.1:9").parse().unwrap();
+            world.phone.add_remote(now, dead, priority(Kind::Host, 65_000 - n));
+        }
+        world.phone.add_remote(now, world.far_addr, priority(Kind::ServerReflexive, 65_535));
+        world.phone.end_remotes();
+        if hint {
+            world.phone.prefer(&[(Via(0), world.far_addr.ip())]);
+        }
+        world.run(Duration::from_secs(3));
+        let selected = |(_, event): &&(Instant, AgentEvent)| matches!(event, AgentEvent::Selected(path) if path.remote == world.far_addr);
+        world.phone_events.iter().find(selected).expect("connected").0 - now
+    };
+    assert_eq!(first_valid(true), 4 * DELAY, "a check, and a nomination");
+    let cold = first_valid(false);
+    assert!(cold >= 10 * PACE + 4 * DELAY, "{cold:?}");
+}
