@@ -10,6 +10,7 @@
 //!     ├─ Handset   a very small phone         ├─ Crowd, Flood  very many calls; the hostile
 //!     ├─ Cap       part of a processor        ├─ Capture     what crosses a cable
 //!     ├─ flow      SIPp scenarios from small pieces; Bridge carries them over any transport
+//!     ├─ Srs       a session recording server, by TCP
 //!     ├─ Lab       NATs and bad links between namespaces
 //!     └─ sound     speech, the offline codec, PESQ, tones
 //! ```
@@ -45,6 +46,7 @@ pub mod scratch;
 pub mod server;
 pub mod sipp;
 pub mod sound;
+pub mod srs;
 pub mod story;
 
 pub use baresip::Baresip;

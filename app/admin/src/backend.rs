@@ -65,6 +65,10 @@ pub trait Backend: Send + Sync + 'static {
     /// Ends a call both ways. [`BackendError::NotFound`]: no such call goes on.
     fn hang_up<'a>(&'a self, call: &'a str) -> Answer<'a, ()>;
 
+    /// Has the recording of a call rest, or go on; `by` is who wants it.
+    /// [`BackendError::NotFound`]: nothing of it is recorded.
+    fn pause_recording<'a>(&'a self, call: &'a str, paused: bool, by: &'a str) -> Answer<'a, ()>;
+
     /// Call records, newest first.
     fn records(&self, scope: Scope, page: PageRequest) -> Answer<'_, Page<Record>>;
 

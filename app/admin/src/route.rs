@@ -137,6 +137,22 @@ pub const ROUTES: &[Route] = &[
         .about("End a call both ways")
         .gives(204, None)
         .refuses(&[404]),
+    Route::new("post", "/api/calls/{id}/recording/pause", "pauseRecording", Access::Admin, || {
+        post(live::pause_recording)
+    })
+    .about("Leave out what is said from now on in a call that is being recorded")
+    .gives(204, None)
+    .refuses(&[404]),
+    Route::new(
+        "post",
+        "/api/calls/{id}/recording/resume",
+        "resumeRecording",
+        Access::Admin,
+        || post(live::resume_recording),
+    )
+    .about("Record a call again whose recording rests")
+    .gives(204, None)
+    .refuses(&[404]),
     Route::new("get", "/api/records", "records", Access::SignedIn, || get(records::list))
         .about("Call records, newest first; a user sees its own")
         .paged()

@@ -285,6 +285,13 @@ impl Backend for ServerBackend {
         })
     }
 
+    fn pause_recording<'a>(&'a self, call: &'a str, paused: bool, by: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let done = crate::serve::pause_recording(&self.shared, call, paused, by);
+            done.map_err(|_| BackendError::NotFound("recorded call"))
+        })
+    }
+
     fn records(&self, scope: Scope, page: PageRequest) -> Answer<'_, Page<Record>> {
         Box::pin(self.record_page(scope, page))
     }

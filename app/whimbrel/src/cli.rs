@@ -440,6 +440,16 @@ pub enum RecordingVerb {
         #[arg(long)]
         key_file: Option<PathBuf>,
     },
+    /// Leave out what is said from now on in a call that is being recorded.
+    Pause {
+        /// Its number or Session-ID, as `calls list --json` has them.
+        call: String,
+    },
+    /// Record it again.
+    Resume {
+        /// Its number or Session-ID.
+        call: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -213,15 +213,38 @@ impl Default for Log {
 }
 
 /// `[recording]`: what the server writes down of what is said.
-#[derive(Debug, Clone, Default, Deserialize, PartialEq, Eq)]
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Recording {
     /// Which calls.
     pub calls: RecordedCalls,
+    /// Only calls that begin in these tenants' domains. Default: in all.
+    pub tenants: Vec<String>,
+    /// Whether they are written to files here.
+    pub files: bool,
+    /// Whether a phone of ours may have the recording of its call rest and go on, by its recording
+    /// key (INFO with `Record: off` and `Record: on`).
+    pub phones_may_pause: bool,
+    /// `[recording.siprec]`: a recording server that they are recorded by (RFC 7866). Default: none.
+    pub siprec: Option<siprec::Config>,
     /// WAV at 16 kHz instead of Ogg Opus.
     pub wav: bool,
     /// Where to; `recordings` in the data folder unless set.
     pub folder: Option<PathBuf>,
+}
+
+impl Default for Recording {
+    fn default() -> Self {
+        Self {
+            calls: RecordedCalls::None,
+            tenants: Vec::new(),
+            files: true,
+            phones_may_pause: false,
+            siprec: None,
+            wav: false,
+            folder: None,
+        }
+    }
 }
 
 /// Which calls are recorded.
@@ -449,7 +472,7 @@ mod tests {
     }
 
     /// The tables on the reference page, and what each must have besides.
-    const TABLES: [(&str, &str); 17] = [
+    const TABLES: [(&str, &str); 18] = [
         ("", ""),
         ("ports", ""),
         ("tls", ""),
@@ -462,6 +485,7 @@ mod tests {
         ("media", ""),
         ("media.phones", ""),
         ("recording", ""),
+        ("recording.siprec", "server = \"sip:srs@192.0.2.1\""),
         ("turn", ""),
         ("dns", ""),
         ("transport", ""),

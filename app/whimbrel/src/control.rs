@@ -39,6 +39,8 @@ pub enum Request {
     Conduct,
     /// An account that is held is good.
     Pardon { account: String },
+    /// Have the recording of a call rest, or go on.
+    PauseRecording { call: String, paused: bool },
     /// The steps of a routing decision.
     Explain { from: String, to: String },
 }

@@ -107,6 +107,13 @@ pub fn record(r: &CallRecord) -> Value {
         "codecs": r.codecs,
         "caller": side(&r.caller),
         "callee": side(&r.callee),
+        "recording": r.recording.iter().map(step).collect::<Vec<_>>(),
+    })
+}
+
+fn step(step: &store::RecordingStep) -> Value {
+    json!({
+        "at": stamp(step.at), "recorder": step.recorder, "state": step.state, "why": step.why,
     })
 }
 
@@ -130,7 +137,13 @@ pub fn show_registrations(data: &Path, verb: &ListVerb) -> Result<()> {
 pub fn show_calls(data: &Path, verb: &ListVerb) -> Result<()> {
     let ListVerb::List { json } = verb;
     let found = ask(data, &Request::Calls)?;
-    let columns = [("FROM", "from"), ("TO", "to"), ("STATE", "state"), ("CODECS", "codecs")];
+    let columns = [
+        ("FROM", "from"),
+        ("TO", "to"),
+        ("STATE", "state"),
+        ("CODECS", "codecs"),
+        ("RECORDING", "recording"),
+    ];
     present::rows(*json, rows(found), &columns);
     Ok(())
 }

@@ -1,73 +1,309 @@
-//! `[recording]`: which calls are recorded, the tenants' keys, and `whimbrel recording open`.
+//! `[recording]`: which calls are recorded, by whom, and who has it rest.
+//!
+//! ```text
+//!   edge: opened, described, answered, ended ──► Recorded ──► relay: a file here
+//!   console, command line, phones: pause ─────►     │  └────► siprec: a recording server elsewhere
+//!                                                   └──► CallRecording on the spine
+//! ```
 
-use crate::cli::RecordingVerb;
+mod command;
+mod keys;
+mod srs;
+
+pub use command::run;
+
 use crate::config::{RecordedCalls, Recording};
-use anyhow::{Context, Result, bail};
-use media::recording;
-use relay::recording::{
-    RecordingError, RecordingGate, RecordingKeys, RecordingOrder, RecordingSetup,
-};
+use crate::present;
+use anyhow::{Context, Result};
+use cluster::{Event, Spine};
+use edge::CallOpening;
+use keys::TenantKeys;
+use relay::recording::{RecordingError, RecordingGate, RecordingOrder, RecordingSetup};
 use relay::{Relay, SessionId};
-use sansio::Entropy;
-use std::collections::HashMap;
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use siprec::metadata::Participant;
+use siprec::{CallFacts, Flowing};
+use srs::Srs;
+pub use srs::SrsParts;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Below the data folder.
 const KEYS: &str = "recording-keys";
 const FILES: &str = "recordings";
-/// Calls whose tenant is remembered until they are answered.
-const WAITING_MAX: usize = 100_000;
+/// Calls that are followed; further ones are not recorded.
+const CALLS_MAX: usize = 100_000;
+/// What records, in events.
+const FILE: &str = "file";
+const SIPREC: &str = "siprec";
 
-/// Starts recordings where the configuration says so.
+/// Has calls recorded where the configuration says so.
 pub struct Recorded {
-    wav: bool,
-    /// The tenant and the file's name of calls that are not answered yet.
-    waiting: Mutex<HashMap<u64, (String, String)>>,
+    relay: Relay,
+    spine: Spine,
+    config: Recording,
+    srs: Option<Srs>,
+    calls: Mutex<BTreeMap<u64, Followed>>,
 }
 
+/// A call that is recorded from its answer on.
+#[derive(Debug, Clone)]
+struct Followed {
+    tenant: String,
+    /// The file's.
+    name: String,
+    session_id: String,
+    participants: [Participant; 2],
+    flowing: Flowing,
+    answered: bool,
+    paused: bool,
+}
+
+/// Why a recording does not rest or go on: there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotRecorded;
+
+impl std::fmt::Display for NotRecorded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(
+            "no call with this number or Session-ID is being recorded: see calls list --json",
+        )
+    }
+}
+
+impl std::error::Error for NotRecorded {}
+
 impl Recorded {
-    /// Prepares the relay; `None` where no call is recorded.
-    pub fn start(relay: &Relay, data: &Path, config: &Recording) -> Result<Option<Arc<Self>>> {
+    /// Prepares relay and recording server; `None` where no call is recorded.
+    pub fn start(
+        data: &Path,
+        config: &Recording,
+        (relay, spine): (&Relay, &Spine),
+        parts: SrsParts,
+    ) -> Result<Option<Arc<Self>>> {
         if config.calls == RecordedCalls::None {
+            if config.siprec.is_some() {
+                tracing::warn!("[recording.siprec] is set, but recording.calls is \"none\"");
+            }
             return Ok(None);
         }
-        let folder = config.folder.clone().unwrap_or_else(|| data.join(FILES));
-        let setup = setup(folder, data.join(KEYS));
-        let folder = setup.folder.display().to_string();
-        relay.enable_recording(setup).with_context(|| format!("{folder}: no recordings"))?;
-        Ok(Some(Arc::new(Self { wav: config.wav, waiting: Mutex::default() })))
+        if config.files {
+            let folder = config.folder.clone().unwrap_or_else(|| data.join(FILES));
+            let setup = setup(folder, data.join(KEYS));
+            let folder = setup.folder.display().to_string();
+            relay.enable_recording(setup).with_context(|| format!("{folder}: no recordings"))?;
+        }
+        let srs = config.siprec.as_ref().map(|srs| Srs::start(srs, relay, spine, parts));
+        Ok(Some(Arc::new(Self {
+            relay: relay.clone(),
+            spine: spine.clone(),
+            config: config.clone(),
+            srs: srs.transpose()?,
+            calls: Mutex::default(),
+        })))
     }
 
     /// A call begins: whose it is.
-    pub fn note(&self, opening: &edge::CallOpening) {
+    pub fn note(&self, opening: &CallOpening) {
         let Some((_, domain)) = opening.from.rsplit_once('@') else { return };
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() < WAITING_MAX {
-            let name = format!("{}-{}", opening.at.as_millis(), opening.session_id);
-            waiting.insert(opening.call, (domain.to_ascii_lowercase(), name));
+        let tenant = domain.to_ascii_lowercase();
+        let tenants = &self.config.tenants;
+        if !tenants.is_empty() && !tenants.iter().any(|t| t.eq_ignore_ascii_case(&tenant)) {
+            return;
+        }
+        let uri = |aor: &str| match aor.contains(':') {
+            true => aor.to_owned(),
+            false => format!("sip:{aor}"),
+        };
+        let caller = Participant { aor: uri(&opening.from), name: opening.caller_name.clone() };
+        let callee = Participant { aor: uri(&opening.to), name: String::new() };
+        let followed = Followed {
+            tenant,
+            name: format!("{}-{}", opening.at.as_millis(), opening.session_id),
+            session_id: opening.session_id.clone(),
+            participants: [caller, callee],
+            flowing: Flowing { caller: true, callee: true },
+            answered: false,
+            paused: false,
+        };
+        let mut calls = self.calls();
+        if calls.len() < CALLS_MAX {
+            calls.insert(opening.call, followed);
+        } else {
+            tracing::error!(call = opening.call, "not recorded: {CALLS_MAX} calls are");
         }
     }
 
-    /// A call is answered: it is recorded from now on.
-    pub fn answered(&self, relay: &Relay, call: u64) {
-        let Some((tenant, name)) = self.forget(call) else { return };
-        let order = RecordingOrder { session: SessionId(call), tenant, name, wav: self.wav };
-        match relay.start_recording(&order) {
-            Ok(()) => tracing::info!(call, tenant = order.tenant, "recording"),
-            // Media that does not cross the relay cannot be recorded.
-            Err(RecordingError::NoSession) => tracing::warn!(call, "not recorded: no media here"),
-            Err(error) => tracing::error!(call, %error, "not recorded"),
+    /// Whether a call may begin: not where it would have to be recorded and cannot be.
+    pub fn admits(&self, call: u64) -> bool {
+        let must = self.srs.as_ref().is_some_and(Srs::refuses_calls);
+        let refused = must && self.calls().contains_key(&call);
+        if let Some(srs) = self.srs.as_ref().filter(|_| refused) {
+            srs.count_refused();
         }
+        !refused
+    }
+
+    /// A call is answered by this branch: it is recorded from now on.
+    pub fn answered(&self, call: u64, branch: u32) {
+        let followed = {
+            let mut calls = self.calls();
+            let Some(followed) = calls.get_mut(&call).filter(|f| !f.answered) else { return };
+            followed.answered = true;
+            followed.clone()
+        };
+        let Followed { tenant, name, .. } = followed.clone();
+        let order = RecordingOrder { session: SessionId(call), tenant, name, wav: self.config.wav };
+        if self.config.files {
+            self.start_file(&order);
+        }
+        if let Some(srs) = &self.srs {
+            match AsConfigured.may_record(&order) {
+                Ok(()) => srs.begin(facts(call, branch, &followed), followed.flowing),
+                Err(why) => srs.not_begun(call, &why),
+            }
+        }
+    }
+
+    fn start_file(&self, order: &RecordingOrder) {
+        let call = order.session.0;
+        match self.relay.start_recording(order) {
+            Ok(()) => {
+                tracing::info!(call, tenant = order.tenant, "recording");
+                self.tell(call, FILE, "started", "");
+            }
+            // Media that does not cross the relay cannot be recorded.
+            Err(RecordingError::NoSession) => {
+                tracing::warn!(call, "not recorded: no media here");
+                self.tell(call, FILE, "failed", "its media does not cross the relay");
+            }
+            Err(error) => {
+                tracing::error!(call, %error, "not recorded");
+                self.tell(call, FILE, "failed", &error.to_string());
+            }
+        }
+    }
+
+    /// An answer crossed the relay: who sends sound now.
+    pub fn agreed(&self, call: u64, from_caller: bool, sdp: &[u8]) {
+        let Some((own, other)) = directions(sdp) else { return };
+        let flowing = match from_caller {
+            true => Flowing { caller: own, callee: other },
+            false => Flowing { caller: other, callee: own },
+        };
+        let mut calls = self.calls();
+        let Some(followed) = calls.get_mut(&call) else { return };
+        let changed = std::mem::replace(&mut followed.flowing, flowing) != flowing;
+        let runs = followed.answered;
+        drop(calls);
+        if let Some(srs) = self.srs.as_ref().filter(|_| changed && runs) {
+            srs.set_flowing(call, flowing);
+        }
+    }
+
+    /// Tells a participant by its description that the call is recorded (RFC 7866 §6.1.2: who is
+    /// not aware of recording passes over it).
+    pub fn mark(&self, call: u64, description: bytes::Bytes) -> bytes::Bytes {
+        let state = match self.calls().get(&call) {
+            Some(followed) if followed.paused => "paused",
+            Some(_) => "on",
+            None => return description,
+        };
+        let Ok(mut sdp) = sdp::Session::parse(&description) else { return description };
+        for media in sdp.media_mut().iter_mut().filter(|m| m.kind() == "audio" && !m.is_rejected())
+        {
+            media.set_attribute("record", Some(state));
+        }
+        sdp.to_bytes().into()
+    }
+
+    /// Has the recording of a call rest, or go on. `by` is who wants it, for the record.
+    ///
+    /// # Errors
+    /// Nothing of the call is recorded.
+    pub fn set_paused(&self, call: u64, paused: bool, by: &str) -> Result<(), NotRecorded> {
+        {
+            let mut calls = self.calls();
+            let followed = calls.get_mut(&call).filter(|followed| followed.answered);
+            let followed = followed.ok_or(NotRecorded)?;
+            if std::mem::replace(&mut followed.paused, paused) == paused {
+                return Ok(());
+            }
+        }
+        let state = if paused { "paused" } else { "resumed" };
+        tracing::info!(call, state, by, "recording");
+        if self.config.files && self.relay.pause_recording(SessionId(call), paused) {
+            self.tell(call, FILE, state, by);
+        }
+        if let Some(srs) = &self.srs {
+            srs.set_paused(call, paused);
+            self.tell(call, SIPREC, state, by);
+        }
+        Ok(())
+    }
+
+    /// What a phone wishes by its recording key. False where it may not.
+    pub fn wish(&self, wish: edge::RecordWish) -> bool {
+        let by = if wish.by_caller { "caller" } else { "callee" };
+        self.config.phones_may_pause
+            && wish.of_ours
+            && self.set_paused(wish.session, !wish.on, by).is_ok()
+    }
+
+    /// The call with this number or Session-ID.
+    pub fn find(&self, name: &str) -> Option<u64> {
+        let calls = self.calls();
+        let number = name.parse().ok().filter(|number| calls.contains_key(number));
+        let named = |(call, followed): (&u64, &Followed)| {
+            followed.session_id.eq_ignore_ascii_case(name).then_some(*call)
+        };
+        number.or_else(|| calls.iter().find_map(named))
     }
 
     /// A call is over.
-    pub fn forget(&self, call: u64) -> Option<(String, String)> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&call)
+    pub fn ended(&self, call: u64) {
+        let gone = self.calls().remove(&call);
+        if let Some(srs) = self.srs.as_ref().filter(|_| gone.is_some_and(|gone| gone.answered)) {
+            srs.end(call);
+        }
     }
+
+    /// Figures of the recording server, and calls refused for want of one.
+    pub fn figures(&self) -> Option<(&siprec::Figures, u64)> {
+        self.srs.as_ref().map(Srs::figures)
+    }
+
+    fn tell(&self, call: u64, recorder: &str, state: &str, why: &str) {
+        self.spine.emit(present::wall(), step(call, recorder, state, why));
+    }
+
+    fn calls(&self) -> MutexGuard<'_, BTreeMap<u64, Followed>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A change of a call's recording, as the spine has it.
+fn step(call: u64, recorder: &str, state: &str, why: &str) -> Event {
+    let (recorder, state, why) = (recorder.to_owned(), state.to_owned(), why.to_owned());
+    Event::CallRecording { call, recorder, state, why }
+}
+
+fn facts(call: u64, branch: u32, followed: &Followed) -> CallFacts {
+    CallFacts {
+        call,
+        branch,
+        session_id: followed.session_id.clone(),
+        participants: followed.participants.clone(),
+        answered_at: present::wall(),
+    }
+}
+
+/// Whether who wrote a description sends sound, and whether it wants any.
+fn directions(sdp: &[u8]) -> Option<(bool, bool)> {
+    let sdp = sdp::Session::parse(sdp).ok()?;
+    let at = sdp.media().iter().position(|m| m.kind() == "audio" && !m.is_rejected())?;
+    let way = sdp.direction_of(at);
+    Some((way.sends(), way.receives()))
 }
 
 /// Recordings below `folder`, sealed with keys below `keys`.
@@ -76,90 +312,11 @@ pub fn setup(folder: PathBuf, keys: PathBuf) -> RecordingSetup {
     RecordingSetup { folder, keys, gate: Box::new(AsConfigured) }
 }
 
-/// The operator has said so. Rules of consent will stand here.
+/// The operator has said so. Rules of consent will stand here, for files and recording servers alike.
 struct AsConfigured;
 
 impl RecordingGate for AsConfigured {
     fn may_record(&self, _: &RecordingOrder) -> Result<(), String> {
         Ok(())
-    }
-}
-
-/// A key of 32 bytes for each tenant, made when first needed.
-struct TenantKeys {
-    folder: PathBuf,
-}
-
-impl RecordingKeys for TenantKeys {
-    fn key(&self, tenant: &str) -> io::Result<(String, [u8; 32])> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        let path = self.folder.join(format!("{tenant}.key"));
-        let mut key = [0; 32];
-        net::OsEntropy.fill(&mut key);
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(mut file) => {
-                file.write_all(&key)?;
-                file.sync_all()?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => key = read_key(&path)?,
-            Err(error) => return Err(error),
-        }
-        Ok((tenant.to_owned(), key))
-    }
-}
-
-fn read_key(path: &Path) -> io::Result<[u8; 32]> {
-    let bytes = std::fs::read(path)?;
-    let wrong = |_| {
-        let what = format!("{}: {} bytes instead of 32", path.display(), bytes.len());
-        io::Error::new(io::ErrorKind::InvalidData, what)
-    };
-    bytes.as_slice().try_into().map_err(wrong)
-}
-
-/// `whimbrel recording …`.
-pub fn run(data: &Path, verb: &RecordingVerb) -> Result<bool> {
-    let RecordingVerb::Open { file, out, key_file } = verb;
-    let sealed = std::fs::read(file).with_context(|| file.display().to_string())?;
-    let tenant = recording::key_id(&sealed).with_context(|| file.display().to_string())?;
-    let usual = || data.join(KEYS).join(format!("{tenant}.key"));
-    if key_file.is_none() && tenant.contains('/') {
-        bail!("{}: its key has the name {tenant:?}: say --key-file", file.display());
-    }
-    let key_file = key_file.clone().unwrap_or_else(usual);
-    let key = read_key(&key_file).with_context(|| format!("{}: no key", key_file.display()))?;
-    let opened = recording::open(&sealed, &key).with_context(|| file.display().to_string())?;
-    let mut options = OpenOptions::new();
-    let mut written = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(out)
-        .with_context(|| format!("{}: cannot be made", out.display()))?;
-    written.write_all(&opened.plain).with_context(|| out.display().to_string())?;
-    if !opened.complete {
-        anyhow::ensure!(!opened.plain.is_empty(), "{}: nothing in it", file.display());
-        crate::present::complain("the recording has no end: its server died, or it still runs");
-    }
-    Ok(true)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn r5_12_a_tenants_key_is_made_once_and_for_its_owner_alone() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = std::env::temp_dir().join(format!("whimbrel-keys-{}", std::process::id()));
-        let keys = TenantKeys { folder: folder.clone() };
-        let (id, key) = keys.key("call.example").unwrap();
-        assert_eq!(keys.key("call.example").unwrap(), (id, key));
-        assert_ne!(keys.key("other.example").unwrap().1, key);
-        let mode = std::fs::metadata(folder.join("call.example.key")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        std::fs::write(folder.join("short.key"), [1; 3]).unwrap();
-        assert!(keys.key("short").unwrap_err().to_string().contains("3 bytes instead of 32"));
-        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -163,6 +163,7 @@ fn waiting(current: &Config, wanted: &Config) -> Vec<&'static str> {
         ("log.json", current.log.json != wanted.log.json),
         ("registrar", current.registrar != wanted.registrar),
         ("media", current.media != wanted.media),
+        ("recording", current.recording != wanted.recording),
         ("turn", current.turn != wanted.turn),
         ("dns", current.dns != wanted.dns),
         ("transport", current.transport != wanted.transport),

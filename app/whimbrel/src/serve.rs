@@ -31,7 +31,7 @@ mod console;
 mod precedence;
 mod roles;
 
-pub use console::forget_removed;
+pub use console::{forget_removed, pause_recording};
 
 /// How long calls may go on after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -57,6 +57,8 @@ pub struct Shared {
     pub tls: ServerTls,
     /// What the TURN server counts, if there is one.
     pub turn: Option<Arc<relay::turn::Shared>>,
+    /// Where calls are recorded.
+    pub recorded: Option<Arc<Recorded>>,
 }
 
 /// A server with every part running.
@@ -151,35 +153,34 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
         table: Arc::clone(location.table()),
         services: Arc::default(),
     };
-    let (gauges, conduct) = (Arc::new(Gauges::default()), Watch::new(&config.edge.conduct));
+    let (gauges, conduct) = (Arc::<Gauges>::default(), Watch::new(&config.edge.conduct));
     let (gate, kept_bans) = roles::make_gate(data, config)?;
     let (keys, guesses) = (crate::keys::load(data)?, &config.edge.guesses);
+    let locator = roles::start_locator(config, addresses)?;
+    let srs = roles::srs_parts(config, &tls, &locator, &handles_of_relay)?;
+    let recorded = Recorded::start(data, &config.recording, (&relay, &spine), srs)?;
     let parts = roles::CoreParts {
         attempts: edge::Attempts::new(guesses, config.edge.limit_loopback, &keys.nonce),
         standings: conduct.standings(),
         keys,
         edge: config.edge.clone(),
         addresses: addresses.clone(),
-        https_port: config.ports.https,
-        ws_port: config.ports.ws,
+        ports: (config.ports.https, config.ports.ws),
         router: router.clone(),
         location: Arc::new(location),
         roles: Roles {
             relay: relay.clone(),
-            recorded: Recorded::start(&relay, data, &config.recording)?,
+            recorded: recorded.clone(),
             sides: MediaSides::new(&addresses.interfaces, &config.media),
             spine: spine.clone(),
             gauges: Arc::clone(&gauges),
-            locator: roles::start_locator(config, addresses)?,
+            locator,
             gate: gate.clone(),
         },
     };
     let shards = roles::start_shards(config, addresses, &tls, parts)?;
-    let handles = Arc::new(shards.handles().to_vec());
-    // The relay speaks only of sessions that shards made: this is set before the first one.
-    let _ = handles_of_relay.set(Arc::clone(&handles));
-    let https = roles::bind_https(config, addresses, &tls, &shards)?;
-    let ws = roles::bind_ws(config, addresses, &shards)?;
+    let handles = roles::hand_out(&shards, &handles_of_relay);
+    let (https, ws) = roles::bind_web(config, addresses, &tls, &shards)?;
     let metrics = HttpServer::bind(config.ports.metrics, HttpOptions::default())?;
     let pbx = roles::start_services(config, addresses, &router.services)?;
     let turn = crate::turn::start(config, addresses, (&tls, &credentials))?;
@@ -200,6 +201,7 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
         shards: handles,
         tls,
         turn: turn.as_ref().map(relay::turn::Turn::watch),
+        recorded,
     };
     Ok(Running { shared, shards, pbx, turn, keeping, https, ws, metrics })
 }

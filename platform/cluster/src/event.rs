@@ -107,6 +107,17 @@ pub enum Event {
         /// What came from the callee.
         callee: MediaSummary,
     },
+    /// A call's recording began, rests, goes on, or could not be. It ends with the call. Durable.
+    CallRecording {
+        /// The call's number.
+        call: u64,
+        /// What records: `file` or `siprec`.
+        recorder: String,
+        /// `started`, `paused`, `resumed`, `failed` or `lost`.
+        state: String,
+        /// Who wanted it, or why it failed; may be empty.
+        why: String,
+    },
     /// Credentials were wrong or missing where they were needed.
     AuthFailed {
         /// The realm asked for.
@@ -175,6 +186,7 @@ impl Event {
                 | Self::CallRinging { .. }
                 | Self::CallAnswered { .. }
                 | Self::CallEnded { .. }
+                | Self::CallRecording { .. }
                 | Self::AccountSuspected { .. }
         )
     }

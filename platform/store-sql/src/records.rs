@@ -16,14 +16,14 @@ use crate::rows::{self, millis, signed, unsigned};
 const INSERT: &str = "INSERT OR IGNORE INTO records (call, session_id, call_id, tenant, from_uri,
     to_uri, source, user_agent, started_at, ringing_at, answered_at, ended_at, cause, status,
     q850, ended_by, codecs, caller_codec, caller_packets, caller_lost, caller_jitter_ms, caller_bytes,
-    callee_codec, callee_packets, callee_lost, callee_jitter_ms, callee_bytes,
+    callee_codec, callee_packets, callee_lost, callee_jitter_ms, callee_bytes, recording,
     opened_epoch, opened_seq) VALUES ";
 
 const ROW: &str =
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 /// Columns of a row.
-const COLUMNS: usize = 29;
+const COLUMNS: usize = 30;
 
 /// Rows of one statement: only these, so that each is prepared once. Each statement is a trip to the
 /// thread of SQLite and back, which costs more than a row.
@@ -33,7 +33,8 @@ const CLOSE: &str =
     "UPDATE records SET ended_at = ?, cause = ?, status = ?, q850 = ?, ended_by = ?,
     codecs = CASE codecs WHEN '' THEN ? ELSE codecs END,
     caller_codec = ?, caller_packets = ?, caller_lost = ?, caller_jitter_ms = ?, caller_bytes = ?,
-    callee_codec = ?, callee_packets = ?, callee_lost = ?, callee_jitter_ms = ?, callee_bytes = ?
+    callee_codec = ?, callee_packets = ?, callee_lost = ?, callee_jitter_ms = ?, callee_bytes = ?,
+    recording = ?
     WHERE ended_at IS NULL AND ";
 
 /// Filled by reference: a query that takes its arguments one by one is moved for each.
@@ -303,6 +304,7 @@ impl Bound {
             .text(&r.codecs.join(","));
         self.media(&r.caller);
         self.media(&r.callee);
+        self.text(&rows::recording_text(&r.recording));
         self.add(signed(at.epoch)).add(signed(at.seq));
     }
 
@@ -311,6 +313,7 @@ impl Bound {
         self.add(close.q850).text(&close.ended_by).text(&close.codecs().join(","));
         self.media(&close.caller);
         self.media(&close.callee);
+        self.text(&rows::recording_text(&close.recording));
     }
 
     fn media(&mut self, media: &MediaStats) {

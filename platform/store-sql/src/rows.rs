@@ -3,7 +3,9 @@
 use sansio::WallTime;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use store::{Admin, AdminId, CallRecord, MediaStats, Session, SessionKind, Subject, Tenant};
+use store::{
+    Admin, AdminId, CallRecord, MediaStats, RecordingStep, Session, SessionKind, Subject, Tenant,
+};
 use store::{TenantId, TokenHash, UserId};
 
 pub(crate) type Column<T> = Result<T, sqlx::Error>;
@@ -99,7 +101,22 @@ pub(crate) fn record(row: &SqliteRow) -> Column<CallRecord> {
             row,
             ["callee_codec", "callee_packets", "callee_lost", "callee_jitter_ms", "callee_bytes"],
         )?,
+        recording: recording(row.try_get("recording")?),
     })
+}
+
+/// Steps of a recording as one column; empty for none.
+pub(crate) fn recording_text(steps: &[RecordingStep]) -> String {
+    match steps.is_empty() {
+        true => String::new(),
+        // Numbers and texts always become JSON.
+        false => serde_json::to_string(steps).unwrap_or_default(),
+    }
+}
+
+fn recording(text: &str) -> Vec<RecordingStep> {
+    // Written by us; what a hand has spoilt must not hide the rest of the record.
+    serde_json::from_str(text).unwrap_or_default()
 }
 
 fn media(row: &SqliteRow, columns: [&str; 5]) -> Column<MediaStats> {

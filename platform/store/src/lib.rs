@@ -63,7 +63,8 @@ pub use ha1::Ha1Set;
 pub use memory::MemoryStore;
 pub use number_snapshot::NumberSnapshot;
 pub use record::{
-    Applied, CallClose, CallRecord, FoldPosition, MediaStats, RecordFilter, RecordOp, SequencedOp,
+    Applied, CallClose, CallRecord, FoldPosition, MediaStats, RecordFilter, RecordOp,
+    RecordingStep, SequencedOp,
 };
 pub use repository::{Admins, MAX_PAGE, Numbers, Records, Reply, Store, Tenants, Users};
 pub use time::wall_millis;

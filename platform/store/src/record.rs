@@ -52,6 +52,24 @@ pub struct CallRecord {
     pub caller: MediaStats,
     /// What came from the callee.
     pub callee: MediaStats,
+    /// When it was recorded, and by what; empty where it was not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recording: Vec<RecordingStep>,
+}
+
+/// A change of a call's recording.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RecordingStep {
+    /// When.
+    #[serde(with = "crate::wall_millis")]
+    pub at: WallTime,
+    /// What records: `file` or `siprec`.
+    pub recorder: String,
+    /// `started`, `paused`, `resumed`, `failed` or `lost`.
+    pub state: String,
+    /// Who wanted it, or why it failed; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
 }
 
 impl CallRecord {
@@ -74,6 +92,7 @@ impl CallRecord {
             ended_by: self.ended_by.clone(),
             caller: self.caller.clone(),
             callee: self.callee.clone(),
+            recording: self.recording.clone(),
         });
         let close = close.map(|close| RecordOp::Close { call, close: Box::new(close) });
         [ringing, answered, close].into_iter().flatten().collect()
@@ -94,6 +113,9 @@ impl CallRecord {
         self.ended_by = close.ended_by;
         self.caller = close.caller;
         self.callee = close.callee;
+        if !close.recording.is_empty() {
+            self.recording = close.recording;
+        }
         true
     }
 
@@ -135,6 +157,8 @@ pub struct CallClose {
     pub caller: MediaStats,
     /// What came from the callee.
     pub callee: MediaStats,
+    /// See [`CallRecord::recording`].
+    pub recording: Vec<RecordingStep>,
 }
 
 impl CallClose {

@@ -95,6 +95,8 @@ pub enum Note {
     Answer(AskId, Answer),
     /// End this call: an administrator said so.
     HangUp(u64),
+    /// This call had to be recorded and is not: end it.
+    NotRecorded(u64),
     /// The relay heard nothing on this call for too long, and it is not on hold.
     MediaSilent(u64),
     /// A key was pressed on this call, and the side it goes to wants INFO.
@@ -346,6 +348,7 @@ impl EdgeCore {
             }
             Note::Answer(id, answer) => self.handle_answer(at, id, answer),
             Note::HangUp(call) => self.hang_up(at, call, crate::EndCause::HungUp),
+            Note::NotRecorded(call) => self.hang_up(at, call, crate::EndCause::NotRecorded),
             // Early media may fall silent; what ends a ringing call is its caller or Timer C.
             Note::MediaSilent(call) if !self.is_answered(call) => {}
             Note::MediaSilent(call) => self.hang_up(at, call, crate::EndCause::MediaSilence),

@@ -1,12 +1,15 @@
 //! Digits by INFO, where the other side of a call wants them as events or tones (R5.7): the relay
 //! says whether it turns them into sound or packets; if not, the INFO goes on as any other.
+//!
+//! By INFO too, desk phones with a recording key ask to have their call recorded or not
+//! (`Record: on`, `Record: off`): no RFC has it, snom and others send it.
 
 use crate::asks::Pending;
 use crate::core::{EdgeCore, Present};
 use crate::dialog_track::{DialogPhase, DialogTrack, Side};
 use crate::in_dialog::Held;
-use crate::ports::{Pressed, Question, RelayAsk, RelayDigit};
-use sip::{Method, PressedKey};
+use crate::ports::{Pressed, Question, RecordWish, RelayAsk, RelayDigit};
+use sip::{Message, Method, PressedKey};
 
 impl EdgeCore {
     /// Asks the relay about a digit in an INFO. Gives the request back when it is none.
@@ -14,13 +17,24 @@ impl EdgeCore {
         let Some(key) = held.key else { return Some(held) };
         let from = held.route.from;
         let pressed = PressedKey::of(&held.request);
-        let Some(PressedKey { digit, duration_ms }) = pressed else { return Some(held) };
+        let wish = record_wish(&held.request);
+        if pressed.is_none() && wish.is_none() {
+            return Some(held);
+        }
         let Some(dialog) = self.dialog(&held.route).filter(|d| d.relay_session != 0) else {
             return Some(held);
         };
         let toward = (from == Side::Caller).then_some(dialog.branch);
         let session = dialog.relay_session;
-        let ask = RelayAsk::Digit(RelayDigit { session, toward, digit, duration_ms });
+        let of_ours = dialog.party(from).peer == 0;
+        let by_caller = from == Side::Caller;
+        let ask = match (pressed, wish) {
+            (Some(PressedKey { digit, duration_ms }), _) => {
+                RelayAsk::Digit(RelayDigit { session, toward, digit, duration_ms })
+            }
+            (None, Some(on)) => RelayAsk::Record(RecordWish { session, by_caller, of_ours, on }),
+            (None, None) => return Some(held),
+        };
         self.held.insert(key, false);
         self.ask(at, Question::Relay(ask), Pending::PassDigit(Box::new(held)));
         None
@@ -56,5 +70,18 @@ impl EdgeCore {
         // A phone that does not take it has said in its offer that it would.
         let sent = self.layer.send_request(at.now, via, info);
         tracing::debug!(?sent, "digit by INFO");
+    }
+}
+
+/// What a recording key asks for.
+fn record_wish(request: &Message) -> Option<bool> {
+    if request.method() != Some(Method::INFO) {
+        return None;
+    }
+    let value = request.header_str("Record")?;
+    match value.trim() {
+        on if on.eq_ignore_ascii_case("on") => Some(true),
+        off if off.eq_ignore_ascii_case("off") => Some(false),
+        _ => None,
     }
 }

@@ -56,9 +56,10 @@ pub(crate) fn reason_of(
     heard: Option<Heard>,
 ) -> (EndedBy, Option<u8>) {
     match cause {
-        EndCause::MediaSilence | EndCause::HungUp | EndCause::SessionExpired => {
-            (EndedBy::Server, None)
-        }
+        EndCause::MediaSilence
+        | EndCause::HungUp
+        | EndCause::SessionExpired
+        | EndCause::NotRecorded => (EndedBy::Server, None),
         _ => {
             let Heard { by, named } = heard.unwrap_or(Heard { by: EndedBy::Server, named: None });
             let stands_for = match cause {

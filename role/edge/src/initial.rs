@@ -26,6 +26,8 @@ use std::net::SocketAddr;
 
 /// Longest text of a header that goes into a record.
 const SHOWN_MAX: usize = 256;
+/// Characters of a name that a caller gives itself.
+const NAME_MAX: usize = 128;
 
 impl EdgeCore {
     /// A new request from the transaction layer.
@@ -507,6 +509,8 @@ impl EdgeCore {
         );
         let text =
             |name| crate::sanitize::shown(request.header(name).unwrap_or_default(), SHOWN_MAX);
+        let name = request.from_().ok().and_then(|from| from.display_name());
+        let caller_name = crate::sanitize::shown(&name.unwrap_or_default(), NAME_MAX);
         CallOpening {
             call,
             session_id,
@@ -515,6 +519,7 @@ impl EdgeCore {
             to,
             source: format!("{}:{}", forward.arrival.transport, forward.arrival.peer),
             user_agent: text(HeaderName::USER_AGENT),
+            caller_name,
             at: at.wall,
         }
     }

@@ -103,8 +103,8 @@ pub use peer::{
 pub use plain::Taken;
 pub use ports::{
     Answer, AskId, CallFacts, CallOpening, ContactLine, Dialler, Directory, EdgeEvent, EndCause,
-    Locations, MediaProfile, Plan, Pressed, Question, Reach, Refusal, RegisterAsk, RelayAsk,
-    RelayDescription, RelayDigit, Router, Target,
+    Locations, MediaProfile, Plan, Pressed, Question, Reach, RecordWish, Refusal, RegisterAsk,
+    RelayAsk, RelayDescription, RelayDigit, Router, Target,
 };
 pub use profile::{
     EarlyMedia, HeaderRules, HostForm, IdentityHeader, NumberForm, PrivacyForm, Profile,

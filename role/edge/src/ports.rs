@@ -257,6 +257,9 @@ pub enum RelayAsk {
     /// A digit came by INFO: have the other side hear it in its own form. Refused where nothing is
     /// converted between the two; the INFO goes on then.
     Digit(RelayDigit),
+    /// A phone asks by INFO (`Record: on` or `off`) that the recording of its call goes on or rests.
+    /// Refused where that is not for it to say; the INFO goes on then.
+    Record(RecordWish),
 }
 
 /// A description in passing.
@@ -301,6 +304,19 @@ pub struct RelayDigit {
     pub duration_ms: u32,
 }
 
+/// What a phone wants of the recording of its call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordWish {
+    /// The relay session (the call).
+    pub session: u64,
+    /// Whether it is the caller's wish.
+    pub by_caller: bool,
+    /// Whether who wishes is a phone registered or authenticated here, no peer.
+    pub of_ours: bool,
+    /// To be recorded, or not.
+    pub on: bool,
+}
+
 /// A key pressed on one side of a call, in whole, for a side that wants INFO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pressed {
@@ -331,6 +347,8 @@ pub struct CallOpening {
     pub source: String,
     /// The caller's User-Agent.
     pub user_agent: String,
+    /// The name the caller gives itself, cleaned and cut; may be empty.
+    pub caller_name: String,
     /// When.
     pub at: WallTime,
 }
@@ -452,6 +470,8 @@ pub enum EndCause {
     HungUp,
     /// Nobody refreshed the session (RFC 4028).
     SessionExpired,
+    /// It had to be recorded and was not.
+    NotRecorded,
 }
 
 impl EndCause {
@@ -465,6 +485,7 @@ impl EndCause {
             Self::MediaSilence => "media-silence",
             Self::HungUp => "hung-up",
             Self::SessionExpired => "session-expired",
+            Self::NotRecorded => "not-recorded",
         }
     }
 }

@@ -8,9 +8,12 @@ use std::sync::Arc;
 
 use cluster::{Envelope, Event, MediaSummary};
 use sansio::WallTime;
-use store::{CallClose, CallRecord, MediaStats, RecordOp, SequencedOp};
+use store::{CallClose, CallRecord, MediaStats, RecordOp, RecordingStep, SequencedOp};
 
 use crate::open_calls::{CallState, OpenCall};
+
+/// Steps of a recording that one record keeps.
+const RECORDING_STEPS_MAX: usize = 64;
 
 /// The cause of calls that a restart cut short.
 pub const SERVER_RESTART: &str = "server-restart";
@@ -32,6 +35,7 @@ struct Live {
     started: Arc<Envelope>,
     ringing_at: Option<WallTime>,
     answered: Option<Arc<Envelope>>,
+    recording: Vec<RecordingStep>,
     /// Whether its beginning has been told as a step.
     told: bool,
 }
@@ -50,7 +54,8 @@ impl Fold {
                 self.calls.entry(*call).or_insert_with(|| {
                     self.fresh.push(*call);
                     let started = Arc::clone(envelope);
-                    Live { started, ringing_at: None, answered: None, told: false }
+                    let recording = Vec::new();
+                    Live { started, ringing_at: None, answered: None, recording, told: false }
                 });
             }
             Event::CallRinging { call } => {
@@ -66,7 +71,16 @@ impl Fold {
                     self.tell(seq, RecordOp::Answered { call: *call, at, codecs });
                 }
             }
+            Event::CallRecording { call, recorder, state, why } => {
+                let live = self.calls.get_mut(call);
+                // A phone can pause as often as it likes; the events have all of it.
+                if let Some(live) = live.filter(|l| l.recording.len() < RECORDING_STEPS_MAX) {
+                    let (recorder, state) = (recorder.clone(), state.clone());
+                    live.recording.push(RecordingStep { at, recorder, state, why: why.clone() });
+                }
+            }
             Event::CallEnded { call, cause, status, q850, by, caller, callee } => {
+                let live = self.calls.remove(call);
                 let close = CallClose {
                     at,
                     cause: cause.clone(),
@@ -75,8 +89,9 @@ impl Fold {
                     ended_by: by.as_str().to_owned(),
                     caller: media(caller),
                     callee: media(callee),
+                    recording: live.as_ref().map(|l| l.recording.clone()).unwrap_or_default(),
                 };
-                match self.calls.remove(call).filter(|live| !live.told) {
+                match live.filter(|live| !live.told) {
                     Some(live) => {
                         let mut record = live.record(*call);
                         record.close(close);
@@ -178,6 +193,7 @@ impl Live {
             answered: self.answered.is_some(),
             answered_at: self.answered.as_ref().map(|answered| answered.at),
             codecs: self.codecs().to_vec(),
+            recording: self.recording.clone(),
             ..CallRecord::default()
         };
         if let Event::CallStarted {
@@ -221,8 +237,23 @@ impl Live {
             started_at: r.started_at,
             answered_at: r.answered_at,
             codecs: r.codecs,
+            recording: recording_now(&self.recording),
         }
     }
+}
+
+/// What is the last word of the recording: `recording`, `paused`, or empty where nothing records.
+fn recording_now(steps: &[RecordingStep]) -> String {
+    let last = |recorder: &str| steps.iter().rev().find(|step| step.recorder == recorder);
+    let mut paused = false;
+    for step in ["file", "siprec"].into_iter().filter_map(last) {
+        match step.state.as_str() {
+            "started" | "resumed" => return "recording".to_owned(),
+            "paused" => paused = true,
+            _ => {}
+        }
+    }
+    if paused { "paused".to_owned() } else { String::new() }
 }
 
 fn media(summary: &MediaSummary) -> MediaStats {
@@ -254,6 +285,41 @@ mod tests {
             source: "UDP:192.0.2.1:5060".into(),
             user_agent: "Test".into(),
         }
+    }
+
+    #[test]
+    fn r5_12_a_record_says_when_its_call_was_recorded() {
+        let mut f = Fold::new();
+        let step = |call, recorder: &str, state: &str| Event::CallRecording {
+            call,
+            recorder: recorder.into(),
+            state: state.into(),
+            why: String::new(),
+        };
+        let now = |f: &Fold| f.open_call(1).unwrap().recording;
+        fold(&mut f, 1, started(1));
+        assert_eq!(now(&f), "");
+        for (seq, recorder, state, shown) in [
+            (2, "file", "started", "recording"),
+            (3, "siprec", "failed", "recording"),
+            (4, "file", "paused", "paused"),
+            (5, "siprec", "started", "recording"),
+        ] {
+            fold(&mut f, seq, step(1, recorder, state));
+            assert_eq!(now(&f), shown, "{recorder} {state}");
+        }
+        for seq in 6..200 {
+            fold(&mut f, seq, step(1, "file", "paused"));
+        }
+        fold(&mut f, 200, ended(1));
+        let ops = f.take_ops(true);
+        let RecordOp::Open(record) = &ops[0].op else { panic!("{ops:?}") };
+        assert_eq!(record.recording.len(), RECORDING_STEPS_MAX);
+        assert_eq!(record.recording[2].state, "paused");
+        assert_eq!(record.recording[2].at, WallTime::from_secs(4));
+        // Of a call that nobody knows: nothing is kept.
+        fold(&mut f, 201, step(9, "file", "started"));
+        assert!(f.take_ops(true).is_empty());
     }
 
     fn ended(call: u64) -> Event {

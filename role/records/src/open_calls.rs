@@ -74,6 +74,8 @@ pub struct OpenCall {
     pub answered_at: Option<WallTime>,
     /// Codecs agreed.
     pub codecs: Vec<String>,
+    /// `recording`, `paused`, or empty where nothing records.
+    pub recording: String,
 }
 
 impl OpenCalls {

@@ -62,7 +62,7 @@ pub use api::{
     Protocol, RelayEvent, SessionId, SessionStats,
 };
 pub use config::{Config, Interface};
-pub use control::Control;
+pub use control::{Control, Wanted};
 pub use dialect::{Dialect, DtlsWish, IceWish, MuxWish};
 pub use error::RelayError;
 pub use media::transcode::PTIMES_MS;

@@ -12,6 +12,7 @@
 //! again, so a flood or a pause delays a stream and never deafens it.
 
 mod hub;
+mod listening;
 mod ng;
 pub mod recording;
 mod sockets;

@@ -36,6 +36,7 @@ mod response_codes;
 mod scanners;
 mod shutdown;
 mod silence;
+mod siprec;
 mod stepping;
 mod tls_profile;
 mod torture;

@@ -50,3 +50,30 @@ pub(super) async fn hang_up(
     tracing::info!(by = %session.account, call = %id, "a call was ended through the API");
     Ok(StatusCode::NO_CONTENT)
 }
+
+pub(super) async fn pause_recording(
+    state: State<Shared>,
+    caller: Caller,
+    id: Named,
+) -> Result<StatusCode, Problem> {
+    set_recording_paused(state, caller, id, true).await
+}
+
+pub(super) async fn resume_recording(
+    state: State<Shared>,
+    caller: Caller,
+    id: Named,
+) -> Result<StatusCode, Problem> {
+    set_recording_paused(state, caller, id, false).await
+}
+
+async fn set_recording_paused(
+    State(api): State<Shared>,
+    Caller(session): Caller,
+    Named(id): Named,
+    paused: bool,
+) -> Result<StatusCode, Problem> {
+    api.backend.pause_recording(&id, paused, &session.account).await?;
+    tracing::info!(by = %session.account, call = %id, paused, "a recording was changed through the API");
+    Ok(StatusCode::NO_CONTENT)
+}

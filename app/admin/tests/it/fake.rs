@@ -32,6 +32,8 @@ pub struct State {
     pub registrations: Vec<Registration>,
     pub calls: Vec<LiveCall>,
     pub records: Vec<Record>,
+    /// Call, whether paused, by whom.
+    pub pauses: Vec<(String, bool, String)>,
     pub wss_url: Option<String>,
     /// Ignores the scope it is told, as a backend with a mistake would.
     pub leaky: bool,
@@ -49,6 +51,7 @@ impl Fake {
             registrations: Vec::new(),
             calls: Vec::new(),
             records: Vec::new(),
+            pauses: Vec::new(),
             wss_url: None,
             leaky: false,
             minted: 0,
@@ -177,6 +180,14 @@ impl Backend for Fake {
             let seen = |c: &&LiveCall| state.leaky || scope.covers(&c.from) || scope.covers(&c.to);
             state.calls.iter().filter(seen).cloned().collect()
         })))
+    }
+
+    fn pause_recording<'a>(&'a self, call: &'a str, paused: bool, by: &'a str) -> Answer<'a, ()> {
+        let done = self.with(|state| {
+            let known = state.calls.iter().any(|live| live.id == call);
+            known.then(|| state.pauses.push((call.to_owned(), paused, by.to_owned())))
+        });
+        ready(done.ok_or(BackendError::NotFound("recorded call")))
     }
 
     fn hang_up<'a>(&'a self, call: &'a str) -> Answer<'a, ()> {

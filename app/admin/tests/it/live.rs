@@ -56,6 +56,23 @@ async fn records_are_paged_and_carry_what_the_contract_says() {
 }
 
 #[tokio::test]
+async fn r5_12_an_administrator_has_a_recording_rest_and_nobody_else() {
+    let site = Site::new();
+    fill(&site.fake);
+    let (admin, alice) = (site.admin().await, site.user(ALICE).await);
+    let path = |verb: &str| format!("/api/calls/c1/recording/{verb}");
+    assert_eq!(site.call("POST", &path("pause"), &admin, None).await.status, 204);
+    assert_eq!(site.call("POST", &path("resume"), &admin, None).await.status, 204);
+    site.call("POST", &path("pause"), &alice, None).await.problem(403, "forbidden");
+    let unknown = "/api/calls/c9/recording/pause";
+    site.call("POST", unknown, &admin, None).await.problem(404, "not-found");
+    let pauses = site.fake.state.lock().unwrap().pauses.clone();
+    let told: Vec<_> = pauses.iter().map(|(call, paused, _)| (call.as_str(), *paused)).collect();
+    assert_eq!(told, [("c1", true), ("c1", false)]);
+    assert!(!pauses[0].2.is_empty(), "by whom");
+}
+
+#[tokio::test]
 async fn an_administrator_hangs_up_a_call_once() {
     let site = Site::new();
     fill(&site.fake);

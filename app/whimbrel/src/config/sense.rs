@@ -14,6 +14,7 @@ pub(super) fn check(config: &Config) -> Result<(), Wrong> {
     ports(config)?;
     numbers(config)?;
     codecs(config)?;
+    recording(config)?;
     let registrar = &config.registrar;
     let (least, usual) = (registrar.min_expires_s, registrar.default_expires_s);
     let most = registrar.max_expires_s;
@@ -24,6 +25,29 @@ pub(super) fn check(config: &Config) -> Result<(), Wrong> {
                  are not in this order"
             ),
             "raise the later ones or lower the earlier ones".into(),
+        ));
+    }
+    Ok(())
+}
+
+/// Recordings: what is set and does nothing would be found out too late.
+fn recording(config: &Config) -> Result<(), Wrong> {
+    let recording = &config.recording;
+    let none = recording.calls == super::RecordedCalls::None;
+    if let Some(siprec) = &recording.siprec {
+        siprec.check().map_err(|error| (error.to_string(), "correct it".to_owned()))?;
+        let name = siprec.interface.as_ref();
+        if let Some(name) = name.filter(|name| !config.interface.iter().any(|i| i.name == **name)) {
+            return Err((
+                format!("recording.siprec.interface '{name}' is no [[interface]]"),
+                "write the name of one, or leave it out".into(),
+            ));
+        }
+    }
+    if !none && !recording.files && recording.siprec.is_none() {
+        return Err((
+            "recording.calls is \"all\", and they are recorded nowhere".into(),
+            "write files = true, or a [recording.siprec]".into(),
         ));
     }
     Ok(())

@@ -93,6 +93,35 @@ fn signalling(families: &mut Families<'_>, reading: &Reading) -> fmt::Result {
     families.gauge("whimbrel_registrations", "Devices registered", reading.registrations)
 }
 
+fn recording_server(families: &mut Families<'_>, reading: &Reading) -> fmt::Result {
+    let srs = &reading.srs;
+    families.gauge(
+        "whimbrel_siprec_calls",
+        "Calls a recording server records now (recording.siprec)",
+        srs.recording,
+    )?;
+    families.counter(
+        "whimbrel_siprec_started",
+        "Recordings the recording server took",
+        srs.started,
+    )?;
+    families.counter(
+        "whimbrel_siprec_failed",
+        "Recordings the recording server did not take",
+        srs.failed,
+    )?;
+    families.counter(
+        "whimbrel_siprec_lost",
+        "Recordings that ended before their calls",
+        srs.lost,
+    )?;
+    families.counter(
+        "whimbrel_siprec_calls_refused",
+        "Calls refused because they must be recorded and could not be",
+        srs.calls_refused,
+    )
+}
+
 fn media_and_events(families: &mut Families<'_>, reading: &Reading) -> fmt::Result {
     families.gauge("whimbrel_relay_sessions", "Calls the relay carries", reading.relay_sessions)?;
     families.gauge(
@@ -110,6 +139,7 @@ fn media_and_events(families: &mut Families<'_>, reading: &Reading) -> fmt::Resu
         "RTP packets the kernel forwarded by itself",
         reading.relay_kernel.1,
     )?;
+    recording_server(families, reading)?;
     families.counter(
         "whimbrel_spine_events_dropped",
         "Events a slow subscriber lost; records lose none",

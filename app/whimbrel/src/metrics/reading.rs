@@ -24,11 +24,39 @@ pub(super) struct Reading {
     pub(super) relay_kernel: (usize, u64),
     /// Zeros where there is no TURN server.
     pub(super) turn: relay::turn::TurnStats,
+    /// Zeros where there is no recording server.
+    pub(super) srs: Srs,
     pub(super) spine_events_dropped: u64,
     pub(super) spine_last_seq: u64,
     pub(super) net: net::ShardStats,
     pub(super) certificate_expiry_s: u64,
     pub(super) process: Process,
+}
+
+/// What is known of the recording server.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Srs {
+    pub(super) recording: u64,
+    pub(super) started: u64,
+    pub(super) failed: u64,
+    pub(super) lost: u64,
+    pub(super) calls_refused: u64,
+}
+
+impl Srs {
+    fn of(shared: &Shared) -> Self {
+        let recorded = shared.recorded.as_ref();
+        let Some((figures, calls_refused)) = recorded.and_then(|r| r.figures()) else {
+            return Self::default();
+        };
+        Self {
+            recording: value(&figures.recording),
+            started: value(&figures.started),
+            failed: value(&figures.failed),
+            lost: value(&figures.lost),
+            calls_refused,
+        }
+    }
 }
 
 /// What the kernel says of the process; parts it does not say are absent.
@@ -63,6 +91,7 @@ impl Reading {
             relay_ports_in_use: shared.relay.ports_in_use(),
             relay_kernel: shared.relay.kernel_streams(),
             turn: shared.turn.as_ref().map(|turn| turn.stats()).unwrap_or_default(),
+            srs: Srs::of(shared),
             spine_events_dropped: shared.spine.dropped(),
             spine_last_seq: shared.spine.last_seq(),
             net,

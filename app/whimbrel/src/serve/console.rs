@@ -5,6 +5,7 @@ use super::{Shared, take_over};
 use crate::backend::ServerBackend;
 use crate::control::{self, Request};
 use crate::present;
+use crate::recordings::NotRecorded;
 use crate::reload::Reloader;
 use anyhow::Result;
 use net::http::{ClientAddr, HttpServer};
@@ -76,8 +77,24 @@ async fn handle_control(shared: Shared, reloader: Reloader, request: Request) ->
         }
         Request::Conduct => Ok(shared.conduct.list()),
         Request::Pardon { account } => Ok(json!({ "cleared": shared.conduct.clear(&account) })),
+        Request::PauseRecording { call, paused } => {
+            pause_recording(&shared, &call, paused, "command line")?;
+            Ok(Value::Null)
+        }
         Request::Explain { from, to } => Ok(crate::lists::explain(&shared.router, &from, &to)),
     }
+}
+
+/// Has the recording of a call, by number or Session-ID, rest or go on.
+pub fn pause_recording(
+    shared: &Shared,
+    call: &str,
+    paused: bool,
+    by: &str,
+) -> Result<(), NotRecorded> {
+    let recorded = shared.recorded.as_ref().ok_or(NotRecorded)?;
+    let call = recorded.find(call).ok_or(NotRecorded)?;
+    recorded.set_paused(call, paused, by)
 }
 
 /// Once a minute: users changed by another process, links and sessions that are over.

@@ -4,6 +4,7 @@ use crate::addresses::Addresses;
 use crate::config::Config;
 use crate::kept_bans::KeptBans;
 use crate::present;
+use crate::recordings::SrsParts;
 use crate::wiring::{
     DirectorySnapshot, Domains, EdgeShard, Flows, INTERNAL, LocationSnapshot, Roles,
     RouterSnapshot, Services,
@@ -112,9 +113,8 @@ pub struct CoreParts {
     pub keys: edge::Keys,
     pub edge: edge::Config,
     pub addresses: Addresses,
-    pub https_port: u16,
-    /// Where SIP over WebSocket in clear comes in, if it does.
-    pub ws_port: Option<u16>,
+    /// HTTPS, and SIP over WebSocket in clear, where that comes in.
+    pub ports: (u16, Option<u16>),
     pub router: RouterSnapshot,
     pub location: Arc<Location>,
     pub roles: Roles,
@@ -133,8 +133,8 @@ impl CoreParts {
                 advertise: self.addresses.sent_by(&l.interface, l.bind.port()),
             })
             .collect();
-        let ws_port = self.ws_port.unwrap_or(self.https_port);
-        for (transport, port) in [(Transport::Wss, self.https_port), (Transport::Ws, ws_port)] {
+        let (https, ws) = self.ports;
+        for (transport, port) in [(Transport::Wss, https), (Transport::Ws, ws.unwrap_or(https))] {
             listeners.extend(self.addresses.interfaces.iter().map(|i| edge::Listener {
                 transport,
                 bind: (i.bind, port).into(),
@@ -177,6 +177,25 @@ pub fn start_locator(config: &Config, addresses: &Addresses) -> Result<net::Loca
     };
     let servers = config.dns.servers.iter().map(|server| server.0).collect();
     Ok(net::Locator::start(net::LocatorConfig { servers, policy })?)
+}
+
+/// The running shards, for whoever speaks to them; the relay and the recorder among them.
+pub fn hand_out(shards: &Shards<Note>, later: &ToShards) -> Arc<Vec<net::ShardHandle<Note>>> {
+    let handles = Arc::new(shards.handles().to_vec());
+    // They speak only of calls that shards made: this is set before the first one.
+    let _ = later.set(Arc::clone(&handles));
+    handles
+}
+
+/// What a client of a recording server needs.
+pub fn srs_parts(
+    config: &Config,
+    tls: &ServerTls,
+    locator: &net::Locator,
+    shards: &ToShards,
+) -> Result<SrsParts> {
+    let tls = tls.client_config(&config.transport.ca)?;
+    Ok(SrsParts { locator: locator.clone(), tls, shards: Arc::clone(shards) })
 }
 
 /// Who is listened to, as configured and as it was before the last stop.
@@ -229,8 +248,18 @@ pub fn start_shards(
     Ok(shards)
 }
 
+/// The console's listeners, and that for SIP over WebSocket in clear.
+pub fn bind_web(
+    config: &Config,
+    addresses: &Addresses,
+    tls: &ServerTls,
+    shards: &Shards<Note>,
+) -> Result<(Vec<HttpServer>, Option<HttpServer>)> {
+    Ok((bind_https(config, addresses, tls, shards)?, bind_ws(config, addresses, shards)?))
+}
+
 /// The console's listeners, one for each address, which hand SIP over WebSocket to the shards.
-pub fn bind_https(
+fn bind_https(
     config: &Config,
     addresses: &Addresses,
     tls: &ServerTls,
@@ -246,7 +275,7 @@ pub fn bind_https(
 }
 
 /// The listener for SIP over WebSocket in clear, if the configuration wants one.
-pub fn bind_ws(
+fn bind_ws(
     config: &Config,
     addresses: &Addresses,
     shards: &Shards<Note>,

@@ -1,6 +1,7 @@
 //! The edge's relay port on the relay role.
 
 use crate::config::{Interface, Media};
+use crate::recordings::Recorded;
 use edge::{MediaProfile, Refusal, RelayAsk, RelayDescription, RelayDigit};
 use relay::{
     CodecPolicy, Description, Dialect, Direction, IceWish, LegProfile, MuxWish, Protocol, Relay,
@@ -75,12 +76,38 @@ impl Codecs {
     }
 }
 
+/// As [`answer`], where calls may be recorded: who is recorded is told so in its description, and
+/// what is agreed is told to the recorder.
+pub fn answer_recorded(
+    relay: &Relay,
+    sides: &MediaSides,
+    ask: RelayAsk,
+    recorded: &Recorded,
+) -> Result<bytes::Bytes, Refusal> {
+    let (call, agreed) = match &ask {
+        RelayAsk::Offer(d) => (d.session, None),
+        RelayAsk::Answer(d) => (d.session, Some((d.from_caller, d.sdp.clone()))),
+        RelayAsk::Digit(_) => return answer(relay, sides, ask),
+        RelayAsk::Record(wish) => {
+            let done = recorded.wish(*wish).then(bytes::Bytes::new);
+            return done.ok_or_else(|| Refusal::new(501, "Not For You To Say"));
+        }
+    };
+    let written = answer(relay, sides, ask)?;
+    if let Some((from_caller, sdp)) = agreed {
+        recorded.agreed(call, from_caller, &sdp);
+    }
+    Ok(recorded.mark(call, written))
+}
+
 /// Has the relay write a description, or send a digit.
 pub fn answer(relay: &Relay, sides: &MediaSides, ask: RelayAsk) -> Result<bytes::Bytes, Refusal> {
     let (description, is_offer) = match ask {
         RelayAsk::Offer(description) => (description, true),
         RelayAsk::Answer(description) => (description, false),
         RelayAsk::Digit(digit) => return send_digit(relay, digit),
+        // Nothing is recorded here.
+        RelayAsk::Record(_) => return Err(Refusal::new(501, "Not Recorded")),
     };
     let description = translate(sides, description);
     let written = match is_offer {

@@ -60,6 +60,8 @@ pub struct EdgeShard {
     /// The Contact lines of the answer under way.
     contacts: String,
     expiry: Expiry,
+    /// Questions about calls that had to be recorded and cannot be, while they are written down.
+    unrecordable: Vec<u64>,
 }
 
 /// When the first binding of this shard ends, looked up again only where that may have changed: the
@@ -95,6 +97,7 @@ impl EdgeShard {
             load: Load::default(),
             contacts: String::new(),
             expiry: Expiry { next: None, is_stale: true },
+            unrecordable: Vec::new(),
         }
     }
 
@@ -118,12 +121,12 @@ impl EdgeShard {
                     EdgeEvent::Suspicious { source, sign } => {
                         self.roles.gate.blame(now, source.ip(), sign);
                     }
-                    EdgeEvent::CallAnswered { call, .. } => {
+                    EdgeEvent::CallAnswered { call, branch, .. } => {
                         let recorded = self.roles.recorded.iter();
-                        recorded.for_each(|recorded| recorded.answered(&self.roles.relay, call));
+                        recorded.for_each(|recorded| recorded.answered(call, branch));
                     }
                     EdgeEvent::CallEnded { call, .. } => {
-                        self.roles.recorded.iter().for_each(|r| drop(r.forget(call)));
+                        self.roles.recorded.iter().for_each(|recorded| recorded.ended(call));
                     }
                     _ => {}
                 }
@@ -142,7 +145,11 @@ impl EdgeShard {
         match question {
             Question::Register(ask) => self.register(id, &ask),
             Question::Relay(ask) => {
-                let written = relaying::answer(&self.roles.relay, &self.roles.sides, ask);
+                let (relay, sides) = (&self.roles.relay, &self.roles.sides);
+                let written = match &self.roles.recorded {
+                    Some(recorded) => relaying::answer_recorded(relay, sides, ask, recorded),
+                    None => relaying::answer(relay, sides, ask),
+                };
                 self.core.handle_answer(self.present, id, Answer::Relayed(written));
             }
             Question::Locate(ask) => {
@@ -155,7 +162,12 @@ impl EdgeShard {
             Question::OpenCall(opening) => {
                 // Told at the end of the batch, once the log has all of it.
                 let at = opening.at;
-                self.roles.recorded.iter().for_each(|recorded| recorded.note(&opening));
+                if let Some(recorded) = &self.roles.recorded {
+                    recorded.note(&opening);
+                    if !recorded.admits(opening.call) {
+                        self.unrecordable.push(id.0);
+                    }
+                }
                 self.events.write(at, events::call_started(opening), id.0);
             }
         }
@@ -254,9 +266,19 @@ impl EdgeShard {
                     tracing::error!(%error, "no record, no call: repair the data folder");
                     refusal(503, "Call Records Cannot Be Written")
                 });
+                let opened = opened.and_then(|()| self.may_be_recorded(token));
                 self.core.handle_answer(self.present, AskId(token), Answer::Opened(opened));
             }
             self.run();
+        }
+    }
+
+    /// A call that must be recorded and cannot be is refused, once it stands in the records.
+    fn may_be_recorded(&mut self, token: u64) -> Result<(), Refusal> {
+        let at = self.unrecordable.iter().position(|refused| *refused == token);
+        match at.map(|at| self.unrecordable.swap_remove(at)) {
+            Some(_) => Err(refusal(503, "Calls Cannot Be Recorded")),
+            None => Ok(()),
         }
     }
 

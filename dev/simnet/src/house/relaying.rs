@@ -86,7 +86,9 @@ impl RelayPlane {
             RelayAsk::Offer(d) => control.offer(now, &translate(d)),
             RelayAsk::Answer(d) => control.answer(now, &translate(d)),
             // No side of this house has a policy for digits: they pass.
-            RelayAsk::Digit(_) => return Err(Refusal::new(501, "Digits Pass")),
+            RelayAsk::Digit(_) | RelayAsk::Record(_) => {
+                return Err(Refusal::new(501, "Digits Pass"));
+            }
         };
         written.map_err(|error| {
             let (status, reason) = (error.status(), error.to_string());

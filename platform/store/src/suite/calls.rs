@@ -2,7 +2,8 @@
 
 use super::at;
 use crate::{
-    CallClose, CallRecord, FoldPosition, MediaStats, RecordFilter, RecordOp, SequencedOp, Store,
+    CallClose, CallRecord, FoldPosition, MediaStats, RecordFilter, RecordOp, RecordingStep,
+    SequencedOp, Store,
 };
 
 fn call(number: u64, started: u64) -> CallRecord {
@@ -36,6 +37,12 @@ fn close(secs: u64, cause: &str) -> CallClose {
         ended_by: "callee".into(),
         caller: side(500),
         callee: side(499),
+        recording: vec![RecordingStep {
+            at: at(secs),
+            recorder: "siprec".into(),
+            state: "paused".into(),
+            why: "admin:root".into(),
+        }],
     }
 }
 
@@ -84,6 +91,7 @@ pub async fn a_record_opens_and_closes_once(store: &dyn Store) {
         codecs: vec!["opus".to_owned(), "PCMU".to_owned()],
         caller: close(0, "").caller,
         callee: close(0, "").callee,
+        recording: close(63, "").recording,
         ..call(number, 0)
     };
     assert_eq!(record, expected);

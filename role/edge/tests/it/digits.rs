@@ -80,3 +80,21 @@ fn r5_7_a_key_heard_by_the_relay_is_told_by_info_in_the_others_name() {
         got.header(HeaderName::CSEQ)
     );
 }
+
+#[test]
+fn r5_12_a_recording_key_is_asked_about_and_goes_on_where_it_is_not_for_that_phone_to_say() {
+    let mut talk = talk(1);
+    let head = talk.by_caller("INFO", 3);
+    talk.lab.send(1, head.replace("Content-Length", "Record: off\r\nContent-Length"));
+    assert_eq!(talk.lab.next(1).status(), Some(200));
+    assert!(talk.lab.is_empty(2), "done: nothing for the callee");
+    let asked = talk.lab.relay_log.last().unwrap();
+    assert!(asked.contains("by_caller: true") && asked.contains("of_ours: true"), "{asked}");
+    assert!(asked.contains("on: false"), "{asked}");
+    talk.lab.refuse_relay = true;
+    let head = talk.by_callee("INFO", 1);
+    talk.lab.send(2, head.replace("Content-Length", "Record: ON\r\nContent-Length"));
+    assert_eq!(talk.lab.next(1).method(), Some(Method::INFO), "as any INFO");
+    let asked = talk.lab.relay_log.last().unwrap();
+    assert!(asked.contains("by_caller: false") && asked.contains("on: true"), "{asked}");
+}

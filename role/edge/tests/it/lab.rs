@@ -520,8 +520,12 @@ impl Lab {
                 let (kind, d) = match ask {
                     edge::RelayAsk::Offer(d) => ("offer", d),
                     edge::RelayAsk::Answer(d) => ("answer", d),
-                    edge::RelayAsk::Digit(digit) => {
-                        self.relay_log.push(format!("{digit:?}"));
+                    passing @ (edge::RelayAsk::Digit(_) | edge::RelayAsk::Record(_)) => {
+                        self.relay_log.push(match passing {
+                            edge::RelayAsk::Record(wish) => format!("{wish:?}"),
+                            edge::RelayAsk::Digit(digit) => format!("{digit:?}"),
+                            _ => unreachable!("one of the two"),
+                        });
                         let refusal = edge::Refusal::new(501, "Digits Pass");
                         let done = if self.refuse_relay { Err(refusal) } else { Ok(Bytes::new()) };
                         return self.shards[shard].handle_answer(at, id, Answer::Relayed(done));

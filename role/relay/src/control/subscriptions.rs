@@ -125,6 +125,18 @@ impl<P: Ports> Control<P> {
         Ok(())
     }
 
+    /// Nothing flows to a third party until its next answer. False when there is none.
+    pub fn rest_subscription(&mut self, id: SessionId, number: u32) -> bool {
+        let Some(session) = self.sessions.get_mut(&id) else { return false };
+        let found = session.subscriptions.as_mut().and_then(|all| all.find(number));
+        let Some(subscription) = found else { return false };
+        let mut bridge = session.bridge.lock();
+        for listener in &subscription.listeners {
+            bridge.stop_listening(listener.side.id);
+        }
+        true
+    }
+
     /// Ends a subscription. False when there is none.
     pub fn unsubscribe(&mut self, id: SessionId, number: u32) -> bool {
         let Some(session) = self.sessions.get_mut(&id) else { return false };
