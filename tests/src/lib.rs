@@ -42,6 +42,7 @@ pub mod phone;
 pub mod place;
 pub mod probe;
 pub mod process;
+pub mod refusal;
 pub mod scratch;
 pub mod server;
 pub mod sipp;

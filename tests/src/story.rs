@@ -6,7 +6,7 @@ use crate::scratch::Scratch;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The domain every story serves.
@@ -25,6 +25,7 @@ pub struct Story {
     /// Locked while the story runs: shared, or alone for those that measure sound.
     machine: File,
     verbs: AtomicU32,
+    refuses_marks: AtomicBool,
 }
 
 impl Story {
@@ -80,7 +81,14 @@ impl Story {
         let machine = std::env::temp_dir().join("whimbrel-test-machine");
         let machine = File::options().create(true).append(true).open(machine).expect("a lock file");
         machine.lock_shared().expect("the machine, shared");
-        Self { place, scratch, binary: binary(), machine, verbs: AtomicU32::new(0) }
+        Self {
+            place,
+            scratch,
+            binary: binary(),
+            machine,
+            verbs: AtomicU32::new(0),
+            refuses_marks: AtomicBool::new(false),
+        }
     }
 
     /// The server's data folder.
@@ -108,7 +116,15 @@ impl Story {
         let mut command = self.place.command(&self.binary.to_string_lossy());
         command.env("XDG_RUNTIME_DIR", self.scratch.file("run")).env("RUST_BACKTRACE", "1");
         command.env("XDG_STATE_HOME", self.state());
+        if self.refuses_marks.load(Ordering::Relaxed) {
+            crate::refusal::refuse_marks(&mut command);
+        }
         command
+    }
+
+    /// Whether the system refuses marks of packets to what [`Story::whimbrel`] starts from now on.
+    pub fn refuse_marks(&self, refuse: bool) {
+        self.refuses_marks.store(refuse, Ordering::Relaxed);
     }
 
     /// `whimbrel` in a room beside the place.

@@ -395,8 +395,8 @@ async fn next_live(
                 to,
                 cause: cause.clone(),
                 ended_at_ms: at.as_millis(),
-                caller_media: quality(caller.packets, caller.lost, caller.jitter_ms),
-                callee_media: quality(callee.packets, callee.lost, callee.jitter_ms),
+                caller_media: quality(caller.packets, caller.lost, caller.jitter_ms, rtt(caller)),
+                callee_media: quality(callee.packets, callee.lost, callee.jitter_ms, rtt(callee)),
             })
         }
         _ => None,
@@ -474,7 +474,9 @@ fn live_call_of(r: &CallRecord) -> LiveCall {
 }
 
 fn record(r: &CallRecord) -> Record {
-    let media = |m: &store::MediaStats| quality(m.packets, m.lost, m.jitter_ms);
+    let media = |m: &store::MediaStats| {
+        quality(m.packets, m.lost, m.jitter_ms, m.way.as_ref().and_then(|way| way.rtt_ms))
+    };
     Record {
         session_id: r.session_id.clone(),
         call_id: r.call_id.clone(),
@@ -497,8 +499,12 @@ fn record(r: &CallRecord) -> Record {
     }
 }
 
-fn quality(packets: u64, lost: u64, jitter_ms: f64) -> Option<MediaQuality> {
-    (packets > 0).then_some(MediaQuality { packets, lost, jitter_ms, rtt_ms: None })
+fn quality(packets: u64, lost: u64, jitter_ms: f64, rtt_ms: Option<f64>) -> Option<MediaQuality> {
+    (packets > 0).then_some(MediaQuality { packets, lost, jitter_ms, rtt_ms })
+}
+
+fn rtt(side: &cluster::MediaSummary) -> Option<f64> {
+    side.way.as_ref().and_then(|way| way.rtt_ms)
 }
 
 fn failed(error: StoreError) -> BackendError {

@@ -83,7 +83,7 @@ pub fn record(r: &CallRecord) -> Value {
     let side = |m: &store::MediaStats| {
         json!({
             "codec": m.codec, "packets": m.packets, "lost": m.lost,
-            "jitter_ms": m.jitter_ms, "bytes": m.bytes,
+            "jitter_ms": m.jitter_ms, "bytes": m.bytes, "way": m.way.as_ref().map(way),
         })
     };
     json!({
@@ -114,6 +114,23 @@ pub fn record(r: &CallRecord) -> Value {
 fn step(step: &store::RecordingStep) -> Value {
     json!({
         "at": stamp(step.at), "recorder": step.recorder, "state": step.state, "why": step.why,
+    })
+}
+
+/// What was heard of the way between a side and us.
+fn way(way: &store::MediaWay) -> Value {
+    let bleached = match (way.bleached_from, way.bleached_toward) {
+        (true, true) => Some("both"),
+        (true, false) => Some("from"),
+        (false, true) => Some("toward"),
+        (false, false) => None,
+    };
+    let mark = |dscp: u8| crate::config::Dscp::of(dscp).to_string();
+    json!({
+        "dscp": way.dscp.map(mark), "dscp_seen": way.dscp_seen.map(mark), "bleached": bleached,
+        "reports": way.reports, "told_lost": way.told_lost,
+        "told_jitter_ms": way.told_jitter_ms, "rtt_ms": way.rtt_ms, "mos": way.mos,
+        "adapted": way.adapted,
     })
 }
 

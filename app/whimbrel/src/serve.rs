@@ -146,7 +146,7 @@ async fn start(data: &Path, config: &Config, addresses: &Addresses) -> Result<Ru
     let (calls, keeping) = (keeper.open_calls(), tokio::spawn(keeper.run()));
     let location = roles::open_location(data, config, wall)?;
     let registrar = location.shard(0);
-    let (relay, handles_of_relay) = roles::start_relay(config, addresses)?;
+    let (relay, handles_of_relay) = roles::start_relay(config, addresses, &spine)?;
     let router = RouterSnapshot {
         domains: Arc::clone(&domains),
         credentials: Arc::clone(&credentials),

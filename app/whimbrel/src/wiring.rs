@@ -7,6 +7,7 @@ mod shard;
 mod snapshots;
 
 pub use dialling::Flows;
+pub use events::marks_bleached;
 pub use relaying::{INTERNAL, MediaSides};
 pub use shard::{EdgeShard, Gauges, Roles};
 pub use snapshots::{DirectorySnapshot, Domains, LocationSnapshot, RouterSnapshot, Services};

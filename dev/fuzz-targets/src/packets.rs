@@ -13,6 +13,8 @@ pub fn rtp_packet(data: &[u8]) {
         assert!(packet.payload().len() + rtp::HEADER_LEN <= data.len());
         assert_eq!(header.ssrc, packet.ssrc());
     }
+    rtcp::told(data, drop);
+    assert!(rtcp::without_marks(data) <= data.len());
     let items = rtcp::parse(data).map_or(0, |items| items.len());
     assert!(items * 4 <= data.len(), "no report takes less than a word");
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use audio::level::LevelMeter;
 use audio::{CodecKind, PLAYOUT_FRAME};
 use bytes::Bytes;
+use rtp::rtcp::Marks;
 use rtp::srtp::SrtpContext;
 use rtp::zrtp::{Failure, Secured};
 use sansio::{Entropy, SeededEntropy};
@@ -51,6 +52,7 @@ pub struct Session {
     outbound: Outbound,
     inbound: Inbound,
     reports: Reports,
+    marks: Marks,
     input_level: LevelMeter,
     output_level: LevelMeter,
     outputs: VecDeque<MediaOutput>,
@@ -77,6 +79,7 @@ impl Session {
             outbound: Outbound::new(entropy),
             inbound: Inbound::new(config.silence_after),
             reports: Reports::new(now, config.wall, entropy.token(16), seeded),
+            marks: Marks::default(),
             input_level: LevelMeter::new(),
             output_level: LevelMeter::new(),
             outputs: VecDeque::new(),
@@ -103,6 +106,12 @@ impl Session {
             other.inbound.accept_formats(&caps.codecs, &caps.telephone_events);
         }
         other
+    }
+
+    /// How packets are marked on the way (DSCP): what the driver's socket puts on them, and with what
+    /// they come. The other side's next hop is told with each report.
+    pub fn set_marks(&mut self, marks: Marks) {
+        self.marks = marks;
     }
 
     /// Takes a datagram that arrived on the RTP or RTCP port.
@@ -233,6 +242,7 @@ impl Session {
             delay_ms: playout.map_or(0.0, |p| p.delay().as_secs_f64() * 1e3),
             input_dbov: self.input_level.dbov(),
             output_dbov: self.output_level.dbov(),
+            marks: self.marks,
         }
     }
 
@@ -380,6 +390,8 @@ pub struct MediaStats {
     pub input_dbov: f32,
     /// Level of what is heard.
     pub output_dbov: f32,
+    /// How packets are marked (DSCP).
+    pub marks: Marks,
 }
 
 /// Why a description cannot be used, or a command not be obeyed.

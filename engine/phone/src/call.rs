@@ -99,6 +99,9 @@ pub(crate) struct Call {
     /// Where our INVITE was sent on to.
     pub redirections: Redirections,
     pub clock: SessionClock,
+    /// How its packets are marked, and how often that was told.
+    pub marks: rtp::rtcp::Marks,
+    pub marks_told: u8,
     /// RFC 7989.
     pub session_id: String,
     /// Whom we call, or who calls.
@@ -168,6 +171,8 @@ impl Call {
             takeover: Takeover::None,
             redirections: Redirections::default(),
             clock,
+            marks: rtp::rtcp::Marks::default(),
+            marks_told: 0,
             session_id,
             peer_uri: String::new(),
         }

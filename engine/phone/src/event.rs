@@ -100,6 +100,14 @@ pub enum PhoneEvent {
     },
     /// [`crate::Phone::remembered_pairs`] gives something worth keeping.
     PairsLearned,
+    /// How a call's packets are marked (DSCP), once that is known and when it changes: what we put on
+    /// them, and with what they come.
+    Marks {
+        /// The call.
+        call: CallHandle,
+        /// The marks.
+        marks: rtp::rtcp::Marks,
+    },
     /// The way of a call's media is dead, and others are tried.
     WayLost {
         /// The call.

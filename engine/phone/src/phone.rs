@@ -144,6 +144,21 @@ impl Phone {
         self.drain_media(now, call);
     }
 
+    /// How packets of a call's media socket are marked. For every packet if you like: only what
+    /// changed is told.
+    pub fn set_marks(&mut self, call: CallHandle, marks: rtp::rtcp::Marks) {
+        let Some(entry) = self.calls.get_mut(&call) else { return };
+        if entry.marks == marks {
+            return;
+        }
+        entry.marks = marks;
+        entry.media.iter_mut().for_each(|media| media.set_marks(marks));
+        if entry.marks_told < MARKS_TOLD_MAX && marks.arrived.is_some() {
+            entry.marks_told += 1;
+            self.tell(PhoneEvent::Marks { call, marks });
+        }
+    }
+
     /// Time passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.layer.handle_timeout(now);
@@ -445,6 +460,9 @@ impl Phone {
         }
     }
 }
+
+/// How often a call tells of changed marks: two senders' by turns would be news with every packet.
+const MARKS_TOLD_MAX: u8 = 8;
 
 /// How often a keep-alive goes out (RFC 5626 §4.4): UDP bindings live half a minute.
 fn keep_alive(link: &Link) -> Duration {

@@ -165,6 +165,16 @@ pub enum Event {
         /// What it claimed, without control characters, cut to 128 characters.
         claimed: String,
     },
+    /// Marks (DSCP) of a call's packets do not come through: the network takes them off, or puts others
+    /// on. The call goes on.
+    MarksBleached {
+        /// The call's number.
+        call: u64,
+        /// `caller` or `callee`: whose leg.
+        side: String,
+        /// `from`: of what that side sends; `toward`: of what it gets; `both`.
+        way: String,
+    },
     /// How a running call sounds.
     QualityReport {
         /// The call's number.
@@ -248,6 +258,47 @@ pub struct MediaSummary {
     pub jitter_ms: f64,
     /// RTP bytes received.
     pub bytes: u64,
+    /// What was heard of the way itself, if anything was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way: Option<Box<MediaWay>>,
+}
+
+/// What a side's packets, and its reports on ours, tell of the network between it and us.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MediaWay {
+    /// The mark (DSCP) its last packet came with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dscp: Option<u8>,
+    /// The mark ours come to it with, as it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dscp_seen: Option<u8>,
+    /// Its marks are changed on the way to us.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub bleached_from: bool,
+    /// Ours are changed on the way to it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub bleached_toward: bool,
+    /// Reports it sent of what it gets (RTCP).
+    pub reports: u64,
+    /// Packets of ours that it tells lost.
+    pub told_lost: u64,
+    /// Jitter of ours there, milliseconds.
+    #[serde(deserialize_with = "finite")]
+    pub told_jitter_ms: f64,
+    /// From us to it and back, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtt_ms: Option<f64>,
+    /// Its mean opinion score for listening, where it tells one (RTCP XR).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mos: Option<f64>,
+    /// How often we changed what we code for it, because of its reports.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub adapted: u32,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// JSON has no NaN: it is written as null, which must not make an event unreadable.

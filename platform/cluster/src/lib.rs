@@ -49,7 +49,7 @@ mod spine;
 mod sync;
 
 pub use error::LogError;
-pub use event::{EndedBy, Envelope, Event, MediaSummary, UnregisterReason};
+pub use event::{EndedBy, Envelope, Event, MediaSummary, MediaWay, UnregisterReason};
 pub use frame::{FRAME_OVERHEAD, Frames, MAX_PAYLOAD, push_frame};
 pub use logfile::{DirLock, HEADER_LEN, LogFile, Recovered, replace_file};
 pub use spine::{

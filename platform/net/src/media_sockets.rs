@@ -33,8 +33,9 @@ pub struct MediaSockets {
     rtp: UdpSocket,
     rtcp: UdpSocket,
     local: SocketAddr,
-    /// The octet of the last datagram; [`UNTOLD`] before.
+    /// The octet of the last datagram to the RTP port; [`UNTOLD`] before.
     tos: AtomicU16,
+    is_marked: bool,
 }
 
 /// No datagram has come, or the system does not tell.
@@ -50,14 +51,14 @@ impl MediaSockets {
         let addr = SocketAddr::new(ip, 0);
         let refused = |source| NetError::Listen { what: "media", addr, source };
         for _ in 0..ATTEMPTS_MAX {
-            let rtp = bound(ip, 0).map_err(refused)?;
+            let (rtp, is_marked) = bound(ip, 0).map_err(refused)?;
             let local = rtp.local_addr().map_err(refused)?;
             // The system gives odd ports and even ports alike: the odd one is let go.
             if local.port() % 2 == 1 {
                 continue;
             }
-            if let Ok(rtcp) = bound(ip, local.port() + 1) {
-                return Ok(Self { rtp, rtcp, local, tos: AtomicU16::new(UNTOLD) });
+            if let Ok((rtcp, _)) = bound(ip, local.port() + 1) {
+                return Ok(Self { rtp, rtcp, local, tos: AtomicU16::new(UNTOLD), is_marked });
             }
         }
         Err(refused(io::ErrorKind::AddrInUse.into()))
@@ -68,7 +69,12 @@ impl MediaSockets {
         self.local
     }
 
-    /// The type of service octet the last datagram came with: another than its sender's mark tells of
+    /// The type of service octet that what is sent has; `None` where the system refused it.
+    pub fn sent_tos(&self) -> Option<u8> {
+        self.is_marked.then_some(tos::EF)
+    }
+
+    /// The type of service octet the last datagram to the RTP port came with: another than its sender's mark tells of
     /// a network on the way that changes marks.
     pub fn received_tos(&self) -> Option<u8> {
         u8::try_from(self.tos.load(Ordering::Relaxed)).ok()
@@ -92,9 +98,13 @@ impl MediaSockets {
     /// The next datagram the runtime knows of already; `None` when there is none.
     pub fn try_recv(&self) -> Option<(Bytes, SocketAddr)> {
         let mut buffer = [0; DATAGRAM_MAX];
-        let sockets = [&self.rtp, &self.rtcp];
-        let received = sockets.into_iter().find_map(|s| try_receive(s, &mut buffer))?;
-        self.tos.store(received.tos.map_or(UNTOLD, u16::from), Ordering::Relaxed);
+        let received = match try_receive(&self.rtp, &mut buffer) {
+            Some(received) => {
+                self.tos.store(received.tos.map_or(UNTOLD, u16::from), Ordering::Relaxed);
+                received
+            }
+            None => try_receive(&self.rtcp, &mut buffer)?,
+        };
         Some((Bytes::copy_from_slice(&buffer[..received.len]), received.from))
     }
 
@@ -113,13 +123,13 @@ impl MediaSockets {
     }
 }
 
-fn bound(ip: IpAddr, port: u16) -> io::Result<UdpSocket> {
+fn bound(ip: IpAddr, port: u16) -> io::Result<(UdpSocket, bool)> {
     let socket = std::net::UdpSocket::bind((ip, port))?;
     socket.set_nonblocking(true)?;
-    tos::mark(&socket, ip.is_ipv6(), tos::EF);
+    let is_marked = tos::mark(&socket, ip.is_ipv6(), tos::EF);
     // Where the system does not tell, nothing is known of it.
     let _ = tos::watch(&socket);
-    UdpSocket::from_std(socket)
+    Ok((UdpSocket::from_std(socket)?, is_marked))
 }
 
 fn try_receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<tos::Marked> {

@@ -59,6 +59,12 @@ impl RawUdp {
         crate::batch::force_buffer(&self.socket, libc::SO_SNDBUFFORCE, bytes);
     }
 
+    /// Gives what is sent the place in queues, and on Wi-Fi the access category, of this type of service
+    /// octet: the system takes the octet itself from each packet, but not the place.
+    pub fn set_priority(&self, tos: u8) {
+        crate::tos::prioritize(&self.socket, tos);
+    }
+
     /// Sends up to [`BATCH_MAX`] datagrams in one call, without blocking; how many the kernel took,
     /// from the front.
     ///

@@ -1,12 +1,14 @@
 //! The type of service octet (DSCP and ECN; RFC 2474, RFC 3168): marking what a socket sends, and
 //! receiving one datagram together with its octet, for listeners whose peers want to know how their
-//! packets arrive.
+//! packets arrive. Beside the octet goes the socket's priority, from which Wi-Fi makes its access
+//! category (RFC 8325).
 
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use socket2::{SockAddr, SockRef};
 
@@ -30,18 +32,81 @@ pub struct Marked {
     pub tos: Option<u8>,
 }
 
-/// Marks what a socket of either family sends, and what the connections it accepts send. Where the
-/// system does not let it, packets go unmarked: the mark is a wish.
-pub fn mark(socket: &impl AsFd, v6: bool, tos: u8) {
+/// Sockets that the system did not let us mark.
+static REFUSED: AtomicU64 = AtomicU64::new(0);
+
+/// Marks what a socket of either family sends, and what the connections it accepts send. False where
+/// the system does not let us: packets go unmarked then, for the mark is a wish. The first refusal is
+/// logged, and [`refused`] counts.
+pub fn mark(socket: &impl AsFd, v6: bool, tos: u8) -> bool {
     let socket = SockRef::from(socket);
     let set = match v6 {
         // Of a socket for both families each has its own.
         true => socket.set_tclass_v6(tos.into()).and_then(|()| socket.set_tos_v4(tos.into())),
         false => socket.set_tos_v4(tos.into()),
     };
-    if let Err(error) = set {
-        tracing::debug!(%error, tos, "packets go unmarked");
+    // Behind the octet, which brings a priority of its own along (ip(7)).
+    prioritize(&*socket, tos);
+    let Err(error) = set else { return true };
+    if tos == 0 {
+        return true;
     }
+    if REFUSED.fetch_add(1, Ordering::Relaxed) == 0 {
+        tracing::warn!(%error, tos, "the system lets no packet be marked (DSCP): all go unmarked");
+    }
+    false
+}
+
+/// Sockets that could not be marked since the start.
+pub fn refused() -> u64 {
+    REFUSED.load(Ordering::Relaxed)
+}
+
+/// The user priority of IEEE 802.11 for a mark (RFC 8325 §4.3): 6 is voice, 5 and 4 are video, 3 and
+/// 0 best effort, 1 background. A driver left to itself takes the upper three bits of the mark, by
+/// which EF would be video (RFC 8325 §2.2).
+pub fn user_priority(tos: u8) -> u8 {
+    match tos >> 2 {
+        // EF, VOICE-ADMIT.
+        46 | 44 => 6,
+        // CS5 signalling.
+        40 => 5,
+        // AF4x, AF3x, CS4, CS3: interactive and streaming video, broadcast.
+        34 | 36 | 38 | 32 | 26 | 28 | 30 | 24 => 4,
+        // AF2x: transactions.
+        18 | 20 | 22 => 3,
+        // CS1, LE.
+        8 | 1 => 1,
+        // CS6 and CS7 are of networks, not of hosts: an access point may take them for nothing
+        // (RFC 8325 §8.2).
+        _ => 0,
+    }
+}
+
+/// Sets the priority of what a socket sends. 256 and above names the user priority itself to Wi-Fi
+/// (`cfg80211_classify8021d`), which takes a right (CAP_NET_ADMIN); up to 6 is anybody's and orders
+/// the queues of this host.
+pub(crate) fn prioritize(socket: &impl AsFd, tos: u8) {
+    let priority = u32::from(user_priority(tos));
+    if priority > 0 && set_priority(socket, 256 + priority).is_err() {
+        // Without it packets wait behind others of this host: nothing more.
+        let _ = set_priority(socket, priority);
+    }
+}
+
+fn set_priority(socket: &impl AsFd, priority: u32) -> io::Result<()> {
+    let value = priority.cast_signed();
+    // SAFETY: the option takes an int, which outlives the call; the descriptor is open.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PRIORITY,
+            ptr::from_ref(&value).cast(),
+            mem::size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Asks the kernel to tell the octet with each datagram.
@@ -112,6 +177,48 @@ pub(crate) fn octet(header: &libc::msghdr) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn priority_of(socket: &UdpSocket) -> i32 {
+        let (mut value, mut len): (libc::c_int, _) = (0, mem::size_of::<libc::c_int>() as u32);
+        // SAFETY: both pointers are to live values of the stated length.
+        let got = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PRIORITY,
+                ptr::from_mut(&mut value).cast(),
+                &raw mut len,
+            )
+        };
+        assert_eq!(got, 0);
+        value
+    }
+
+    #[test]
+    fn r5_8_each_socket_has_its_octet_and_the_priority_of_its_access_category() {
+        // RFC 8325 §4.3, Figure 1.
+        for (mark, priority) in
+            [(46, 6), (40, 5), (34, 4), (26, 4), (18, 3), (8, 1), (0, 0), (48, 0)]
+        {
+            assert_eq!(user_priority(mark << 2), priority, "DSCP {mark}");
+        }
+        for any in ["127.0.0.1:0", "[::1]:0"] {
+            for (tos, priority) in [(EF, 6), (CS5, 5)] {
+                let socket = UdpSocket::bind(any).unwrap();
+                assert!(mark(&socket, any.starts_with('['), tos));
+                // Whoever has the right names the user priority itself.
+                let set = priority_of(&socket);
+                assert!(set == priority || set == 256 + priority, "{any} {tos:#x}: {set}");
+                let v4 = any.starts_with('1');
+                let octet = if v4 {
+                    SockRef::from(&socket).tos_v4()
+                } else {
+                    SockRef::from(&socket).tclass_v6()
+                };
+                assert_eq!(octet.unwrap(), u32::from(tos));
+            }
+        }
+    }
 
     #[test]
     fn the_octet_arrives_over_both_families() {

@@ -6,8 +6,8 @@ use sansio::WallTime;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, Encode, QueryBuilder, Row, SqlSafeStr, Sqlite, SqliteConnection, Type};
 use store::{
-    Applied, CallClose, CallRecord, FoldPosition, MAX_PAGE, MediaStats, RecordFilter, RecordOp,
-    Records, Reply, SequencedOp, StoreError,
+    Applied, CallClose, CallRecord, FoldPosition, MAX_PAGE, MediaStats, MediaWay, RecordFilter,
+    RecordOp, Records, Reply, SequencedOp, StoreError,
 };
 
 use crate::open::SqlStore;
@@ -16,14 +16,15 @@ use crate::rows::{self, millis, signed, unsigned};
 const INSERT: &str = "INSERT OR IGNORE INTO records (call, session_id, call_id, tenant, from_uri,
     to_uri, source, user_agent, started_at, ringing_at, answered_at, ended_at, cause, status,
     q850, ended_by, codecs, caller_codec, caller_packets, caller_lost, caller_jitter_ms, caller_bytes,
-    callee_codec, callee_packets, callee_lost, callee_jitter_ms, callee_bytes, recording,
+    caller_way, callee_codec, callee_packets, callee_lost, callee_jitter_ms, callee_bytes, callee_way,
+    recording,
     opened_epoch, opened_seq) VALUES ";
 
 const ROW: &str =
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 /// Columns of a row.
-const COLUMNS: usize = 30;
+const COLUMNS: usize = 32;
 
 /// Rows of one statement: only these, so that each is prepared once. Each statement is a trip to the
 /// thread of SQLite and back, which costs more than a row.
@@ -33,8 +34,9 @@ const CLOSE: &str =
     "UPDATE records SET ended_at = ?, cause = ?, status = ?, q850 = ?, ended_by = ?,
     codecs = CASE codecs WHEN '' THEN ? ELSE codecs END,
     caller_codec = ?, caller_packets = ?, caller_lost = ?, caller_jitter_ms = ?, caller_bytes = ?,
+    caller_way = ?,
     callee_codec = ?, callee_packets = ?, callee_lost = ?, callee_jitter_ms = ?, callee_bytes = ?,
-    recording = ?
+    callee_way = ?, recording = ?
     WHERE ended_at IS NULL AND ";
 
 /// Filled by reference: a query that takes its arguments one by one is moved for each.
@@ -324,6 +326,9 @@ impl Bound {
             .add(signed(media.lost))
             .add(jitter_ms)
             .add(signed(media.bytes));
+        // Numbers and words of ours: writing them cannot fail.
+        let way = |way: &MediaWay| serde_json::to_string(way).unwrap_or_default();
+        self.text(&media.way.as_ref().map(way).unwrap_or_default());
     }
 
     fn query<'q>(self, statement: impl SqlSafeStr) -> Result<Query<'q>, sqlx::Error> {

@@ -95,11 +95,25 @@ pub(crate) fn record(row: &SqliteRow) -> Column<CallRecord> {
         codecs: codecs.split(',').filter(|c| !c.is_empty()).map(str::to_owned).collect(),
         caller: media(
             row,
-            ["caller_codec", "caller_packets", "caller_lost", "caller_jitter_ms", "caller_bytes"],
+            [
+                "caller_codec",
+                "caller_packets",
+                "caller_lost",
+                "caller_jitter_ms",
+                "caller_bytes",
+                "caller_way",
+            ],
         )?,
         callee: media(
             row,
-            ["callee_codec", "callee_packets", "callee_lost", "callee_jitter_ms", "callee_bytes"],
+            [
+                "callee_codec",
+                "callee_packets",
+                "callee_lost",
+                "callee_jitter_ms",
+                "callee_bytes",
+                "callee_way",
+            ],
         )?,
         recording: recording(row.try_get("recording")?),
     })
@@ -119,13 +133,16 @@ fn recording(text: &str) -> Vec<RecordingStep> {
     serde_json::from_str(text).unwrap_or_default()
 }
 
-fn media(row: &SqliteRow, columns: [&str; 5]) -> Column<MediaStats> {
-    let [codec, packets, lost, jitter_ms, bytes] = columns;
+fn media(row: &SqliteRow, columns: [&str; 6]) -> Column<MediaStats> {
+    let [codec, packets, lost, jitter_ms, bytes, way] = columns;
+    let way: String = row.try_get(way)?;
     Ok(MediaStats {
         codec: row.try_get(codec)?,
         packets: unsigned(row.try_get(packets)?),
         lost: unsigned(row.try_get(lost)?),
         jitter_ms: row.try_get(jitter_ms)?,
         bytes: unsigned(row.try_get(bytes)?),
+        // What a newer version wrote and this one cannot read is left out.
+        way: serde_json::from_str(&way).ok(),
     })
 }

@@ -63,7 +63,7 @@ pub use ha1::Ha1Set;
 pub use memory::MemoryStore;
 pub use number_snapshot::NumberSnapshot;
 pub use record::{
-    Applied, CallClose, CallRecord, FoldPosition, MediaStats, RecordFilter, RecordOp,
+    Applied, CallClose, CallRecord, FoldPosition, MediaStats, MediaWay, RecordFilter, RecordOp,
     RecordingStep, SequencedOp,
 };
 pub use repository::{Admins, MAX_PAGE, Numbers, Records, Reply, Store, Tenants, Users};

@@ -138,6 +138,39 @@ pub struct MediaStats {
     pub jitter_ms: f64,
     /// RTP payload and header bytes received.
     pub bytes: u64,
+    /// What was heard of the way itself, if anything was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way: Option<MediaWay>,
+}
+
+/// What a side's packets, and its reports on ours, tell of the network between it and us.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MediaWay {
+    /// The mark (DSCP) its last packet came with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dscp: Option<u8>,
+    /// The mark ours come to it with, as it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dscp_seen: Option<u8>,
+    /// Its marks are changed on the way to us.
+    pub bleached_from: bool,
+    /// Ours are changed on the way to it.
+    pub bleached_toward: bool,
+    /// Reports it sent of what it gets (RTCP).
+    pub reports: u64,
+    /// Packets of ours that it tells lost.
+    pub told_lost: u64,
+    /// Jitter of ours there, milliseconds.
+    pub told_jitter_ms: f64,
+    /// From us to it and back, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtt_ms: Option<f64>,
+    /// Its mean opinion score for listening, where it tells one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mos: Option<f64>,
+    /// How often we changed what we code for it, because of its reports.
+    pub adapted: u32,
 }
 
 /// How a record is closed.

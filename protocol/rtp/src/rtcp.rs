@@ -1,5 +1,7 @@
 //! RTCP: building SR, RR, SDES and BYE, reading compounds (RFC 3550 §6), on top of `rtcp-types`.
 
+mod told;
+
 use std::time::Duration;
 
 use rtcp_types::{
@@ -9,6 +11,8 @@ use rtcp_types::{
 use sansio::WallTime;
 
 use crate::Error;
+
+pub use told::{Marks, Told, VoipMetrics, told, without_marks};
 
 /// The usual interval between reports (RFC 3550 §6.2); spread it by a factor of 0.5 to 1.5.
 pub const INTERVAL: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cluster::{Envelope, Event, MediaSummary};
+use cluster::{Envelope, Event, MediaSummary, MediaWay};
 use sansio::WallTime;
 use store::{CallClose, CallRecord, MediaStats, RecordOp, RecordingStep, SequencedOp};
 
@@ -263,6 +263,22 @@ fn media(summary: &MediaSummary) -> MediaStats {
         lost: summary.lost,
         jitter_ms: summary.jitter_ms,
         bytes: summary.bytes,
+        way: summary.way.as_deref().map(way),
+    }
+}
+
+fn way(way: &MediaWay) -> store::MediaWay {
+    store::MediaWay {
+        dscp: way.dscp,
+        dscp_seen: way.dscp_seen,
+        bleached_from: way.bleached_from,
+        bleached_toward: way.bleached_toward,
+        reports: way.reports,
+        told_lost: way.told_lost,
+        told_jitter_ms: way.told_jitter_ms,
+        rtt_ms: way.rtt_ms,
+        mos: way.mos,
+        adapted: way.adapted,
     }
 }
 

@@ -158,6 +158,18 @@ pub enum RelayEvent {
         /// How long it was down.
         duration_ms: u32,
     },
+    /// Marks (DSCP) of a side's packets do not come through. The call goes on. Told once for each way,
+    /// where a phone of ours says what it puts on its packets and what comes to it.
+    MarksLost {
+        /// The call.
+        session: SessionId,
+        /// The branch, or `None` for the caller's side.
+        branch: Option<u32>,
+        /// Of what comes from it.
+        inbound: bool,
+        /// Of what goes to it.
+        outbound: bool,
+    },
     /// A browser stopped its ICE checks (RFC 7675): it is gone or has lost its network.
     ConsentLost {
         /// The call.
@@ -193,6 +205,9 @@ pub struct LegStats {
     pub tag: String,
     /// How its media is carried.
     pub protocol: Protocol,
+    /// The named interface of its ports.
+    #[serde(default)]
+    pub interface: String,
     /// Our RTP port.
     pub port: u16,
     /// Where we send to.
@@ -204,6 +219,12 @@ pub struct LegStats {
     /// The type of service octet the peer's last packet came with, where the system tells: another
     /// than the peer's mark tells of a network on the way that changes marks.
     pub tos: Option<u8>,
+    /// The octet of what leaves to the peer.
+    #[serde(default)]
+    pub tos_sent: u8,
+    /// What the peer tells of what we send.
+    #[serde(default)]
+    pub told: Option<PeerTold>,
     /// Whether the peer holds.
     pub held: bool,
     /// RTP packets received.
@@ -230,6 +251,37 @@ pub struct LegStats {
     pub dropped_unauthenticated: u64,
     /// Packets dropped for another reason.
     pub dropped_other: u64,
+}
+
+/// What a leg's peer tells in RTCP of what we send to it, and a phone of ours of marks.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PeerTold {
+    /// Reports of reception (RFC 3550 §6.4).
+    pub reports: u64,
+    /// Packets lost on the way to it.
+    pub lost: i64,
+    /// The share lost before the last report.
+    pub loss_percent: f64,
+    /// Interarrival jitter there, in milliseconds.
+    pub jitter_ms: f64,
+    /// From us to the peer and back, in milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// Its mean opinion score for listening (RFC 3611 §4.7.5).
+    pub mos: Option<f64>,
+    /// The most bits per second that it can take (REMB).
+    pub max_bitrate: Option<u64>,
+    /// Packets that transport-wide feedback spoke of.
+    pub transport_packets: u64,
+    /// Those of them that did not come.
+    pub transport_lost: u64,
+    /// The mark (DSCP) that it puts on its packets.
+    pub dscp_put: Option<u8>,
+    /// The mark that ours come to it with.
+    pub dscp_seen: Option<u8>,
+    /// Marks of what it sends are changed on the way.
+    pub bleached_from: bool,
+    /// Marks of what we send are.
+    pub bleached_toward: bool,
 }
 
 /// Bytes as text, one character each: readable in JSON, and nothing is lost.

@@ -16,6 +16,7 @@
 mod aside;
 mod datagrams;
 mod fast_path;
+mod feedback;
 mod gate;
 mod home;
 mod injection;
@@ -36,6 +37,7 @@ use rtp::PacketKind;
 use aside::Aside;
 pub use fast_path::KernelStream;
 use fast_path::OpenStream;
+pub use feedback::{Bleached, Feedback};
 pub use gate::{Gate, MediaSwitch};
 pub use home::{BridgeGuard, Home, SharedBridge, Shelf};
 pub use latch::Latch;
@@ -114,6 +116,16 @@ pub enum BridgeEvent {
     HandshakeFailed(LegId),
     /// A leg's ICE consent expired (RFC 7675): nothing is sent to it until it checks again.
     ConsentLost(LegId),
+    /// Marks of a leg's packets do not come through: a phone of ours says what it puts on them, and
+    /// what it gets. Once for each way.
+    MarksLost {
+        /// The leg.
+        leg: LegId,
+        /// Of what comes from its peer.
+        inbound: bool,
+        /// Of what goes there.
+        outbound: bool,
+    },
     /// A key was pressed on a leg, for a side that wants INFO.
     Digit {
         /// Where it was pressed.
@@ -263,12 +275,7 @@ impl Bridge {
             }
             PacketKind::Rtcp => {
                 let len = leg.receive_rtcp(now, from, port.component, buf, len)?;
-                self.copy_rtcp(now, port.leg, &buf[..len]);
-                self.process_rtcp(port.leg, &mut buf[..len]);
-                let (target, leg) = self.target(port.leg)?;
-                let (to, len, component) = leg.send_rtcp(now, buf, len)?;
-                let port = Port { leg: target, component };
-                Some(Forward { port, source: leg.source_of(component), tos: leg.tos, to, len })
+                self.pass_rtcp(now, port.leg, buf, len)
             }
             PacketKind::Stun => {
                 let answer = leg.handle_stun(now, (port.component, from), &buf[..len]);

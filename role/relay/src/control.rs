@@ -139,8 +139,10 @@ impl<P: Ports> Control<P> {
         let caller = session.caller.iter().map(|party| (None, party));
         let branches = session.branches.iter().map(|(branch, party)| (Some(*branch), party));
         let parties = caller.chain(branches);
-        let legs = parties.flat_map(|(branch, party)| party.stats(now, branch, &mut bridge));
-        let legs = legs.collect();
+        let interfaces = &self.config.interfaces;
+        let legs = parties
+            .flat_map(|(branch, party)| party.stats(now, (branch, interfaces), &mut bridge))
+            .collect();
         Some(SessionStats { session: id, answered: bridge.is_answered(), legs })
     }
 

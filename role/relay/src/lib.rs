@@ -59,7 +59,7 @@ pub mod turn;
 
 pub use api::{
     CODEC_NAMES_MAX, CodecPolicy, Command, Description, Direction, DtmfMode, LegProfile, LegStats,
-    Protocol, RelayEvent, SessionId, SessionStats,
+    PeerTold, Protocol, RelayEvent, SessionId, SessionStats,
 };
 pub use config::{Config, Interface};
 pub use control::{Control, Wanted};
@@ -70,4 +70,4 @@ pub use ports::{
     NumberedPorts, OpenError, Opened, PairRange, PortOwner, Ports, Probe, SharedBridge,
 };
 pub use shell::recording;
-pub use shell::{NgConduct, NgServer, Relay, Reply};
+pub use shell::{LegTotals, NgConduct, NgServer, Relay, Reply};

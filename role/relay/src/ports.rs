@@ -167,7 +167,7 @@ impl Ports for NumberedPorts {
         let range = self.ranges.get_mut(interface).ok_or(OpenError::Exhausted)?;
         let port = range.take(|_| Probe::Opened)?;
         self.owners.push((interface, port, owner.clone()));
-        Ok(Opened { port, source: None, tos: 0 })
+        Ok(Opened { port, source: None, tos: owner.tos })
     }
 
     fn close(&mut self, interface: usize, rtp_port: u16) {

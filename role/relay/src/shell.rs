@@ -16,6 +16,7 @@ mod listening;
 mod ng;
 pub mod recording;
 mod sockets;
+mod told;
 mod worker;
 
 use std::io;
@@ -35,6 +36,8 @@ use hub::Steered;
 pub use ng::{NgConduct, NgServer};
 use recording::Recordings;
 use sockets::SocketPorts;
+use told::Ended;
+pub use told::LegTotals;
 use worker::Worker;
 
 /// The running relay. Clones share it; the threads end with the last one.
@@ -71,7 +74,8 @@ impl Relay {
         let on_event: Arc<dyn Fn(RelayEvent) + Send + Sync> = Arc::new(on_event);
         // From here on an early return ends the threads that were started.
         let recordings = OnceLock::new();
-        let mut inner = Inner { control, workers, threads: Vec::new(), recordings, fast_path };
+        let (threads, ended) = (Vec::new(), Ended::default());
+        let mut inner = Inner { control, workers, threads, recordings, fast_path, ended };
         for (n, worker) in inner.workers.iter().enumerate() {
             let (worker, control) = (Arc::clone(worker), Arc::clone(&inner.control));
             let on_event = Arc::clone(&on_event);
@@ -101,7 +105,10 @@ impl Relay {
 
     /// Ends a session, or one branch of it, and frees the ports; the last figures.
     pub fn delete(&self, session: SessionId, branch: Option<u32>) -> Option<SessionStats> {
-        self.control().delete(Instant::now(), session, branch)
+        let stats = self.control().delete(Instant::now(), session, branch);
+        // Figures are of the whole session: counted once, when all of it ends.
+        stats.iter().filter(|_| branch.is_none()).for_each(|stats| self.inner.ended.add(stats));
+        stats
     }
 
     /// Has one side (a branch, or `None` for the caller's) hear a key in its form of digits. False
@@ -156,6 +163,11 @@ impl Relay {
     pub fn kernel_streams(&self) -> (usize, u64) {
         let path = self.inner.fast_path.as_deref();
         path.map_or((0, 0), |path| (path.open_flows(), path.forwarded()))
+    }
+
+    /// What legs of sessions that ended were like, by interface and by how they carried media.
+    pub fn ended_legs(&self) -> Vec<(String, &'static str, LegTotals)> {
+        self.inner.ended.totals()
     }
 
     fn control(&self) -> MutexGuard<'_, Control<SocketPorts>> {
@@ -244,6 +256,7 @@ struct Inner {
     threads: Vec<JoinHandle<()>>,
     recordings: OnceLock<Recordings>,
     fast_path: Option<Arc<FastPath>>,
+    ended: Ended,
 }
 
 impl Drop for Inner {

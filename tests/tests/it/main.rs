@@ -21,6 +21,7 @@ mod injection_pages;
 mod laboratory;
 mod legacy;
 mod linphone;
+mod marks;
 mod matrix;
 mod media_streams;
 mod mutual_tls;

@@ -1,5 +1,6 @@
 //! Marks of packets, by the names they have (RFC 2474, RFC 2597, RFC 3246).
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -15,6 +16,11 @@ impl Dscp {
     /// For signalling (RFC 4594 §4.2).
     pub const CS5: Self = Self(40);
 
+    /// Of its number, of which six bits count.
+    pub fn of(number: u8) -> Self {
+        Self(number & 0x3f)
+    }
+
     /// The type of service octet with this mark.
     pub fn tos(self) -> u8 {
         self.0 << 2
@@ -28,6 +34,19 @@ impl Dscp {
     /// As [`Dscp::of_media`].
     pub fn of_signalling() -> Self {
         Self::CS5
+    }
+}
+
+impl fmt::Display for Dscp {
+    /// In the words of a configuration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (class, drop) = (self.0 >> 3, self.0 >> 1 & 3);
+        match self.0 {
+            46 => f.write_str("EF"),
+            0..64 if self.0 & 7 == 0 => write!(f, "CS{class}"),
+            0..40 if self.0 & 1 == 0 && drop > 0 && class > 0 => write!(f, "AF{class}{drop}"),
+            number => write!(f, "{number}"),
+        }
     }
 }
 
@@ -81,6 +100,10 @@ mod tests {
             ("off", 0),
         ] {
             assert_eq!(name.parse::<Dscp>().unwrap().tos(), octet, "{name}");
+        }
+        for number in 0..64 {
+            let mark = Dscp::of(number);
+            assert_eq!(mark.to_string().parse(), Ok(mark), "{mark}");
         }
         for wrong in ["", "CS8", "AF10", "AF14", "AF51", "AF1", "64", "E", "-1", "CS"] {
             let error = wrong.parse::<Dscp>().unwrap_err();

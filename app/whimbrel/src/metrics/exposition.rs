@@ -5,10 +5,12 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeMetric,
 };
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Unit;
+use relay::LegTotals;
 use std::fmt;
 
 /// Of [`net::ShardStats`], the entries that go up and down.
@@ -39,6 +41,7 @@ impl Collector for Exposition {
         families.build()?;
         signalling(&mut families, &reading)?;
         media_and_events(&mut families, &reading)?;
+        legs(&mut families, &reading)?;
         turn(&mut families, &reading)?;
         for (entry, value) in reading.net.entries() {
             families.net(entry, value)?;
@@ -158,6 +161,53 @@ fn media_and_events(families: &mut Families<'_>, reading: &Reading) -> fmt::Resu
     )
 }
 
+/// By interface, and by how the legs carried media.
+fn legs(families: &mut Families<'_>, reading: &Reading) -> fmt::Result {
+    families.counter(
+        "whimbrel_marks_refused",
+        "Sockets that the system did not let be marked (DSCP): what they send goes unmarked",
+        reading.marks_refused,
+    )?;
+    let labelled = |value: &dyn Fn(&LegTotals) -> Vec<(&'static str, f64)>| {
+        let of = |(interface, kind, totals): &(String, &'static str, LegTotals)| {
+            let places = value(totals).into_iter();
+            let place = |(word, n)| ([interface.clone(), (*kind).into(), String::from(word)], n);
+            places.map(place).collect::<Vec<_>>()
+        };
+        reading.legs.iter().flat_map(of).collect::<Vec<_>>()
+    };
+    families.by_leg(
+        "whimbrel_relay_legs_marked",
+        "Legs that ended, by the mark (DSCP) that packets of their peers came with",
+        Some("mark"),
+        labelled(&|t| LegTotals::MARKS.into_iter().zip(t.marked.map(|n| n as f64)).collect()),
+    )?;
+    families.by_leg(
+        "whimbrel_relay_legs_bleached",
+        "Legs that ended whose marks the network changed, where a phone of ours tells them",
+        Some("way"),
+        labelled(&|t| vec![("from", t.bleached_from as f64), ("toward", t.bleached_toward as f64)]),
+    )?;
+    families.by_leg(
+        "whimbrel_relay_legs_reported",
+        "Legs that ended whose peers sent reports of reception (RTCP)",
+        None,
+        labelled(&|t| vec![("", t.reported as f64)]),
+    )?;
+    families.by_leg(
+        "whimbrel_relay_told_lost",
+        "Packets that peers of ended legs reported lost",
+        None,
+        labelled(&|t| vec![("", t.told_lost as f64)]),
+    )?;
+    families.by_leg(
+        "whimbrel_relay_round_trip_seconds",
+        "Last round trips of ended legs, added up: over legs reported it is their mean",
+        None,
+        labelled(&|t| vec![("", t.rtt_s)]),
+    )
+}
+
 fn turn(families: &mut Families<'_>, reading: &Reading) -> fmt::Result {
     let turn = &reading.turn;
     families.gauge("whimbrel_turn_allocations", "Ports lent to TURN clients", turn.allocations)?;
@@ -241,6 +291,24 @@ impl Families<'_> {
     /// `_total` becomes the end of the sample's name.
     fn counter<N: EncodeCounterValue>(&mut self, name: &str, help: &str, value: N) -> fmt::Result {
         self.write(name, help, None, &ConstCounter::new(value))
+    }
+
+    /// Counters of legs: by interface, kind and, if it has a name, what the third word says.
+    fn by_leg(
+        &mut self,
+        name: &str,
+        help: &str,
+        third: Option<&str>,
+        values: Vec<([String; 3], f64)>,
+    ) -> fmt::Result {
+        let kind = MetricType::Counter;
+        let mut encoder = self.0.encode_descriptor(name, help, None, kind)?;
+        for ([interface, carried, word], value) in values {
+            let mut labels = vec![("interface", interface), ("kind", carried)];
+            labels.extend(third.map(|third| (third, word)));
+            ConstCounter::new(value).encode(encoder.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 
     fn net(&mut self, entry: &str, value: u64) -> fmt::Result {

@@ -22,6 +22,10 @@ pub(super) struct Reading {
     pub(super) relay_ports_in_use: usize,
     /// Streams the kernel forwards by itself, and the packets it did.
     pub(super) relay_kernel: (usize, u64),
+    /// Legs that ended, by interface and kind.
+    pub(super) legs: Vec<(String, &'static str, relay::LegTotals)>,
+    /// Sockets the system did not let us mark.
+    pub(super) marks_refused: u64,
     /// Zeros where there is no TURN server.
     pub(super) turn: relay::turn::TurnStats,
     /// Zeros where there is no recording server.
@@ -90,6 +94,8 @@ impl Reading {
             relay_sessions: shared.relay.sessions(),
             relay_ports_in_use: shared.relay.ports_in_use(),
             relay_kernel: shared.relay.kernel_streams(),
+            legs: shared.relay.ended_legs(),
+            marks_refused: net::tos::refused(),
             turn: shared.turn.as_ref().map(|turn| turn.stats()).unwrap_or_default(),
             srs: Srs::of(shared),
             spine_events_dropped: shared.spine.dropped(),

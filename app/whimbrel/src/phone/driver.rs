@@ -408,7 +408,10 @@ impl Driver {
             What::Packet { from, bytes } => {
                 let from = self.nat64.map_or(from, |nat| nat.back(from));
                 match self.places.call_at(local) {
-                    Some(call) => self.phone.handle_media(now, call, from, &bytes),
+                    Some(call) => {
+                        self.phone.set_marks(call, self.places.marks(local));
+                        self.phone.handle_media(now, call, from, &bytes);
+                    }
                     None => self.phone.handle_prepared(now, from, &bytes),
                 }
             }

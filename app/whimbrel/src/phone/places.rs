@@ -14,6 +14,7 @@ use bytes::Bytes;
 use media::traversal::StreamEvent;
 use net::MediaSockets;
 use net::client::{ByteStream, Endpoint};
+use rtp::rtcp::Marks;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -90,6 +91,12 @@ impl Places {
     /// A call's socket.
     pub fn of(&self, call: CallHandle) -> Option<SocketAddr> {
         self.of_call.get(&call).copied()
+    }
+
+    /// How packets of the socket at `local` are marked.
+    pub fn marks(&self, local: SocketAddr) -> Marks {
+        let marks = |s: &Sockets| Marks::of_octets(s.pair.sent_tos(), s.pair.received_tos());
+        self.sockets.get(&local).map(marks).unwrap_or_default()
     }
 
     /// The call that has this socket.

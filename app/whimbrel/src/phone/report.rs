@@ -146,7 +146,14 @@ pub fn quality(stats: &MediaStats) -> Value {
         "remote_jitter_ms": round(stats.remote_jitter_ms),
         "input_dbov": round(f64::from(stats.input_dbov)),
         "output_dbov": round(f64::from(stats.output_dbov)),
+        "dscp_sent": stats.marks.sent.map(mark),
+        "dscp_arrived": stats.marks.arrived.map(mark),
     })
+}
+
+/// A mark by its name, or its number where it has none.
+pub fn mark(dscp: u8) -> String {
+    crate::config::Dscp::of(dscp).to_string()
 }
 
 fn round(value: f64) -> f64 {
@@ -202,6 +209,10 @@ pub fn event_line(event: &PhoneEvent) -> Value {
         PhoneEvent::WaySelected { call, relayed, known, messages, gathering } => json!({
             "event": "way", "call": call.0, "relayed": relayed, "known": known,
             "messages": messages, "gathering": gathering,
+        }),
+        PhoneEvent::Marks { call, marks } => json!({
+            "event": "marks", "call": call.0, "sent": marks.sent.map(mark),
+            "arrived": marks.arrived.map(mark),
         }),
         PhoneEvent::WayLost { call } => json!({"event": "way-lost", "call": call.0}),
         PhoneEvent::TransferRequested { call, target, by, attended, joins } => json!({

@@ -58,7 +58,11 @@ pub fn open_location(data: &Path, config: &Config, wall: sansio::WallTime) -> Re
 pub type ToShards = Arc<OnceLock<Arc<Vec<net::ShardHandle<Note>>>>>;
 
 /// The relay, and where to put the shards it tells its events to.
-pub fn start_relay(config: &Config, addresses: &Addresses) -> Result<(Relay, ToShards)> {
+pub fn start_relay(
+    config: &Config,
+    addresses: &Addresses,
+    spine: &cluster::Spine,
+) -> Result<(Relay, ToShards)> {
     let mut interfaces: Vec<relay::Interface> = addresses
         .interfaces
         .iter()
@@ -87,8 +91,12 @@ pub fn start_relay(config: &Config, addresses: &Addresses) -> Result<(Relay, ToS
     };
     let notify = ToShards::default();
     let shards = Arc::clone(&notify);
+    let spine = spine.clone();
     let tell = move |event: RelayEvent| {
         tracing::debug!(?event, "relay");
+        if let Some(bleached) = crate::wiring::marks_bleached(&event) {
+            spine.emit(present::wall(), bleached);
+        }
         let note = || match event {
             RelayEvent::MediaSilent { session } => Some(Note::MediaSilent(session.0)),
             RelayEvent::Digit { session, branch, digit, duration_ms } => {

@@ -1,9 +1,9 @@
 //! The edge's events, told to the spine, the relay and the location table.
 
-use cluster::{Emission, Event, LogError, MediaSummary, Spine};
+use cluster::{Emission, Event, LogError, MediaSummary, MediaWay, Spine};
 use edge::{CallOpening, EdgeEvent};
 use registrar::LocationTable;
-use relay::{LegStats, Relay, SessionId, SessionStats};
+use relay::{LegStats, Relay, RelayEvent, SessionId, SessionStats};
 use sansio::WallTime;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -170,6 +170,18 @@ pub fn tell(
     }
 }
 
+/// Marks of packets that the network changes, as the spine tells it. The relay has logged it.
+pub fn marks_bleached(event: &RelayEvent) -> Option<Event> {
+    let RelayEvent::MarksLost { session, branch, inbound, outbound } = event else { return None };
+    let side = if branch.is_none() { "caller" } else { "callee" };
+    let way = match (inbound, outbound) {
+        (true, true) => "both",
+        (true, false) => "from",
+        (false, _) => "toward",
+    };
+    Some(Event::MarksBleached { call: session.0, side: side.into(), way: way.into() })
+}
+
 /// The record's cause: what the edge says, told apart by status where that says more.
 fn cause_word(cause: edge::EndCause, status: Option<u16>) -> &'static str {
     match (cause, status) {
@@ -201,7 +213,26 @@ fn summary(leg: &LegStats) -> MediaSummary {
         lost: u64::try_from(leg.lost).unwrap_or(0),
         jitter_ms: leg.jitter_ms,
         bytes: leg.bytes_received,
+        way: way(leg).map(Box::new),
     }
+}
+
+/// What was heard of the way between a leg's peer and us.
+fn way(leg: &LegStats) -> Option<MediaWay> {
+    let told = leg.told.clone().unwrap_or_default();
+    let way = MediaWay {
+        dscp: leg.tos.map(|tos| tos >> 2),
+        dscp_seen: told.dscp_seen,
+        bleached_from: told.bleached_from,
+        bleached_toward: told.bleached_toward,
+        reports: told.reports,
+        told_lost: u64::try_from(told.lost).unwrap_or(0),
+        told_jitter_ms: told.jitter_ms,
+        rtt_ms: told.rtt_ms,
+        mos: told.mos,
+        adapted: 0,
+    };
+    (way != MediaWay::default()).then_some(way)
 }
 
 fn codecs(stats: &SessionStats) -> Vec<String> {

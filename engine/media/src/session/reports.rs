@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rtp::rtcp::{self, Item, Report, ReportBlock, SenderInfo};
+use rtp::rtcp::{self, Item, Marks, Report, ReportBlock, SenderInfo};
 use sansio::{Entropy, SeededEntropy, WallTime};
 
 use super::{MediaEvent, MediaOutput, Session};
@@ -103,7 +103,12 @@ impl Session {
         let cname = &self.reports.cname;
         let report = Report { ssrc: self.outbound.ssrc(), sender, blocks: &blocks, cname, bye };
         let mut buf = vec![0; BUFFER];
-        let written = report.write(&mut buf).and_then(|len| match &mut self.srtp {
+        let written = report.write(&mut buf).map(|len| match bye {
+            // A BYE is the last that is said (RFC 3550 §6.1).
+            Some(_) => len,
+            None => append_marks(&mut buf, len, self.marks, self.outbound.ssrc()),
+        });
+        let written = written.and_then(|len| match &mut self.srtp {
             Some(srtp) => srtp.outbound.protect_rtcp(&mut buf, len),
             None => Ok(len),
         });
@@ -149,4 +154,12 @@ impl Session {
         self.outbound.note_loss(block.fraction_lost);
         self.reports.remote = block;
     }
+}
+
+/// Puts what is known of marks behind a report; its length then.
+fn append_marks(buf: &mut [u8], len: usize, marks: Marks, ssrc: u32) -> usize {
+    let room = buf.get_mut(len..len + Marks::LEN).filter(|_| marks != Marks::default());
+    let Some(room) = room else { return len };
+    room.copy_from_slice(&marks.packet(ssrc));
+    len + Marks::LEN
 }

@@ -111,7 +111,7 @@ mod tests {
 
     fn media() -> impl Strategy<Value = MediaSummary> {
         let some = (".{0,8}", any::<[u64; 3]>(), any::<f64>()).prop_map(|(codec, n, jitter_ms)| {
-            MediaSummary { codec, packets: n[0], lost: n[1], jitter_ms, bytes: n[2] }
+            MediaSummary { codec, packets: n[0], lost: n[1], jitter_ms, bytes: n[2], way: None }
         });
         prop_oneof![Just(MediaSummary::default()), some]
     }

@@ -2,7 +2,7 @@
 
 use super::at;
 use crate::{
-    CallClose, CallRecord, FoldPosition, MediaStats, RecordFilter, RecordOp, RecordingStep,
+    CallClose, CallRecord, FoldPosition, MediaStats, MediaWay, RecordFilter, RecordOp, RecordingStep,
     SequencedOp, Store,
 };
 
@@ -28,6 +28,18 @@ fn close(secs: u64, cause: &str) -> CallClose {
         lost: 3,
         jitter_ms: 4.25,
         bytes: packets * 100,
+        way: (packets == 500).then_some(MediaWay {
+            dscp: Some(0),
+            dscp_seen: Some(46),
+            bleached_from: true,
+            bleached_toward: false,
+            reports: 12,
+            told_lost: 4,
+            told_jitter_ms: 1.5,
+            rtt_ms: Some(31.25),
+            mos: None,
+            adapted: 2,
+        }),
     };
     CallClose {
         at: at(secs),

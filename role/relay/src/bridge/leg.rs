@@ -7,6 +7,7 @@ use std::time::Instant;
 use ice::{Lite, LiteEvent};
 use rtp::{Error, Receiver, RtpPacket};
 
+use super::feedback::Feedback;
 use super::gate::Gate;
 use super::latch::{Judgement, Latch, Position};
 use super::security::Security;
@@ -52,6 +53,8 @@ pub struct Leg {
     pub gate: Gate,
     /// What came and went.
     pub counters: LegCounters,
+    /// What the peer tells, from its first report on.
+    pub(super) feedback: Option<Box<Feedback>>,
     pub(super) rtp: Latch,
     rtcp: Latch,
     /// The peer's SDP is known: its packets may be learned from.
@@ -134,6 +137,7 @@ impl Leg {
             tos: 0,
             gate: Gate::default(),
             counters: LegCounters::default(),
+            feedback: None,
             rtp: Latch::default(),
             rtcp: Latch::default(),
             described: false,
@@ -484,7 +488,7 @@ impl Leg {
     }
 
     /// The clock of what comes, and its jitter in sixteenths of that.
-    pub(super) fn clock_and_jitter(&self) -> (u32, u32) {
+    pub(crate) fn clock_and_jitter(&self) -> (u32, u32) {
         self.receiver.clock_and_jitter()
     }
 

@@ -14,6 +14,7 @@ use super::writer::Rejected;
 use crate::RelayError;
 use crate::api::{LegStats, Protocol};
 use crate::bridge::{Bridge, Carries, LegId, SharedBridge};
+use crate::config::Interface;
 
 /// What a party did last in offer/answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,10 +104,10 @@ impl Party {
     pub(super) fn stats(
         &self,
         now: Instant,
-        branch: Option<u32>,
+        (branch, interfaces): (Option<u32>, &[Interface]),
         bridge: &mut Bridge,
     ) -> Vec<LegStats> {
-        let stats = |side: &Side| side.stats(now, (branch, &self.tag), bridge);
+        let stats = |side: &Side| side.stats(now, (branch, &self.tag, interfaces), bridge);
         self.sides().filter_map(stats).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! Control's view of one leg, a stream of one party: its ports, its keys, and what was agreed with its
 //! peer.
 
+mod figures;
 mod keyed;
 
 use std::net::{IpAddr, SocketAddr};
@@ -20,8 +21,8 @@ use super::codecs::{Agreement, Offer};
 use super::facts::Facts;
 use super::writer::{DtlsFace, Face, setup_for};
 use crate::RelayError;
-use crate::api::{LegProfile, LegStats, Protocol};
-use crate::bridge::{Bridge, Carries, Component, Leg, LegId, PayloadType, Security, ZrtpEnd};
+use crate::api::{LegProfile, Protocol};
+use crate::bridge::{Bridge, Carries, Leg, LegId, PayloadType, Security, ZrtpEnd};
 use crate::dialect::{Dialect, DtlsWish, IceWish};
 
 /// RFC 8839 §5.4 asks for 24 bits and 128 bits; a character of a token is worth five.
@@ -442,47 +443,6 @@ impl Side {
         let cryptos = self.chosen.as_deref().filter(|_| self.protocol == Protocol::Srtp);
         let face = self.face(certificate, setup_for(self.dtls_role));
         Face { cryptos: cryptos.cloned().into_iter().collect(), ..face }
-    }
-
-    /// The leg's figures.
-    pub(super) fn stats(
-        &self,
-        now: Instant,
-        (branch, tag): (Option<u32>, &str),
-        bridge: &mut Bridge,
-    ) -> Option<LegStats> {
-        let leg = bridge.leg_mut(self.id)?;
-        let remote = leg.destination(now, Component::Rtp);
-        let reception = leg.reception();
-        let codec = leg.codec();
-        let counters = &leg.counters;
-        let since = |at: Instant| now.saturating_duration_since(at).as_millis() as u64;
-        let dropped = counters.dropped;
-        Some(LegStats {
-            branch,
-            stream: self.stream,
-            media: self.media.to_owned(),
-            tag: tag.to_owned(),
-            protocol: self.protocol,
-            port: self.addr.port(),
-            remote,
-            codec: codec.map(|c| c.encoding.clone()),
-            payload_type: codec.map(|c| c.number),
-            tos: counters.tos,
-            held: leg.held,
-            packets_received: counters.packets_received,
-            bytes_received: counters.bytes_received,
-            packets_sent: counters.packets_sent,
-            bytes_sent: counters.bytes_sent,
-            rtcp_received: counters.rtcp_received,
-            lost: reception.lost,
-            jitter_ms: reception.jitter.as_secs_f64() * 1e3,
-            last_packet_ms: counters.last_received.map(since),
-            moves: counters.moves,
-            dropped_injected: dropped.injected,
-            dropped_unauthenticated: dropped.unauthenticated + dropped.replayed,
-            dropped_other: dropped.malformed + dropped.early + dropped.unsent,
-        })
     }
 
     fn face<'a>(&'a self, certificate: &'a Certificate, setup: Setup) -> Face<'a> {

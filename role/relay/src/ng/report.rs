@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::calls::Call;
 use super::value::Value;
-use crate::api::{LegStats, Protocol, SessionStats};
+use crate::api::{LegStats, PeerTold, Protocol, SessionStats};
 
 /// What was counted since the start.
 #[derive(Debug, Clone, Copy, Default)]
@@ -136,7 +136,36 @@ fn stream(leg: &LegStats, now: Duration) -> Value {
             ]),
         ),
     ];
+    entries.extend(leg.tos.map(|tos| ("DSCP", Value::count(tos >> 2))));
+    entries.push(("DSCP sent", Value::count(leg.tos_sent >> 2)));
+    entries.extend(leg.told.as_ref().map(|told| ("reported", reported(told))));
     entries.extend(leg.remote.map(|remote| ("endpoint", endpoint(remote))));
+    Value::dictionary(entries)
+}
+
+/// What the peer tells of what it gets. Whole numbers, as bencode has no others.
+fn reported(told: &PeerTold) -> Value {
+    let whole = |value: f64| Value::Integer(value.round() as i64);
+    let mut entries = vec![
+        ("reports", Value::count(told.reports)),
+        ("lost", Value::Integer(told.lost)),
+        ("loss percent", whole(told.loss_percent)),
+        ("jitter ms", whole(told.jitter_ms)),
+    ];
+    entries.extend(told.rtt_ms.map(|ms| ("round trip ms", whole(ms))));
+    entries.extend(told.mos.map(|mos| ("MOS x10", whole(mos * 10.0))));
+    entries.extend(told.max_bitrate.map(|bits| ("REMB", Value::count(bits))));
+    if told.transport_packets > 0 {
+        entries.push(("TWCC packets", Value::count(told.transport_packets)));
+        entries.push(("TWCC lost", Value::count(told.transport_lost)));
+    }
+    entries.extend(told.dscp_put.map(|dscp| ("DSCP put", Value::count(dscp))));
+    entries.extend(told.dscp_seen.map(|dscp| ("DSCP seen", Value::count(dscp))));
+    let bleached = [(told.bleached_from, "from"), (told.bleached_toward, "toward")];
+    if bleached.iter().any(|(is, _)| *is) {
+        let ways = bleached.into_iter().filter_map(|(is, way)| is.then_some(way));
+        entries.push(("bleached", Value::texts(ways)));
+    }
     Value::dictionary(entries)
 }
 

@@ -97,6 +97,8 @@ impl RawSockets {
         let socket = |v6| {
             let raw = RawUdp::new(v6).ok()?;
             raw.set_send_buffer(SEND_BYTES);
+            // All that leaves by it is media.
+            raw.set_priority(net::tos::EF);
             Some(raw)
         };
         Self([socket(false), socket(true)])

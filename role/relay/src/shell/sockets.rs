@@ -164,7 +164,7 @@ impl Ports for SocketPorts {
             Err(e) if e.kind() == io::ErrorKind::AddrInUse => Probe::Taken,
             Err(e) => Probe::GiveUp(e.kind()),
         })?;
-        let (rtp, rtcp) = bound.ok_or(OpenError::Exhausted)?;
+        let (rtp, rtcp, tos) = bound.ok_or(OpenError::Exhausted)?;
         let (io, worker) = self.io(owner);
         // A hub's ports are bound too: nobody else may take them, and what leaves by an interface
         // that refuses raw packets leaves by them.
@@ -184,7 +184,9 @@ impl Ports for SocketPorts {
         // Who listens on all addresses answers from the one that is talked to, once it is.
         let known = self.steered[interface].is_some() && !owner.bind.is_unspecified();
         let source = known.then(|| SocketAddr::new(owner.bind, port));
-        Ok(Opened { port, source, tos: owner.tos })
+        // A raw packet has the mark written into it: nobody is asked.
+        let tos = if source.is_some() { owner.tos } else { tos };
+        Ok(Opened { port, source, tos })
     }
 
     fn close(&mut self, interface: usize, rtp_port: u16) {
@@ -197,12 +199,16 @@ impl Ports for SocketPorts {
     }
 }
 
-fn bind_pair((ip, tos): (IpAddr, u8), port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
+/// Two sockets, and the mark that the system lets them send with.
+fn bind_pair((ip, tos): (IpAddr, u8), port: u16) -> io::Result<(UdpSocket, UdpSocket, u8)> {
     let bind = |port| {
         let socket = UdpSocket::bind((ip, port))?;
-        net::tos::mark(&socket, ip.is_ipv6(), tos);
+        let is_marked = net::tos::mark(&socket, ip.is_ipv6(), tos);
+        // Where the system does not tell, nothing is known of what arrives.
+        let _ = net::tos::watch(&socket);
         socket.set_nonblocking(true)?;
-        io::Result::Ok(socket)
+        io::Result::Ok((socket, is_marked))
     };
-    Ok((bind(port)?, bind(port + 1)?))
+    let ((rtp, is_marked), (rtcp, _)) = (bind(port)?, bind(port + 1)?);
+    Ok((rtp, rtcp, if is_marked { tos } else { 0 }))
 }

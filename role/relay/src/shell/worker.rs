@@ -287,7 +287,8 @@ impl Round {
         // The hub's batch is the larger part of what a thread needs.
         let hub_slots = if has_hubs { BATCH_MAX } else { 1 };
         Self {
-            batch: RecvBatch::new(BATCH, SLOT_BYTES),
+            // Of marks, not of destinations: a port has one.
+            batch: RecvBatch::with_destinations(BATCH, SLOT_BYTES),
             raw: RawSockets::new(),
             hub_batch: RecvBatch::with_destinations(hub_slots, SLOT_BYTES),
             out: Outcome::default(),

@@ -9,6 +9,7 @@ mod controlled;
 mod descriptions;
 #[cfg(feature = "xdp")]
 mod fast_path;
+mod feedback;
 mod injector;
 mod memory;
 mod openssl;

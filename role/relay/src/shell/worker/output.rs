@@ -138,8 +138,13 @@ impl Worker {
         out.forwards.clear();
         {
             let mut bridge = watched.io.bridge.look();
-            for (from, buf, len) in batch.slots_mut() {
-                out.forwards.push(bridge.handle_packet(now, watched.port, from, buf, len));
+            for packet in batch.addressed_mut() {
+                let (port, from) = (watched.port, packet.from);
+                let forward = bridge.handle_packet(now, port, from, packet.slot, packet.len);
+                if let (Some(_), Some(tos)) = (&forward, packet.tos) {
+                    bridge.note_tos(port, tos);
+                }
+                out.forwards.push(forward);
             }
             out.collect(&watched.io, &mut bridge);
         }
@@ -234,11 +239,23 @@ pub(super) fn report(
             BridgeEvent::ConsentLost(leg) => {
                 branch(leg).map(|branch| RelayEvent::ConsentLost { session, branch })
             }
+            BridgeEvent::MarksLost { leg, inbound, outbound } => branch(leg)
+                .map(|branch| RelayEvent::MarksLost { session, branch, inbound, outbound }),
             BridgeEvent::Digit { from, digit, duration_ms } => {
                 branch(from).map(|branch| RelayEvent::Digit { session, branch, digit, duration_ms })
             }
         };
         if let Some(told) = told {
+            if let RelayEvent::MarksLost { branch, inbound, outbound, .. } = &told {
+                let (call, caller) = (session.0, branch.is_none());
+                tracing::warn!(
+                    call,
+                    caller,
+                    inbound,
+                    outbound,
+                    "the network changes the marks (DSCP) of a side's packets; the call goes on"
+                );
+            }
             tracing::debug!(event = ?told, "relay");
             on_event(told);
         }
