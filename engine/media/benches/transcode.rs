@@ -95,7 +95,7 @@ fn transcoder(from: CodecKind, to: CodecKind) -> Transcoder {
     let meaning = Meaning::Sound(from);
     let plan = Plan {
         inputs: vec![Input { payload_type: IN, clock_rate: from.clock_rate(), meaning }],
-        sound: Some(SoundOut { codec: to, payload_type: 0, ptime_ms: 20 }),
+        sound: Some(SoundOut { codec: to, payload_type: 0, ptime_ms: 20, ptime_ms_max: 20 }),
         ..Plan::default()
     };
     Transcoder::new(plan, 1).expect("codecs we have")

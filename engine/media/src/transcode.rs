@@ -19,6 +19,7 @@
 //! What it does not do: it holds nothing back to put it in order, so it adds no delay beyond the
 //! packet time.
 
+mod adaptation;
 mod keys;
 mod output;
 mod plan;
@@ -26,9 +27,12 @@ mod source;
 
 use std::time::{Duration, Instant};
 
+use adaptation::Adaptation;
 use audio::{CodecKind, Decoder, Error, Resampler};
+use rtp::rtcp::{self, Told};
 use rtp::{Header, RtpPacket};
 
+pub use adaptation::HOLD as ADAPTS_AFTER;
 pub use keys::{DIGITS_MAX, Digit};
 use keys::{Keys, Sounding, Verdict};
 use output::Output;
@@ -39,6 +43,8 @@ use source::{Place, Source, Step};
 const CONCEAL_MS_MAX: u32 = 120;
 /// Digits are clocked by time where no packet came for this long.
 const IDLE: Duration = Duration::from_millis(60);
+/// What a codec takes that has no choice.
+const G711_BITRATE: u32 = 64_000;
 /// Frames made by time at once: what a late timer may have missed.
 const IDLE_FRAMES_MAX: u32 = 20;
 
@@ -51,10 +57,24 @@ pub struct Transcoder {
     decoders: Vec<Decoding>,
     out: Output,
     keys: Keys,
+    adaptation: Adaptation,
+    /// The rung that waits until no digit is under way.
+    adapts: bool,
     heard_at: Option<Instant>,
     /// Up to when frames were made by time.
     clocked: Option<Instant>,
     dropped: u64,
+}
+
+/// How sound is coded for a receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Coded {
+    /// Bits a second, where the codec has a choice.
+    pub bitrate: Option<u32>,
+    /// The time in a packet.
+    pub ptime_ms: u32,
+    /// How often the receiver's reports changed that.
+    pub changes: u32,
 }
 
 /// One of the sender's codecs, from its first packet on.
@@ -86,6 +106,8 @@ impl Transcoder {
             decoders: Vec::new(),
             out,
             keys,
+            adaptation: Adaptation::default(),
+            adapts: false,
             heard_at: None,
             clocked: None,
             dropped: 0,
@@ -105,7 +127,11 @@ impl Transcoder {
         if plan != self.plan {
             let mut next = Self::new(plan, self.out.ssrc)?;
             next.out.continue_from(&self.out);
+            // What is known of the way to the receiver stays true.
+            next.adaptation = std::mem::take(&mut self.adaptation);
+            next.adapts = true;
             *self = next;
+            self.adapt();
         }
         Ok(())
     }
@@ -118,6 +144,7 @@ impl Transcoder {
     /// Takes a packet.
     pub fn handle_packet(&mut self, now: Instant, packet: &RtpPacket<'_>) {
         self.out.clear();
+        self.adapt();
         let header = packet.header();
         let Some(input) = self.plan.input(header.payload_type) else {
             self.dropped += 1;
@@ -212,19 +239,46 @@ impl Transcoder {
         rtcp[24..28].copy_from_slice(&self.out.octets.to_be_bytes());
     }
 
-    /// Takes the receiver's report on what we send it: an encoder with redundancy (Opus FEC) adapts
-    /// to the loss. Other packets say nothing.
-    pub fn handle_report(&mut self, rtcp: &[u8]) {
-        // The first block of a sender's or a receiver's report (RFC 3550 §6.4.1, §6.4.2).
-        let block = match rtcp.get(1) {
-            Some(200) => 28,
-            Some(201) => 8,
-            _ => return,
-        };
-        let blocks = rtcp[0] & 0x1f;
-        if let Some(fraction) = rtcp.get(block + 4).filter(|_| blocks > 0) {
-            self.out.note_loss((u32::from(*fraction) * 100).div_ceil(256) as u8);
+    /// Takes the receiver's report on what we send it: repair in the packets, bits and packet time
+    /// follow it, with at most one change in [`ADAPTS_AFTER`]. Other packets say nothing.
+    pub fn handle_report(&mut self, now: Instant, rtcp: &[u8]) {
+        if self.out.coded().is_none() {
+            return;
         }
+        let usual = self.out.usual_bitrate().unwrap_or(G711_BITRATE);
+        let (adaptation, mut first, mut heard) = (&mut self.adaptation, true, false);
+        rtcp::told(rtcp, |told| match told {
+            // The stream's own block stands first.
+            Told::Block(block) if std::mem::take(&mut first) => {
+                adaptation.note_loss(now, block.fraction_lost);
+                heard = true;
+            }
+            Told::MaxBitrate(bits) => {
+                adaptation.note_most(bits);
+                heard = true;
+            }
+            _ => {}
+        });
+        if heard && self.adaptation.step(now, usual) {
+            self.adapts = true;
+            self.adapt();
+        }
+    }
+
+    /// How it codes for its receiver now; `None` where it codes nothing.
+    pub fn coded(&self) -> Option<Coded> {
+        let (bitrate, ptime_ms) = self.out.coded()?;
+        Some(Coded { bitrate, ptime_ms, changes: self.adaptation.changes() })
+    }
+
+    /// Does what was decided, unless a digit is under way: it is made of packets of one length.
+    fn adapt(&mut self) {
+        if !self.adapts || self.keys.has_to_send() {
+            return;
+        }
+        self.adapts = false;
+        self.out.adapt(self.adaptation.rung());
+        self.keys.set_ptime(self.plan.events, self.out.ptime_ms());
     }
 
     /// Where a packet stands; a new stream takes the old one's place.

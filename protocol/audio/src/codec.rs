@@ -121,17 +121,21 @@ impl CodecKind {
         if !self.works_at(rate) {
             return Err(Error::Rate { rate });
         }
-        let bitrate = match rate {
+        match self.relay_bitrate(rate) {
+            Some(bitrate) => {
+                Ok(Box::new(opus::OpusEncoder::new(rate, bitrate, OPUS_COMPLEXITY_RELAY)?))
+            }
+            None => self.encoder(),
+        }
+    }
+
+    /// What [`CodecKind::relay_encoder`] takes of bits a second; `None` for codecs that have no choice.
+    pub fn relay_bitrate(self, rate: u32) -> Option<u32> {
+        (self == Self::Opus).then_some(match rate {
             8000 => 24_000,
             16_000 => 32_000,
             _ => OPUS_BITRATE,
-        };
-        match self {
-            Self::Opus => {
-                Ok(Box::new(opus::OpusEncoder::new(rate, bitrate, OPUS_COMPLEXITY_RELAY)?))
-            }
-            _ => self.encoder(),
-        }
+        })
     }
 
     /// Makes a decoder that gives samples at `rate`.
@@ -157,6 +161,9 @@ pub trait Encoder: Send + std::fmt::Debug {
 
     /// The loss the far end sees, in percent: an encoder with redundancy adapts.
     fn set_expected_loss(&mut self, percent: u8);
+
+    /// How many bits a second it may take. One that has no choice goes on as it is.
+    fn set_bitrate(&mut self, _bits_per_s: u32) {}
 }
 
 /// One stream's decoder. Samples are mono at [`CodecKind::sample_rate`].

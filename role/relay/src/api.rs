@@ -278,6 +278,12 @@ pub struct PeerTold {
     pub dscp_put: Option<u8>,
     /// The mark that ours come to it with.
     pub dscp_seen: Option<u8>,
+    /// How often we changed what we code for it, because of its reports.
+    #[serde(default)]
+    pub adapted: u32,
+    /// The bits per second we code for it, where the codec has a choice, and the packet time.
+    #[serde(default)]
+    pub coded: Option<(u32, u32)>,
     /// Marks of what it sends are changed on the way.
     pub bleached_from: bool,
     /// Marks of what we send are.

@@ -230,7 +230,7 @@ fn way(leg: &LegStats) -> Option<MediaWay> {
         told_jitter_ms: told.jitter_ms,
         rtt_ms: told.rtt_ms,
         mos: told.mos,
-        adapted: 0,
+        adapted: told.adapted,
     };
     (way != MediaWay::default()).then_some(way)
 }

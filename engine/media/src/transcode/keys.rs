@@ -10,7 +10,7 @@ use audio::dtmf::ToneGenerator;
 use rtp::dtmf::Sender;
 
 use super::output::Output;
-use super::plan::{DigitForm, Plan};
+use super::plan::{DigitForm, EventsOut, Plan};
 use heard::Heard;
 pub(super) use incoming::{Incoming, Sounding};
 
@@ -73,6 +73,13 @@ impl Keys {
             rate,
             told: VecDeque::new(),
         })
+    }
+
+    /// Packets are of another length from now on. Only where no digit is under way.
+    pub(super) fn set_ptime(&mut self, events: Option<EventsOut>, ptime_ms: u32) {
+        if let (Some(sender), Some(events)) = (&mut self.sender, events) {
+            *sender = Sender::new(events.clock_rate, ptime_ms);
+        }
     }
 
     /// A digit to send in the receiver's form; false when too many wait or the receiver has none.

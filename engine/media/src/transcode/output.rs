@@ -3,6 +3,7 @@
 use audio::{CodecKind, Encoder, Error};
 use rtp::{HEADER_LEN, Header};
 
+use super::adaptation::Rung;
 use super::plan::{EventsOut, PTIMES_MS, SoundOut};
 
 /// Packets that one packet in can become: 120 ms of Opus are twelve of 10 ms; and repetitions.
@@ -25,7 +26,6 @@ pub(super) struct Output {
     taken: usize,
     pub packets: u32,
     pub octets: u32,
-    loss_percent: u8,
 }
 
 #[derive(Debug)]
@@ -36,6 +36,10 @@ struct Coding {
     rate: u32,
     frame: usize,
     ptime_ms: u32,
+    /// The packet time there is when all is well, and the longest.
+    agreed_ms: u32,
+    longest_ms: u32,
+    bitrate: Option<u32>,
 }
 
 impl Output {
@@ -58,17 +62,30 @@ impl Output {
             taken: 0,
             packets: 0,
             octets: 0,
-            loss_percent: 0,
         })
     }
 
-    /// The loss the receiver sees, in percent: up at once, down by halves.
-    pub(super) fn note_loss(&mut self, percent: u8) {
-        let before = self.loss_percent;
-        self.loss_percent = percent.max(before / 2);
-        if let Some(coding) = self.coding.as_mut().filter(|_| self.loss_percent != before) {
-            coding.encoder.set_expected_loss(self.loss_percent);
-        }
+    /// What the codec takes of bits a second when all is well; `None` where it has no choice.
+    pub(super) fn usual_bitrate(&self) -> Option<u32> {
+        let coding = self.coding.as_ref()?;
+        coding.kind.relay_bitrate(coding.rate)
+    }
+
+    /// Codes as the rung says from the next frame on.
+    pub(super) fn adapt(&mut self, rung: &Rung) {
+        let usual = self.usual_bitrate();
+        let Some(coding) = &mut self.coding else { return };
+        coding.encoder.set_expected_loss(rung.expected_loss);
+        coding.bitrate = usual.map(|usual| usual / 4 * rung.bitrate_quarters);
+        coding.bitrate.into_iter().for_each(|bits| coding.encoder.set_bitrate(bits));
+        let ptime_ms = rung.ptime_ms.min(coding.longest_ms).max(coding.agreed_ms);
+        coding.ptime_ms = ptime_ms;
+        coding.frame = (coding.rate * ptime_ms / 1000) as usize;
+    }
+
+    /// Bits a second, where the codec has a choice, and the time in a packet.
+    pub(super) fn coded(&self) -> Option<(Option<u32>, u32)> {
+        self.coding.as_ref().map(|coding| (coding.bitrate, coding.ptime_ms))
     }
 
     /// Takes over another's numbering: the receiver's stream goes on.
@@ -235,6 +252,8 @@ impl Coding {
             (CodecKind::Opus, 30) => 20,
             (_, ms) => ms,
         };
+        // Of the rungs' two, what the receiver takes.
+        let longest = [60, 40].into_iter().find(|ms| *ms <= sound.ptime_ms_max);
         Ok(Self {
             kind: sound.codec,
             payload_type: sound.payload_type,
@@ -242,6 +261,9 @@ impl Coding {
             rate,
             frame: (rate * ptime_ms / 1000) as usize,
             ptime_ms,
+            agreed_ms: ptime_ms,
+            longest_ms: longest.unwrap_or(ptime_ms).max(ptime_ms),
+            bitrate: sound.codec.relay_bitrate(rate),
         })
     }
 }

@@ -55,6 +55,8 @@ pub struct SoundOut {
     pub payload_type: u8,
     /// How much goes into a packet; [`PTIMES_MS`] has what counts, another is 20.
     pub ptime_ms: u32,
+    /// The most that may, where the way to the receiver turns bad.
+    pub ptime_ms_max: u32,
 }
 
 /// Packet times that every codec here can make.

@@ -35,7 +35,7 @@ fn plan(from: DigitForm, to: DigitForm, codec: CodecKind) -> Plan {
             Input { payload_type: SOUND, clock_rate: 8000, meaning },
             Input { payload_type: EVENTS, clock_rate: 8000, meaning: Meaning::Events },
         ],
-        sound: Some(SoundOut { codec, payload_type: SOUND, ptime_ms: 20 }),
+        sound: Some(SoundOut { codec, payload_type: SOUND, ptime_ms: 20, ptime_ms_max: 20 }),
         events: (to == DigitForm::Events)
             .then_some(EventsOut { payload_type: EVENTS, clock_rate: codec.clock_rate() }),
         comfort_noise: None,

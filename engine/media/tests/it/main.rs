@@ -1,5 +1,6 @@
 //! Two sessions over a virtual network, in virtual time.
 
+mod adaptation;
 mod calls;
 mod descriptions;
 mod digits;

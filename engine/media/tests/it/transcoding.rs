@@ -23,7 +23,7 @@ pub fn plan(from: CodecKind, to: CodecKind, ptime_ms: u32) -> Plan {
             Input { payload_type: EVENTS_IN, clock_rate, meaning: Meaning::Events },
             Input { payload_type: 13, clock_rate: 8000, meaning: Meaning::ComfortNoise },
         ],
-        sound: Some(SoundOut { codec: to, payload_type: OUT, ptime_ms }),
+        sound: Some(SoundOut { codec: to, payload_type: OUT, ptime_ms, ptime_ms_max: 60 }),
         events: Some(EventsOut { payload_type: EVENTS_OUT, clock_rate: to.clock_rate() }),
         ..Plan::default()
     }
@@ -334,7 +334,7 @@ fn r5_5_an_encoder_adapts_to_the_loss_its_receiver_reports() {
             rtp::rtcp::Report { ssrc: 9, blocks: &[block], cname: "c", ..Default::default() };
         let mut bytes = [0; 200];
         let len = report.write(&mut bytes).unwrap();
-        transcoder.handle_report(&bytes[..len]);
+        transcoder.handle_report(epoch(), &bytes[..len]);
         let left = through(&mut transcoder, &tone_packets(CodecKind::G722, 20, 100));
         left.iter().map(Vec::len).sum::<usize>()
     };

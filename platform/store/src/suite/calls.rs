@@ -2,8 +2,8 @@
 
 use super::at;
 use crate::{
-    CallClose, CallRecord, FoldPosition, MediaStats, MediaWay, RecordFilter, RecordOp, RecordingStep,
-    SequencedOp, Store,
+    CallClose, CallRecord, FoldPosition, MediaStats, MediaWay, RecordFilter, RecordOp,
+    RecordingStep, SequencedOp, Store,
 };
 
 fn call(number: u64, started: u64) -> CallRecord {

@@ -49,6 +49,12 @@ impl Encoder for OpusEncoder {
         let _ = self.inner.set_inband_fec(percent > 0);
         let _ = self.inner.set_packet_loss_perc(i32::from(percent.min(50)));
     }
+
+    fn set_bitrate(&mut self, bits_per_s: u32) {
+        // As above.
+        let bits = i32::try_from(bits_per_s).unwrap_or(i32::MAX);
+        let _ = self.inner.set_bitrate(Bitrate::Bits(bits));
+    }
 }
 
 pub(super) struct OpusDecoder {

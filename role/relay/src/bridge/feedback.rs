@@ -155,7 +155,7 @@ impl Bridge {
     ) -> Option<Forward> {
         let len = self.hear_report(now, from, &buf[..len]);
         self.copy_rtcp(now, from, &buf[..len]);
-        self.process_rtcp(from, &mut buf[..len]);
+        self.process_rtcp(now, from, &mut buf[..len]);
         let (target, leg) = self.target(from)?;
         leg.note_report_sent(now, &buf[..len]);
         let (to, len, component) = leg.send_rtcp(now, buf, len)?;

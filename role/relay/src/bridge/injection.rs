@@ -61,6 +61,7 @@ impl Bridge {
                 codec,
                 payload_type: p.number,
                 ptime_ms: PTIME_MS,
+                ptime_ms_max: PTIME_MS,
             }),
             events: events.map(|p| EventsOut { payload_type: p.number, clock_rate: p.clock_rate }),
             comfort_noise: toward.payloads().iter().find(|p| p.is_noise()).map(|p| p.number),

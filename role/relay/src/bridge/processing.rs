@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use media::transcode::{Digit, Plan, Transcoder};
+use media::transcode::{Coded, Digit, Plan, Transcoder};
 use rtp::RtpPacket;
 use rtp::srtp::MAX_TRAILER;
 
@@ -171,15 +171,25 @@ impl Bridge {
 
     /// The sender's report tells of the stream that leaves; what it reports of ours tells the
     /// encoder that serves it.
-    pub(super) fn process_rtcp(&mut self, from: LegId, rtcp: &mut [u8]) {
+    pub(super) fn process_rtcp(&mut self, now: Instant, from: LegId, rtcp: &mut [u8]) {
         let Some(processing) = self.processing.iter_mut().find(|p| p.is_of(from)) else { return };
         let other = processing.other(from);
         if let Some(transcoder) = processing.from(other) {
-            transcoder.handle_report(rtcp);
+            transcoder.handle_report(now, rtcp);
         }
         if let Some(transcoder) = processing.from(from) {
             transcoder.rewrite_report(rtcp);
         }
+    }
+
+    /// How sound is coded for a leg, where it is.
+    pub fn coded_for(&self, toward: LegId) -> Option<Coded> {
+        let processing = self.processing.iter().find(|p| p.is_of(toward))?;
+        let way = match toward {
+            caller if caller == processing.caller => &processing.to_caller,
+            _ => &processing.to_branch,
+        };
+        way.as_ref()?.coded()
     }
 
     pub(super) fn process_timeout(&mut self, now: Instant) {

@@ -80,6 +80,8 @@ pub(super) struct Offered {
     pub ours: Vec<Format>,
     /// The packet time that the offerer asks for.
     pub ptime_ms: Option<u32>,
+    /// The longest it takes (RFC 8866 §6.4), if it says so.
+    pub ptime_ms_max: Option<u32>,
 }
 
 /// An offer of ours, until it is answered: its codecs and the policies of both sides.
@@ -133,10 +135,10 @@ pub(super) fn write_offer(
         return Err(RelayError::NoCodec);
     }
     prefer(&mut ours, toward);
-    let ptime_ms = media.ptime_ms();
+    let (ptime_ms, ptime_ms_max) = (media.ptime_ms(), max_ptime(media));
     write_formats(media, &ours);
     write_ptime(media, toward.ptime_ms);
-    Ok(Some(Offered { theirs, usable, ours, ptime_ms }))
+    Ok(Some(Offered { theirs, usable, ours, ptime_ms, ptime_ms_max }))
 }
 
 /// Whether a policy lets a format through at all.
@@ -231,6 +233,11 @@ pub(super) fn write_formats(media: &mut MediaLine, formats: &[Format]) {
             media.add_attribute("fmtp", Some(&format!("{} {fmtp}", format.map.payload_type)));
         }
     }
+}
+
+/// `a=maxptime`, in milliseconds.
+pub(super) fn max_ptime(media: &MediaLine) -> Option<u32> {
+    media.attribute("maxptime")?.trim().parse().ok().filter(|ms| (1..=200).contains(ms))
 }
 
 pub(super) fn write_ptime(media: &mut MediaLine, ptime_ms: Option<u32>) {

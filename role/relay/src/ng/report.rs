@@ -159,6 +159,11 @@ fn reported(told: &PeerTold) -> Value {
         entries.push(("TWCC packets", Value::count(told.transport_packets)));
         entries.push(("TWCC lost", Value::count(told.transport_lost)));
     }
+    if let Some((bits, ms)) = told.coded {
+        entries.push(("coded bits", Value::count(bits)));
+        entries.push(("coded ms", Value::count(ms)));
+        entries.push(("adapted", Value::count(told.adapted)));
+    }
     entries.extend(told.dscp_put.map(|dscp| ("DSCP put", Value::count(dscp))));
     entries.extend(told.dscp_seen.map(|dscp| ("DSCP seen", Value::count(dscp))));
     let bleached = [(told.bleached_from, "from"), (told.bleached_toward, "toward")];

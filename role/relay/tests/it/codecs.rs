@@ -384,3 +384,29 @@ fn r5_7_digits_become_info_and_info_becomes_events() {
     assert_eq!(heard, [Started('9'), Ended { digit: '9', duration: 800 }]);
     assert!(!world.control.send_digit(world.now, SESSION, Some(9), ('9', 100)), "no such branch");
 }
+
+#[test]
+fn r5_9_what_is_coded_for_a_side_follows_its_reports_and_its_longest_packet() {
+    for (line, ptime_ms) in [("maxptime:120", 60), ("maxptime:40", 40), ("ptime:20", 60)] {
+        let mut world = World::new(config());
+        let lines = ["rtpmap:111 opus/48000/2", "rtpmap:110 telephone-event/48000", line];
+        let toward = CodecPolicy { transcode: names(&["PCMU"]), ..Default::default() };
+        let answer = sdp(CALLEE, "0", &[]);
+        let told = answered(&mut world, &sdp(CALLER, "111 110", &lines), toward, &answer);
+        let port = port_in(&told);
+        let block = rtp::rtcp::ReportBlock { fraction_lost: 100, ..Default::default() };
+        let report =
+            rtp::rtcp::Report { ssrc: 9, blocks: &[block], cname: "c", ..Default::default() };
+        let mut bytes = [0; 200];
+        let len = report.write(&mut bytes).unwrap();
+        let rtcp = "192.0.2.1:4001".parse().unwrap();
+        for _ in 0..3 {
+            world.send(rtcp, port + 1, &bytes[..len]);
+            world.advance(Duration::from_secs(1));
+        }
+        let legs = world.control.query(world.now, SESSION).unwrap().legs;
+        let caller = legs[0].told.as_ref().unwrap();
+        assert_eq!((caller.coded, caller.adapted), (Some((12_000, ptime_ms)), 1), "{line}");
+        assert!(legs[1].told.is_none(), "PCMU has no choice, and nobody reported");
+    }
+}

@@ -5,13 +5,15 @@ use media::transcode::{DigitForm, EventsOut, Input, Meaning, PTIMES_MS, Plan, So
 use sansio::Entropy;
 use sdp::MediaLine;
 
-use super::{Format, Offered, formats, write_formats, write_ptime};
+use super::{Format, Offered, formats, max_ptime, write_formats, write_ptime};
 use crate::RelayError;
 use crate::api::{CodecPolicy, DtmfMode};
 use crate::bridge::{Bridge, LegId, PayloadType};
 
 /// 20 ms: what everybody sends who says nothing else.
 const PTIME_MS: u32 = 20;
+/// More would take longer than a conversation bears.
+const LONGEST_MS: u32 = 60;
 
 /// One side after the answer.
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub(in crate::control) struct Way {
     /// What it understands, by its numbers; the first is what we send.
     pub hears: Vec<Format>,
     pub ptime_ms: Option<u32>,
+    /// The longest packet time it takes, if somebody says so: itself, or a policy that has one.
+    pub ptime_ms_max: Option<u32>,
     pub dtmf: DtmfMode,
 }
 
@@ -40,7 +44,7 @@ impl Agreement {
         offerer: &CodecPolicy,
     ) -> Result<Self, RelayError> {
         let answered = formats(media);
-        let wanted_ptime = media.ptime_ms();
+        let (wanted_ptime, longest) = (media.ptime_ms(), max_ptime(media));
         let is_common = |f: &Format| {
             let ours = offered.ours.iter().find(|o| o.is_same(f));
             ours.is_some_and(|o| !o.added)
@@ -75,12 +79,14 @@ impl Agreement {
                 sends: back,
                 hears,
                 ptime_ms: offerer.ptime_ms.or(offered.ptime_ms),
+                ptime_ms_max: offerer.ptime_ms.or(offered.ptime_ms_max),
                 dtmf: offerer.dtmf,
             },
             answerer: Way {
                 sends: said.cloned().collect(),
                 hears: answered,
                 ptime_ms: answerer.ptime_ms.or(wanted_ptime),
+                ptime_ms_max: answerer.ptime_ms.or(longest),
                 dtmf: answerer.dtmf,
             },
         })
@@ -181,9 +187,14 @@ impl Way {
         let decodes = inputs.iter().any(|input| matches!(input.meaning, Meaning::Sound(_)));
         Plan {
             inputs,
-            sound: sound
-                .filter(|_| decodes || digits_out == DigitForm::Inband)
-                .map(|(codec, f)| SoundOut { codec, payload_type: f.map.payload_type, ptime_ms }),
+            sound: sound.filter(|_| decodes || digits_out == DigitForm::Inband).map(
+                |(codec, f)| SoundOut {
+                    codec,
+                    payload_type: f.map.payload_type,
+                    ptime_ms,
+                    ptime_ms_max: to.longest_ms(codec, ptime_ms),
+                },
+            ),
             events: events.map(|f| EventsOut {
                 payload_type: f.map.payload_type,
                 clock_rate: f.map.clock_rate,
@@ -192,6 +203,16 @@ impl Way {
             digits_in,
             digits_out,
         }
+    }
+
+    /// The longest packet time it may be sent where its way turns bad. Opus is decoded at any length,
+    /// the others as was said.
+    fn longest_ms(&self, codec: CodecKind, ptime_ms: u32) -> u32 {
+        let said = match codec {
+            CodecKind::Opus => self.ptime_ms_max.unwrap_or(LONGEST_MS),
+            _ => self.ptime_ms_max.unwrap_or(ptime_ms),
+        };
+        said.max(ptime_ms)
     }
 
     /// How digits come from here and leave to there. A side that says nothing has events where it

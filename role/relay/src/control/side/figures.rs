@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use media::transcode::Coded;
+
 use super::Side;
 use crate::api::{LegStats, PeerTold};
 use crate::bridge::{Bridge, Component, Leg};
@@ -15,6 +17,7 @@ impl Side {
         (branch, tag, interfaces): (Option<u32>, &str, &[Interface]),
         bridge: &mut Bridge,
     ) -> Option<LegStats> {
+        let coded = bridge.coded_for(self.id);
         let leg = bridge.leg_mut(self.id)?;
         let remote = leg.destination(now, Component::Rtp);
         let reception = leg.reception();
@@ -35,7 +38,7 @@ impl Side {
             payload_type: codec.map(|c| c.number),
             tos: counters.tos,
             tos_sent: leg.tos,
-            told: told(leg),
+            told: told(leg, coded),
             held: leg.held,
             packets_received: counters.packets_received,
             bytes_received: counters.bytes_received,
@@ -53,7 +56,7 @@ impl Side {
     }
 }
 
-fn told(leg: &Leg) -> Option<PeerTold> {
+fn told(leg: &Leg, coded: Option<Coded>) -> Option<PeerTold> {
     let feedback = leg.feedback()?;
     let (clock, _) = leg.clock_and_jitter();
     let bleached = leg.bleached();
@@ -69,6 +72,8 @@ fn told(leg: &Leg) -> Option<PeerTold> {
         transport_lost: feedback.transport.1,
         dscp_put: feedback.marks.and_then(|marks| marks.sent),
         dscp_seen: feedback.marks.and_then(|marks| marks.arrived),
+        adapted: coded.map_or(0, |coded| coded.changes),
+        coded: coded.and_then(|coded| Some((coded.bitrate?, coded.ptime_ms))),
         bleached_from: bleached.from,
         bleached_toward: bleached.toward,
     };
