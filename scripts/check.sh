@@ -2,7 +2,7 @@
 # `make check`: format, clippy without warnings, layers, tidy, documents, shell scripts. Under a minute warm.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$REPO"
-features=$(cargo_features)
+features=$(test_features whimbrel/g729,tests/g729)
 
 say "check: format"
 cargo fmt --all --check

@@ -48,6 +48,13 @@ node_fits() {
   esac
 }
 
+# test_features MORE: those of cargo_features and MORE, which nothing is built with unasked.
+test_features() {
+  local chosen
+  chosen=$(cargo_features)
+  printf -- '%s\n' "${chosen:---features=}${chosen:+,}$1"
+}
+
 # cargo_features: the features that need a Debian library or compiler, where those are.
 cargo_features() {
   local chosen=()

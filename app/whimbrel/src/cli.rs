@@ -295,6 +295,9 @@ pub enum CodecArg {
     G722,
     Pcmu,
     Pcma,
+    /// Only where the program was built with it.
+    #[cfg(feature = "g729")]
+    G729,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -107,8 +107,7 @@ impl Recorded {
     pub fn note(&self, opening: &CallOpening) {
         let Some((_, domain)) = opening.from.rsplit_once('@') else { return };
         let tenant = domain.to_ascii_lowercase();
-        let tenants = &self.config.tenants;
-        if !tenants.is_empty() && !tenants.iter().any(|t| t.eq_ignore_ascii_case(&tenant)) {
+        if !concerns(&self.config.tenants, &tenant) {
             return;
         }
         let uri = |aor: &str| match aor.contains(':') {
@@ -282,6 +281,11 @@ impl Recorded {
     }
 }
 
+/// Whether calls that begin in `tenant` are recorded.
+fn concerns(tenants: &[String], tenant: &str) -> bool {
+    tenants.is_empty() || tenants.iter().any(|t| t.eq_ignore_ascii_case(tenant))
+}
+
 /// A change of a call's recording, as the spine has it.
 fn step(call: u64, recorder: &str, state: &str, why: &str) -> Event {
     let (recorder, state, why) = (recorder.to_owned(), state.to_owned(), why.to_owned());
@@ -318,5 +322,35 @@ struct AsConfigured;
 impl RecordingGate for AsConfigured {
     fn may_record(&self, _: &RecordingOrder) -> Result<(), String> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r5_12_calls_of_the_tenants_named_are_recorded_and_of_all_where_none_is() {
+        let named = ["call.example".to_owned(), "Other.example".to_owned()];
+        assert!(concerns(&[], "any.example"));
+        assert!(concerns(&named, "call.example") && concerns(&named, "other.example"));
+        assert!(!concerns(&named, "any.example"));
+    }
+
+    #[test]
+    fn r5_12_an_answer_says_who_sends_and_who_is_held() {
+        let sdp = |lines: &str| {
+            let head = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n";
+            directions(format!("{head}{lines}").as_bytes())
+        };
+        let audio = "m=audio 4000 RTP/AVP 0\r\n";
+        assert_eq!(sdp(audio), Some((true, true)));
+        assert_eq!(sdp(&format!("{audio}a=sendonly\r\n")), Some((true, false)));
+        assert_eq!(sdp(&format!("{audio}a=inactive\r\n")), Some((false, false)));
+        // The sound counts, wherever it stands.
+        let rejected = "m=audio 0 RTP/AVP 0\r\nm=video 4002 RTP/AVP 96\r\na=sendonly\r\n";
+        assert_eq!(sdp(&format!("{rejected}{audio}a=recvonly\r\n")), Some((false, true)));
+        assert_eq!(sdp(rejected), None);
+        assert_eq!(directions(b"no description"), None);
     }
 }

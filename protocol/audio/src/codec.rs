@@ -2,6 +2,8 @@
 
 mod g711;
 mod g722;
+#[cfg(feature = "g729")]
+mod g729;
 mod opus;
 
 use crate::Error;
@@ -14,6 +16,10 @@ const OPUS_COMPLEXITY: u8 = 9;
 /// What a relay, which codes hundreds, spends.
 const OPUS_COMPLEXITY_RELAY: u8 = 5;
 
+#[cfg(not(feature = "g729"))]
+const NOT_BUILT: Error =
+    Error::Codec { codec: "G.729", reason: "built without it: cargo build --features g729" };
+
 /// The codecs this crate has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CodecKind {
@@ -25,11 +31,15 @@ pub enum CodecKind {
     Pcmu,
     /// G.711 A-law, 8 kHz.
     Pcma,
+    /// G.729 Annex A, 8 kHz at 8 kbit/s. Only where the feature `g729` was built in.
+    G729,
 }
 
 impl CodecKind {
-    /// All, best first.
+    /// What a phone offers, best first.
     pub const ALL: [Self; 4] = [Self::Opus, Self::G722, Self::Pcmu, Self::Pcma];
+    /// What is there beside them, for who asks for it by name.
+    const OPTIONAL: &[Self] = if cfg!(feature = "g729") { &[Self::G729] } else { &[] };
 
     /// The name in rtpmap lines and in what people read.
     pub fn encoding_name(self) -> &'static str {
@@ -38,12 +48,14 @@ impl CodecKind {
             Self::G722 => "G722",
             Self::Pcmu => "PCMU",
             Self::Pcma => "PCMA",
+            Self::G729 => "G729",
         }
     }
 
     /// By the name, without case.
     pub fn from_encoding_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|c| c.encoding_name().eq_ignore_ascii_case(name))
+        let mut known = Self::ALL.iter().chain(Self::OPTIONAL);
+        known.find(|c| c.encoding_name().eq_ignore_ascii_case(name)).copied()
     }
 
     /// Rate of the samples that go in and come out, in Hz.
@@ -51,7 +63,7 @@ impl CodecKind {
         match self {
             Self::Opus => 48_000,
             Self::G722 => 16_000,
-            Self::Pcmu | Self::Pcma => 8000,
+            Self::Pcmu | Self::Pcma | Self::G729 => 8000,
         }
     }
 
@@ -68,12 +80,24 @@ impl CodecKind {
             Self::G722 => Some(9),
             Self::Pcmu => Some(0),
             Self::Pcma => Some(8),
+            Self::G729 => Some(18),
         }
     }
 
     /// Channels in the rtpmap line: Opus always says 2 (RFC 7587 §4.1).
     pub fn rtpmap_channels(self) -> u8 {
         if self == Self::Opus { 2 } else { 1 }
+    }
+
+    /// What we say of it in fmtp where we offer it. Of G.729 that silence is coded as speech is: what
+    /// we send has no Annex B in it, which a peer would otherwise take for agreed (RFC 4856 §2.1.9).
+    pub fn format_parameters(self) -> Option<&'static str> {
+        match self {
+            // Repair for lost packets (RFC 7587 §6.1).
+            Self::Opus => Some("useinbandfec=1"),
+            Self::G729 => Some("annexb=no"),
+            _ => None,
+        }
     }
 
     /// Makes an encoder.
@@ -85,6 +109,10 @@ impl CodecKind {
             Self::Opus => Box::new(opus::OpusEncoder::new(48_000, OPUS_BITRATE, OPUS_COMPLEXITY)?),
             Self::G722 => Box::new(g722::G722Encoder::default()),
             Self::Pcmu | Self::Pcma => Box::new(g711::G711Encoder::new(self)),
+            #[cfg(feature = "g729")]
+            Self::G729 => Box::new(g729::G729Encoder::new()?),
+            #[cfg(not(feature = "g729"))]
+            Self::G729 => return Err(NOT_BUILT),
         })
     }
 
@@ -97,6 +125,10 @@ impl CodecKind {
             Self::Opus => Box::new(opus::OpusDecoder::new(48_000)?),
             Self::G722 => Box::new(g722::G722Decoder::new()),
             Self::Pcmu | Self::Pcma => Box::new(g711::G711Decoder::new(self)),
+            #[cfg(feature = "g729")]
+            Self::G729 => Box::new(g729::G729Decoder::new()?),
+            #[cfg(not(feature = "g729"))]
+            Self::G729 => return Err(NOT_BUILT),
         })
     }
 }

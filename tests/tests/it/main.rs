@@ -14,6 +14,8 @@ mod first_run;
 mod flood;
 mod foreign_phone;
 mod forked;
+#[cfg(feature = "g729")]
+mod g729;
 mod hidden;
 mod ice;
 mod injection;

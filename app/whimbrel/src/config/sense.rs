@@ -64,7 +64,11 @@ fn codecs(config: &Config) -> Result<(), Wrong> {
         if let Some(name) = policy.transcode.iter().find(|name| !known(name)) {
             return Err((
                 format!("{field}.transcode has '{name}', which cannot be translated"),
-                "write opus, G722, PCMU or PCMA".into(),
+                if name.trim().eq_ignore_ascii_case("G729") {
+                    "build the server with --features g729 (docs/operate/g729.md)".into()
+                } else {
+                    "write opus, G722, PCMU or PCMA".into()
+                },
             ));
         }
         if let Some(ms) = policy.ptime_ms.filter(|ms| !relay::PTIMES_MS.contains(ms)) {

@@ -115,6 +115,8 @@ pub fn codecs(first: CodecArg) -> Vec<CodecKind> {
         CodecArg::Pcmu => CodecKind::Pcmu,
         CodecArg::Pcma => CodecKind::Pcma,
         CodecArg::G722 => CodecKind::G722,
+        #[cfg(feature = "g729")]
+        CodecArg::G729 => CodecKind::G729,
     };
     let others = CodecKind::ALL.into_iter().filter(|kind| *kind != first);
     std::iter::once(first).chain(others).collect()

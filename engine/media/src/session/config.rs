@@ -62,6 +62,7 @@ impl Config {
             codecs.push(match kind {
                 CodecKind::Opus => format.with_fmtp("minptime=10;useinbandfec=1"),
                 CodecKind::G722 | CodecKind::Pcmu | CodecKind::Pcma => format,
+                CodecKind::G729 => format.with_fmtp("annexb=no"),
             });
         }
         let event = |pt, rate| Format::new(pt, "telephone-event", rate, 1).with_fmtp("0-16");

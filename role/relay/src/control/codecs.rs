@@ -20,8 +20,6 @@ use names::{is_listed, is_swept};
 
 /// Dynamic payload types, in the order we give them out (RFC 3551 §6).
 const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
-/// What we ask of an Opus encoder: repair for lost packets (RFC 7587 §6.1).
-const OPUS_FMTP: &str = "useinbandfec=1";
 /// All DTMF digits (RFC 4733 §2.4.1).
 const EVENTS_FMTP: &str = "0-15";
 
@@ -167,7 +165,7 @@ fn add_codecs(ours: &mut Vec<Format>, theirs: &[Format], usable: &[Format], towa
             clock_rate: kind.clock_rate(),
             channels: kind.rtpmap_channels(),
         };
-        let fmtp = (kind == CodecKind::Opus).then(|| OPUS_FMTP.to_owned());
+        let fmtp = kind.format_parameters().map(str::to_owned);
         let events = ours.iter().position(|f| !f.is_audio()).unwrap_or(ours.len());
         ours.insert(events, Format { map, fmtp, added: true });
     }
