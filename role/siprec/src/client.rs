@@ -41,6 +41,9 @@ pub enum Output {
     Transmit(Bytes),
     /// For whoever follows.
     Event(Event),
+    /// Nothing came by the connection for as long as an answer may take: it is to be given up, for
+    /// another one may reach the SRS. [`Client::handle_link_down`] is to be called.
+    HangUp,
 }
 
 /// Why a request of ours was sent, and for which call.
@@ -69,6 +72,8 @@ pub struct Client {
     pub(crate) orphans: BTreeMap<ClientKey, Message>,
     /// When each call's next step is due; which one its phase says.
     pub(crate) timers: TimerQueue<u64>,
+    /// When something came last.
+    heard_at: Option<Instant>,
     /// Until when the SRS is taken for failing.
     failing_until: Option<Instant>,
     outputs: VecDeque<Output>,
@@ -93,6 +98,7 @@ impl Client {
             requests: BTreeMap::new(),
             orphans: BTreeMap::new(),
             timers: TimerQueue::new(),
+            heard_at: None,
             failing_until: None,
             outputs: VecDeque::new(),
         }
@@ -168,7 +174,7 @@ impl Client {
     /// There is a connection to the SRS.
     pub fn handle_link_up(&mut self, at: Present, link: Link) {
         self.flow.id += 1;
-        self.link = Some(link);
+        (self.link, self.heard_at) = (Some(link), Some(at.now));
         for call in self.calls() {
             match self.sessions.get_mut(&call).map(|session| &mut session.phase) {
                 Some(Phase::Waiting { resting: false }) => self.begin(at, call),
@@ -215,6 +221,7 @@ impl Client {
     pub fn handle_message(&mut self, at: Present, bytes: Bytes) {
         let Some(link) = self.link else { return };
         let arrival = Arrival { flow: self.flow, transport: link.transport, peer: link.peer };
+        self.heard_at = Some(at.now);
         match Message::parse(bytes) {
             Ok(message) => self.layer.handle_message(at.now, arrival, message),
             Err(error) => tracing::debug!(%error, "siprec: a message that cannot be read"),
@@ -305,6 +312,10 @@ impl Client {
         // That one call has no media here says nothing of the SRS.
         if why != Failure::NoMedia {
             self.failing_until = Some(at.now + self.config.retry_after());
+        }
+        let is_deaf = |heard| at.now.saturating_duration_since(heard) >= self.config.patience();
+        if why == Failure::NoAnswer && self.link.is_some() && self.heard_at.is_some_and(is_deaf) {
+            self.outputs.push_back(Output::HangUp);
         }
         let was_recorded = matches!(before, Phase::Recorded(_));
         let is_news = !std::mem::replace(&mut session.is_failed, true) || !again;

@@ -24,6 +24,9 @@ const COMMANDS_MAX: usize = 16_384;
 const HOPS_MAX: usize = 4;
 /// Between two tries to connect.
 const DIAL_PAUSE: Duration = Duration::from_secs(1);
+/// How long a connection stays open without a call: firewalls forget idle ones, and the next call
+/// would find out too late.
+const IDLE_MAX: Duration = Duration::from_secs(20);
 /// How long the last BYEs may take when the server stops.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -166,6 +169,8 @@ struct Driver {
     dialling: Option<Dialling>,
     /// Not before this time.
     dial_at: Instant,
+    /// When there was a call last.
+    busy_at: Instant,
 }
 
 impl Driver {
@@ -182,6 +187,7 @@ impl Driver {
             link: None,
             dialling: None,
             dial_at: Instant::now(),
+            busy_at: Instant::now(),
         }
     }
 
@@ -193,7 +199,8 @@ impl Driver {
             // The end of a rest between two tries, or of what is taken for a failure.
             let dial_at = self.client.wants_link().then_some(self.dial_at);
             let recheck = self.figures.is_failing().then(|| Instant::now() + DIAL_PAUSE);
-            let wake = [due, dial_at.filter(|_| self.dialling.is_none()), recheck];
+            let idle = self.idle_until();
+            let wake = [due, dial_at.filter(|_| self.dialling.is_none()), recheck, idle];
             let wake = wake.into_iter().flatten().min();
             tokio::select! {
                 command = inbox.recv() => match command {
@@ -214,6 +221,20 @@ impl Driver {
         self.say_farewell().await;
     }
 
+    /// When the connection is to be closed for want of calls; closes it when that has come.
+    fn idle_until(&mut self) -> Option<Instant> {
+        if !self.client.is_empty() || self.client.has_open_requests() {
+            self.busy_at = Instant::now();
+        }
+        let until = self.link.as_ref().map(|_| self.busy_at + IDLE_MAX)?;
+        if Instant::now() < until {
+            return Some(until);
+        }
+        self.hang_up();
+        self.dial_at = Instant::now();
+        None
+    }
+
     fn obey(&mut self, command: Command) {
         let at = present();
         match command {
@@ -229,6 +250,7 @@ impl Driver {
         while let Some(output) = self.client.poll_output() {
             match output {
                 Output::Event(event) => self.tell(event),
+                Output::HangUp => self.hang_up(),
                 Output::Transmit(bytes) => {
                     let Some(link) = &mut self.link else { continue };
                     let patience = Duration::from_secs(self.config.answer_s);

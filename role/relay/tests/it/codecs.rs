@@ -208,7 +208,7 @@ fn r5_5_an_answer_that_nobody_can_translate_is_refused() {
     let mut world = World::new(config());
     let toward = CodecPolicy { transcode: names(&["PCMU"]), ..Default::default() };
     world.offer(&offer_of(&only_opus(), CodecPolicy::default(), toward)).unwrap();
-    let refused = world.answer(&answer_of(&sdp(CALLEE, "18", &[])));
+    let refused = world.answer(&answer_of(&sdp(CALLEE, "3", &[])));
     assert_eq!(refused, Err(RelayError::NoCodec));
 }
 

@@ -231,3 +231,34 @@ fn what_belongs_to_no_recording_is_refused() {
     world.ask(&invite, Method::INFO, None);
     assert_eq!(world.sent()[0].status(), Some(481));
 }
+
+#[test]
+fn r5_12_a_connection_that_nothing_comes_by_is_given_up_and_another_is_made() {
+    let mut world = World::new("answer_s = 3\nretry_s = 5");
+    world.start();
+    world.pass(3);
+    assert!(world.hung_up, "deaf: a firewall forgot it, say");
+    world.pass(5);
+    assert!(world.client.wants_link());
+    world.link_up(Transport::Tcp, 6000);
+    let again = world.one(Method::INVITE);
+    world.answer(&again, 200);
+    world.one(Method::ACK);
+    assert_eq!(world.events.last(), Some(&Event::Started { call: CALL }));
+}
+
+#[test]
+fn r5_12_a_connection_by_which_others_are_answered_stays() {
+    let mut world = World::new("answer_s = 3\ncheck_s = 60");
+    let first = world.recorded();
+    world.pass(58);
+    world.client.set_paused(world.at(), CALL, true);
+    let change = world.one(Method::INVITE);
+    world.pass(2);
+    // It lives, though it does not answer this.
+    world.ask(&first, Method::OPTIONS, None);
+    world.pass(1);
+    assert!(!world.hung_up);
+    assert!(matches!(world.events.last(), Some(Event::Lost { why: Failure::NoAnswer, .. })));
+    let _ = change;
+}

@@ -71,6 +71,8 @@ pub struct World {
     pub relay: FakeRelay,
     pub now: Instant,
     pub events: Vec<Event>,
+    /// The client gave its connection up.
+    pub hung_up: bool,
     seq: u32,
 }
 
@@ -87,7 +89,14 @@ impl World {
         let relay = FakeRelay::default();
         let entropy = Box::new(SeededEntropy::new(7));
         let client = Client::new(config, Box::new(relay.clone()), entropy);
-        Self { client, relay, now: sansio::testing::epoch(), events: Vec::new(), seq: 100 }
+        Self {
+            client,
+            relay,
+            now: sansio::testing::epoch(),
+            events: Vec::new(),
+            hung_up: false,
+            seq: 100,
+        }
     }
 
     pub fn link_up(&mut self, transport: Transport, port: u16) {
@@ -124,6 +133,10 @@ impl World {
             match output {
                 Output::Transmit(bytes) => sent.push(Message::parse(bytes).unwrap()),
                 Output::Event(event) => self.events.push(event),
+                Output::HangUp => {
+                    self.hung_up = true;
+                    self.client.handle_link_down(self.at());
+                }
             }
         }
         sent
