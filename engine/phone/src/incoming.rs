@@ -13,6 +13,9 @@ use sip::{HeaderName, Message, response_to};
 use std::net::SocketAddr;
 use std::time::Instant;
 
+/// Why a phone that insists on ZRTP refuses keys in SDP.
+const ZRTP_WANTED: &str = "399 whimbrel \"media keys by ZRTP wanted (a=zrtp-hash)\"";
+
 impl Phone {
     /// A new INVITE.
     pub(crate) fn handle_invite(&mut self, now: Instant, key: ServerKey, request: Message) {
@@ -28,7 +31,13 @@ impl Phone {
             // Before it rings, so that who answers is not hung up on, and a proxy that knows other
             // words (RTP/SAVP instead of DTLS-SRTP) tries those.
             let refused = response_to(&request, 488, "");
-            return self.reply(now, &key, refused.header(HeaderName::ACCEPT, "application/sdp"));
+            let refused = refused.header(HeaderName::ACCEPT, "application/sdp");
+            let refused = match self.security() {
+                // A server that can sit between has to know what would do (RFC 3261 §20.43).
+                media::Security::Zrtp => refused.header(HeaderName::from("Warning"), ZRTP_WANTED),
+                _ => refused,
+            };
+            return self.reply(now, &key, refused);
         }
         let clock = self.new_clock();
         if self.refuse_interval(now, &key, clock.policy, &request) {

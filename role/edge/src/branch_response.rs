@@ -240,7 +240,12 @@ impl EdgeCore {
         let next = self.forwards.get(&key).and_then(|forward| {
             let branch = forward.branches.get(id)?;
             let rule = self.legs(forward, &branch.target)[1];
-            self.media_after(branch.media, rule, &branch.target)
+            // A caller who has ZRTP was refused with that already, and beside one in clear nobody
+            // sits between (docs/design/0104-between-two-keys.md).
+            let keyed = matches!(forward.caller_media, MediaProfile::Sdes | MediaProfile::WebRtc);
+            let mediates = keyed && wants_zrtp(response);
+            let next = self.media_after(branch.media, rule, &branch.target);
+            next.or_else(|| self.mediated(branch.media, rule, &branch.target).filter(|_| mediates))
         });
         let (Some(next), true) = (next, anchored) else { return false };
         let Some(branch) = self.branch_mut(key, id) else { return false };
@@ -413,4 +418,11 @@ pub(crate) fn has_vias(response: &Message, least: usize) -> bool {
 
 fn hash_of(message: &Message) -> u64 {
     foldhash::fast::FixedState::default().hash_one(&message.bytes()[..])
+}
+
+/// Whether who refused says that keys by ZRTP would do, as our phone does. Others are not asked: one
+/// that knows no ZRTP would ring, and be hung up on.
+fn wants_zrtp(response: &Message) -> bool {
+    let warning = response.header_str(HeaderName::from("Warning"));
+    warning.is_some_and(|text| text.starts_with("399 ") && text.contains("a=zrtp-hash"))
 }

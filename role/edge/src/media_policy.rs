@@ -225,6 +225,19 @@ impl EdgeCore {
         }
     }
 
+    /// Whether a phone that refused what it was offered may be one that insists on ZRTP: the relay
+    /// agrees on keys with it then, and says that it sits between (R5.3).
+    pub(crate) fn mediated(
+        &self,
+        media: MediaProfile,
+        rule: Option<Encryption>,
+        target: &Target,
+    ) -> Option<MediaProfile> {
+        let phone = matches!(media, MediaProfile::Plain | MediaProfile::Sdes);
+        let may = phone && target.peer.is_none() && rule != Some(Encryption::Forbid);
+        may.then_some(MediaProfile::Mediated)
+    }
+
     /// A request without the keys that came in clear beside RTP in clear (RFC 8643 §3.1): whoever
     /// read them on the way could read the media.
     pub(crate) fn without_clear_keys(&self, transport: Transport, request: Message) -> Message {

@@ -178,6 +178,9 @@ pub enum MediaProfile {
     /// RTP/AVP between two ends that agree on keys of their own by the media path (ZRTP, RFC 6189), and
     /// say so in their descriptions.
     EndToEnd,
+    /// RTP/AVP with keys that the relay agrees on with this end by ZRTP, as an intermediary that says so:
+    /// for phones that insist on ZRTP and are called by somebody who has none.
+    Mediated,
     /// RTP/AVP on this machine only, for services of our own (echo, tone).
     Internal,
 }

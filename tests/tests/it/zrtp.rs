@@ -157,6 +157,13 @@ fn audio_r5_3_a_phone_with_zrtp_and_one_with_sdes_talk_through_a_server_that_say
     expect_heard(&story, "alice.wav", THEIRS, OURS);
     expect_heard(&story, "bob.wav", OURS, THEIRS);
 
+    // The other way round: who is called insists, and refuses before it rings what has no ZRTP.
+    let [alice, bob] = our_call(&story, ["tls", "tls"], ["auto", "zrtp"]);
+    assert_eq!(secured(&bob)["intermediary"], true, "{:#?}", bob.events);
+    assert_eq!(alice.result["encrypted"], true, "{:#}", alice.result);
+    expect_heard(&story, "alice.wav", THEIRS, OURS);
+    expect_heard(&story, "bob.wav", OURS, THEIRS);
+
     let [alice, _] = our_call(&story, ["udp", "udp"], ["zrtp", "auto"]);
     assert_eq!(alice.result["cause"], "not-secured", "{:#}", alice.result);
     assert!(alice.events.iter().any(|e| e["event"] == "not-secured"), "{:#?}", alice.events);

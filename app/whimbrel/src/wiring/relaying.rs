@@ -69,9 +69,10 @@ impl Codecs {
             MediaProfile::Internal => CodecPolicy::default(),
             _ if peer != 0 => self.peers.get(&peer).cloned().unwrap_or_default(),
             MediaProfile::WebRtc => self.browsers.clone(),
-            MediaProfile::Plain | MediaProfile::Sdes | MediaProfile::EndToEnd => {
-                self.phones.clone()
-            }
+            MediaProfile::Plain
+            | MediaProfile::Sdes
+            | MediaProfile::EndToEnd
+            | MediaProfile::Mediated => self.phones.clone(),
         }
     }
 }
@@ -177,6 +178,7 @@ fn dialect(profile: MediaProfile, ice: bool) -> Dialect {
 fn leg(profile: MediaProfile, side: Option<String>, codecs: CodecPolicy, ice: bool) -> LegProfile {
     let (protocol, interface) = match profile {
         MediaProfile::Plain | MediaProfile::EndToEnd => (Protocol::Rtp, side),
+        MediaProfile::Mediated => (Protocol::Zrtp, side),
         MediaProfile::Sdes => (Protocol::Srtp, side),
         MediaProfile::WebRtc => (Protocol::WebRtc, side),
         MediaProfile::Internal => (Protocol::Rtp, Some(INTERNAL.into())),

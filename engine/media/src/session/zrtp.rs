@@ -129,7 +129,7 @@ impl Session {
     }
 
     /// Opens a packet of RTP with keys that the far end has not acknowledged: that it can be opened is
-    /// as good (RFC 6189 §4.4.1.5).
+    /// as good (RFC 6189 §4.6).
     pub(super) fn take_up_pending(&mut self, buf: &mut [u8]) -> Option<usize> {
         let pending = self.zrtp.as_mut()?.pending.as_mut()?;
         // A packet in clear must survive the attempt.

@@ -335,7 +335,7 @@ impl Endpoint {
         }
     }
 
-    /// A packet came that the keys opened: the other end has them (RFC 6189 §4.4.1.5).
+    /// A packet came that the keys opened: the other end has them (RFC 6189 §4.6).
     pub fn note_srtp(&mut self) {
         if matches!(self.phase, Phase::Confirm2Sent(_))
             && let Phase::Confirm2Sent(agreed) = std::mem::replace(&mut self.phase, Phase::Idle)

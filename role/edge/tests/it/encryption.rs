@@ -287,3 +287,57 @@ fn r5_3_a_phone_without_zrtp_is_offered_what_it_has_and_a_ban_holds() {
     call(&mut callee, ZRTP);
     assert_eq!(offered(&callee.find(2, "INVITE")), "Plain");
 }
+
+/// The 488 of a phone of ours that insists on ZRTP.
+fn insists(invite: &Message) -> String {
+    let warning = "Warning: 399 whimbrel \"media keys by ZRTP wanted (a=zrtp-hash)\"\r\n";
+    let refusal = respond(2, invite, 488, false);
+    refusal.replacen("Content-Length:", &format!("{warning}Content-Length:"), 1)
+}
+
+/// R5.3, the other way round: a phone that insists on ZRTP refuses what has none, and is asked once
+/// more: the relay agrees on keys with it. Beside a caller in clear nobody sits between.
+#[test]
+fn r5_3_a_phone_that_insists_on_zrtp_is_offered_it_by_the_relay_beside_an_encrypted_caller() {
+    for (transport, first) in [(Transport::Tls, "Sdes"), (Transport::Udp, "Plain")] {
+        let mut lab = lab(&[], [Transport::Tls, transport]);
+        call(&mut lab, SAVP);
+        let invite = lab.find(2, "INVITE");
+        assert_eq!(offered(&invite), first);
+        lab.send(2, insists(&invite));
+        lab.find(2, "ACK");
+        let second = lab.find(2, "INVITE");
+        assert_eq!(offered(&second), "Mediated");
+        lab.send(2, agrees(2, &second));
+        assert_eq!(offered(&lab.find(1, "200")), "Sdes");
+    }
+    // Who refuses that as well has no media in common, and is asked no third time.
+    let mut unable = lab(&[], [Transport::Tls, Transport::Tls]);
+    call(&mut unable, SAVP);
+    for _ in 0..2 {
+        let invite = unable.find(2, "INVITE");
+        unable.send(2, insists(&invite));
+        unable.find(2, "ACK");
+    }
+    unable.find(1, "488");
+
+    // Who does not say that ZRTP would do is not asked: it would ring, and be hung up on.
+    let mut other = lab(&[], [Transport::Tls, Transport::Tls]);
+    call(&mut other, SAVP);
+    let invite = other.find(2, "INVITE");
+    other.send(2, respond(2, &invite, 488, false));
+    other.find(1, "488");
+
+    let mut clear = lab(&[], [Transport::Udp, Transport::Udp]);
+    call(&mut clear, AVP);
+    let invite = clear.find(2, "INVITE");
+    clear.send(2, insists(&invite));
+    clear.find(1, "488");
+
+    let banned = "tenant = \"example.com\"\nuser = \"user2\"\nmedia = \"forbid\"";
+    let mut banned = lab(&[banned], [Transport::Tls, Transport::Tls]);
+    call(&mut banned, SAVP);
+    let invite = banned.find(2, "INVITE");
+    banned.send(2, insists(&invite));
+    banned.find(1, "488");
+}
