@@ -261,3 +261,27 @@ fn audio_r6_1_phones_reach_each_other_through_all_sixteen_pairs_of_nats_by_thems
     let sessions = server.calls();
     assert!(sessions.is_empty(), "{sessions:?}");
 }
+
+/// R5.4 with R6.1: keys of the two ends by a way that is relayed over TCP on both sides, where UDP is
+/// blocked: packets of ZRTP go wherever sound goes.
+#[test]
+fn audio_r5_4_two_phones_agree_on_keys_through_ice_and_turn() {
+    let story = Story::on_lab("zrtp-turn", 2).alone();
+    story.add_users(&["alice", "bob"]);
+    let mut lab = two_homes(&story, 8);
+    let allow = format!("allow_peers = [\"{}/32\"]\n", story.place.server_ip());
+    let _server = Server::start_with(&story, &turn(&story, &allow));
+    for user in ["alice", "bob"] {
+        lab.tell(&format!("block {user} udp"));
+    }
+    let by_tcp = format!("turn:{}:{}?transport=tcp", story.place.server_ip(), story.place.turn().0);
+    let more = ["--turn", &by_tcp, "--encryption", "zrtp"];
+    let (_, ended) = call(&story, "tls", [&more, &more]);
+    let secured = ended.each_ref().map(|ended| {
+        assert_eq!(way(ended)["relayed"], true, "{:#?}", ended.events);
+        let found = ended.events.iter().find(|e| e["event"] == "secured");
+        found.unwrap_or_else(|| panic!("no keys: {:#?}", ended.events))
+    });
+    assert_eq!(secured[0]["sas"], secured[1]["sas"]);
+    assert!(secured.iter().all(|s| s["intermediary"] == false), "{secured:?}");
+}

@@ -166,7 +166,7 @@ fn offers_ice(sdp: &[u8]) -> bool {
 /// the other side speaks it: who does not know it passes over it.
 fn dialect(profile: MediaProfile, ice: bool) -> Dialect {
     match profile {
-        MediaProfile::Plain | MediaProfile::Sdes if ice => Dialect {
+        MediaProfile::Plain | MediaProfile::Sdes | MediaProfile::EndToEnd if ice => Dialect {
             ice: IceWish::AsOffered,
             mux: MuxWish { as_offered: true, accept: true, ..MuxWish::default() },
             ..Dialect::default()

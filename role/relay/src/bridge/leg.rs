@@ -413,7 +413,12 @@ impl Leg {
     /// Whether a packet of ZRTP goes on to the other side as it is: the two ends agree on keys of
     /// their own (RFC 6189), which only a leg in clear leaves room for. It moves no latch.
     pub(super) fn passes_zrtp(&self, from: SocketAddr) -> bool {
-        !self.security.is_secure() && self.rtp.destination() == Some(from)
+        // With ICE it must come by a checked path, as DTLS.
+        let known = match &self.ice {
+            Some(agent) => agent.is_checked(from),
+            None => self.rtp.destination() == Some(from),
+        };
+        !self.security.is_secure() && known
     }
 
     /// Where the other side's packet of ZRTP goes, if the peer can be meant by it.

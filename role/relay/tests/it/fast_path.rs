@@ -383,3 +383,28 @@ fn where_the_driver_drops_what_the_kernel_forwards_the_sockets_take_over() {
     }
     assert_eq!(relay.kernel_streams().0, 0, "for good");
 }
+
+/// R5.4: packets of ZRTP are none of the kernel's, which knows RTP alone: they come to the sockets and
+/// pass untouched, and the streams beside them stay where they are.
+#[test]
+fn r5_4_packets_of_zrtp_pass_by_the_sockets_while_the_kernel_forwards() {
+    let Some(cable) = Cable::new("zrtp") else { return };
+    let relay = cable.relay(&["rl"]);
+    let (mut a, mut b) = (cable.phone(1), cable.phone(3));
+    connect(&cable, &relay, &mut a, &mut b);
+    establish(&relay, &mut a, &mut b);
+    let before = relay.kernel_streams();
+    // A Ping's shape (RFC 6189 §5): the preamble, a number, the cookie, a source, and a body.
+    let mut ping = vec![0x10, 0, 0, 7];
+    ping.extend(b"ZRTP");
+    ping.extend([0, 0, 0, 9]);
+    ping.extend([0x5a; 24]);
+    for _ in 0..20 {
+        a.rtp.send_to(&ping, a.peer.remote.unwrap()).unwrap();
+        assert_eq!(b.hear(), ping);
+        b.rtp.send_to(&ping, b.peer.remote.unwrap()).unwrap();
+        assert_eq!(a.hear(), ping);
+    }
+    assert_eq!(relay.kernel_streams(), before, "the kernel took none, and keeps its streams");
+    exchange(&mut a, &mut b);
+}
