@@ -6,6 +6,7 @@ mod negotiation;
 mod outbound;
 mod paths;
 mod reports;
+mod trickled;
 mod zrtp;
 
 use std::collections::VecDeque;
@@ -59,6 +60,10 @@ pub struct Session {
     traversal: Option<Traversal>,
     /// What the far end said of ICE.
     remote_ice: Option<RemoteIce>,
+    /// The name of the stream (`a=mid`).
+    mid: Option<String>,
+    /// What came of the far end's candidates before its description.
+    early_trickle: Option<sdp::Fragment>,
 }
 
 impl Session {
@@ -85,6 +90,8 @@ impl Session {
             outputs: VecDeque::new(),
             traversal: None,
             remote_ice: None,
+            mid: None,
+            early_trickle: None,
             config,
         };
         this.zrtp = Zrtp::of(&this.config, this.outbound.ssrc(), entropy);
@@ -97,6 +104,7 @@ impl Session {
         let mut other = Self::new(self.config.clone(), now, entropy);
         (other.id, other.version) = (self.id, self.version);
         other.direction = self.direction;
+        other.mid.clone_from(&self.mid);
         other.keys = self.keys.clone();
         let (ssrc, ours) = (other.outbound.ssrc(), self.zrtp.as_ref());
         other.zrtp = ours.map(|zrtp| zrtp.fork(&self.config, ssrc, entropy));
@@ -328,6 +336,8 @@ pub enum MediaEvent {
     RemoteLeft,
     /// A description can be written: all candidates are there that were worth waiting for.
     Gathered,
+    /// [`Session::trickle`] has something to tell the far end.
+    Untold,
     /// ICE chose a way.
     PathSelected {
         /// By an address borrowed from a TURN server.

@@ -20,6 +20,7 @@ mod known;
 mod lent;
 #[cfg(test)]
 mod tests;
+mod trickle;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -37,6 +38,8 @@ pub use gather::{GATHER_MAX, HEAD_START};
 use gather::{Gathering, Query};
 pub use known::{KNOWN_MAX, KnownPair};
 use lent::Lent;
+pub(crate) use trickle::MID;
+pub use trickle::TrickleError;
 
 /// TURN servers of one traversal.
 pub const SERVERS_MAX: usize = 6;
@@ -60,6 +63,8 @@ pub struct TraversalConfig {
     pub translated: bool,
     /// On this network datagrams came to nothing before: streams are tried at once.
     pub udp_silent: bool,
+    /// Candidates may be told one after the other (RFC 8838).
+    pub trickle: bool,
 }
 
 /// A TURN server.
@@ -122,6 +127,8 @@ pub enum TraversalEvent {
     },
     /// A new mapping of a translator was noticed.
     Mapped(SocketAddr),
+    /// There are candidates that the far end is to be told: [`Traversal::trickle`] says them.
+    Untold,
     /// The way is dead, and others are tried.
     Lost,
     /// It stays dead: an ICE restart is wanted.
@@ -170,6 +177,7 @@ pub struct Traversal {
     used: Instant,
     queries: u32,
     known: known::Known,
+    trickling: trickle::Trickling,
     out: VecDeque<TraversalOutput>,
 }
 
@@ -206,6 +214,7 @@ impl Traversal {
             used: now,
             queries: 0,
             known: known::Known::default(),
+            trickling: trickle::Trickling::default(),
             out: VecDeque::new(),
         };
         this.tell_agent_of_host();
@@ -394,6 +403,7 @@ impl Traversal {
         self.agent.set_translated(self.config.translated);
         self.speaks = false;
         self.known.end_call();
+        self.trickling = trickle::Trickling::default();
         self.out.retain(|o| !matches!(o, TraversalOutput::Event(_)));
         self.tell_agent_of_host();
         for at in 0..self.lent.len() {
@@ -461,6 +471,7 @@ impl Traversal {
     fn tell_agent_of_lent(&mut self, at: usize, relayed: SocketAddr) {
         let priority = self.lent[at].priority(at);
         self.agent.add_local(self.now, Lent::via(at), relayed, priority);
+        self.trickling.changed = true;
     }
 
     /// Moves on what agent and clients want.
@@ -483,6 +494,7 @@ impl Traversal {
             }
         }
         self.finish_gathering(now);
+        self.tell_untold();
     }
 
     fn agent_says(&mut self, event: AgentEvent) {

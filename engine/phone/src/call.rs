@@ -17,6 +17,7 @@ use crate::replaces::Takeover;
 use crate::requests::Purpose;
 use crate::session_timer::SessionClock;
 use crate::transfer::Transfer;
+use crate::trickle::Trickling;
 use crate::ways::Pending;
 use sip::body::Description;
 use sip::dialog::{
@@ -106,6 +107,7 @@ pub(crate) struct Call {
     pub session_id: String,
     /// Whom we call, or who calls.
     pub peer_uri: String,
+    pub trickling: Trickling,
 }
 
 /// Who holds whom.
@@ -175,6 +177,7 @@ impl Call {
             marks_told: 0,
             session_id,
             peer_uri: String::new(),
+            trickling: Trickling::default(),
         }
     }
 

@@ -10,10 +10,12 @@ pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE
 pub(crate) const ACCEPT: &str = "application/sdp, multipart/mixed";
 
 /// The extensions we say we support in INVITE and its answers.
-pub(crate) const SUPPORTED: &str = "outbound, timer, 100rel, replaces, join, norefersub, nosub";
+pub(crate) const SUPPORTED: &str = "outbound, timer, 100rel, replaces, join, norefersub, nosub, \
+     trickle-ice";
 
 /// Extensions a request may require of us.
-const UNDERSTOOD: &[&str] = &["timer", "100rel", "replaces", "join", "norefersub", "nosub"];
+const UNDERSTOOD: &[&str] =
+    &["timer", "100rel", "replaces", "join", "norefersub", "nosub", "trickle-ice"];
 
 /// What a call's peer said it can do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use crate::call::{Call, State, T1, T2, sdp_of};
 use crate::event::{CallHandle, Cause, PhoneEvent};
 use crate::extensions::{ALLOW, SUPPORTED};
+use crate::messages::INFO_PACKAGES;
 use crate::phone::{Phone, Timer};
 use crate::requests::Purpose;
 use sansio::Entropy;
@@ -118,7 +119,8 @@ impl Phone {
             .record_route()
             .header(HeaderName::CONTACT, contact)
             .header(HeaderName::ALLOW, ALLOW)
-            .header(HeaderName::SUPPORTED, SUPPORTED);
+            .header(HeaderName::SUPPORTED, SUPPORTED)
+            .header(HeaderName::RECV_INFO, INFO_PACKAGES);
         if entry.state == State::Active {
             ok = entry.clock.dress_response(now, request, ok);
         }
@@ -171,6 +173,7 @@ impl Phone {
             .header(HeaderName::CONTACT, contact)
             .header(HeaderName::ALLOW, ALLOW)
             .header(HeaderName::SUPPORTED, SUPPORTED)
+            .header(HeaderName::RECV_INFO, INFO_PACKAGES)
             .header(HeaderName::SESSION_ID, &entry.session_id);
         let invite = entry.clock.dress_request(invite).body("application/sdp", offer).build();
         // It is free: that was asked above.

@@ -3,6 +3,7 @@
 use crate::call::{Call, State, T1, T2, codec_name, sdp_of};
 use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent};
 use crate::extensions::{ALLOW, SUPPORTED};
+use crate::messages::INFO_PACKAGES;
 use crate::phone::{Phone, Timer};
 use crate::progress::{requires_reliable, wants_reliable};
 use crate::replaces::Takeover;
@@ -100,7 +101,11 @@ impl Phone {
         }
         let peer_uri = self.call_mut(call)?.peer_uri.clone();
         let media = self.new_media(now, local, &peer_uri);
-        let gathered = media.is_gathered();
+        let entry = self.call_mut(call)?;
+        let offer = entry.server.as_ref().and_then(|(_, request)| sdp_of(request));
+        let may =
+            media.may_trickle() && offer.is_some_and(media::traversal::RemoteIce::trickles_in);
+        let gathered = media.is_gathered() || may;
         let entry = self.call_mut(call)?;
         entry.media = Some(media);
         if gathered {
@@ -171,6 +176,7 @@ impl Phone {
             .header(HeaderName::CONTACT, contact)
             .header(HeaderName::ALLOW, ALLOW)
             .header(HeaderName::SUPPORTED, SUPPORTED)
+            .header(HeaderName::RECV_INFO, INFO_PACKAGES)
             .header(HeaderName::USER_AGENT, agent);
         let mut response = call.clock.dress_response(now, &request, response);
         // What was agreed in a reliable 1xx is not said again (RFC 6337 §3.1.1).
@@ -281,6 +287,8 @@ impl Phone {
         if !taken {
             self.send_bye(now, handle);
             self.end(now, handle, Cause::NoCommonMedia, Some(488), "No usable answer in the ACK");
+        } else {
+            self.trickle(now, handle);
         }
     }
 }

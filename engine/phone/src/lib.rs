@@ -68,6 +68,7 @@ mod session_timer;
 mod subscriptions;
 mod transfer;
 mod transports;
+mod trickle;
 mod update;
 mod ways;
 mod zrtp;

@@ -15,7 +15,7 @@ const TEXT_MAX: usize = 1300;
 const SENDING_MAX: usize = 32;
 
 /// The INFO packages we take, and say so in Recv-Info.
-pub(crate) const INFO_PACKAGES: &str = "dtmf";
+pub(crate) const INFO_PACKAGES: &str = "dtmf, trickle-ice";
 
 impl Phone {
     /// Sends a text to `target`. [`PhoneEvent::MessageSent`] tells what came of it.
@@ -119,6 +119,9 @@ impl Phone {
             let refused = response_to(request, 469, "Bad Info Package");
             let refused = refused.header(HeaderName::RECV_INFO, INFO_PACKAGES);
             return self.respond(now, &key, refused.build());
+        }
+        if name_of(package).eq_ignore_ascii_case("trickle-ice") {
+            return self.handle_trickle(now, call, key, request);
         }
         let pressed = PressedKey::of(request);
         self.respond(now, &key, response_to(request, 200, "OK").build());

@@ -4,6 +4,7 @@ use crate::call::{Call, State, codec_name, sdp_of};
 use crate::early::EarlyDialogs;
 use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent};
 use crate::extensions::{ALLOW, SUPPORTED};
+use crate::messages::INFO_PACKAGES;
 use crate::phone::Phone;
 use crate::requests::Purpose;
 use crate::session_timer::SessionClock;
@@ -78,7 +79,9 @@ impl Phone {
         }
         let handle = self.next_handle();
         let media = self.new_media(now, local, &uri);
-        let gathered = media.is_gathered() || self.config.delayed_offer;
+        let gathered = media.is_gathered()
+            || self.config.delayed_offer
+            || (media.may_trickle() && self.tricklers.knows(&uri));
         let session_id = self.new_session_id();
         let clock = self.new_clock();
         let mut call = Call::new(State::Calling, session_id, clock);
@@ -156,6 +159,7 @@ impl Phone {
             .header(HeaderName::CONTACT, self.contact())
             .header(HeaderName::ALLOW, ALLOW)
             .header(HeaderName::SUPPORTED, SUPPORTED)
+            .header(HeaderName::RECV_INFO, INFO_PACKAGES)
             .header(HeaderName::SESSION_ID, session_id)
             .header(HeaderName::USER_AGENT, &self.config.user_agent);
         let invite = clock.dress_request(invite);

@@ -11,6 +11,7 @@ use crate::requests::Sent;
 use crate::screening;
 use crate::subscriptions::Subscription;
 use crate::transports::NetworkId;
+use crate::trickle::Tricklers;
 use crate::ways::WayOutput;
 use bytes::Bytes;
 use sansio::{Entropy, FlowId, TimerQueue};
@@ -44,6 +45,8 @@ pub struct Phone {
     pub(crate) silent: BTreeMap<NetworkId, Instant>,
     /// Ways that were good, on each network.
     pub(crate) known_pairs: KnownPairs,
+    /// Who takes candidates one after the other.
+    pub(crate) tricklers: Tricklers,
     outputs: VecDeque<PhoneOutput>,
     pub(crate) flow: FlowId,
     next_call: u32,
@@ -84,6 +87,7 @@ impl Phone {
             network: None,
             silent: BTreeMap::new(),
             known_pairs: KnownPairs::default(),
+            tricklers: Tricklers::default(),
             outputs: VecDeque::new(),
             flow: FlowId { node: 0, shard: 0, id: 0 },
             next_call: 0,
@@ -427,6 +431,10 @@ impl Phone {
                 self.drain_layer(now);
             }
             media::MediaEvent::PathSelected { relayed } => self.tell_way(now, call, relayed),
+            media::MediaEvent::Untold => {
+                self.trickle(now, call);
+                self.drain_layer(now);
+            }
             media::MediaEvent::PathLost => self.tell(PhoneEvent::WayLost { call }),
             media::MediaEvent::RestartWanted | media::MediaEvent::ConsentEnded => {
                 self.restart_ice(now, call);

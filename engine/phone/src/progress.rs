@@ -4,6 +4,7 @@
 use crate::call::{State, T1, sdp_of};
 use crate::event::{CallHandle, Cause, PhoneError};
 use crate::extensions::{ALLOW, SUPPORTED};
+use crate::messages::INFO_PACKAGES;
 use crate::phone::Phone;
 use sip::dialog::{Acknowledged, Carrier, Meaning, RAck, ReliableSender};
 use sip::transaction::ServerKey;
@@ -64,7 +65,8 @@ impl Phone {
             .record_route()
             .header(HeaderName::CONTACT, contact)
             .header(HeaderName::ALLOW, ALLOW)
-            .header(HeaderName::SUPPORTED, SUPPORTED);
+            .header(HeaderName::SUPPORTED, SUPPORTED)
+            .header(HeaderName::RECV_INFO, INFO_PACKAGES);
         let number = request.cseq().map_or(0, |c| c.number);
         if reliable {
             let entropy = &mut *self.entropy;

@@ -30,6 +30,8 @@ pub(crate) enum Purpose {
     Refer(CallHandle),
     Notify(CallHandle),
     Info(CallHandle),
+    /// Candidates of ours.
+    Trickle(CallHandle),
     Message(MessageHandle),
     Subscribe(SubscriptionHandle),
     Bye(CallHandle),
@@ -119,8 +121,10 @@ impl Phone {
             Purpose::Subscribe(handle) => {
                 self.subscribe_answered(now, handle, status, Some(response));
             }
+            Purpose::Trickle(call) if status >= 200 => self.trickle_answered(now, call, status),
             Purpose::Bye(_)
             | Purpose::StrayBye
+            | Purpose::Trickle(_)
             | Purpose::Prack(_)
             | Purpose::Notify(_)
             | Purpose::Info(_) => {}
@@ -135,7 +139,9 @@ impl Phone {
                 matches!(state(call), Some(State::Calling | State::Early))
             }
             Purpose::Reinvite(call) => state(call) == Some(State::Active),
-            Purpose::Update(call) => state(call).is_some_and(|s| s != State::Ended),
+            Purpose::Update(call) | Purpose::Trickle(call) => {
+                state(call).is_some_and(|s| s != State::Ended)
+            }
             Purpose::Refer(call) | Purpose::Notify(call) | Purpose::Info(call) => {
                 state(call) == Some(State::Active)
             }
@@ -215,6 +221,7 @@ impl Phone {
             Purpose::Refer(call) => self.transfer_ended(now, call, status),
             Purpose::Message(message) => self.message_answered(message, status, words),
             Purpose::Subscribe(handle) => self.subscribe_answered(now, handle, status, None),
+            Purpose::Trickle(call) => self.trickle_answered(now, call, status),
             Purpose::Prack(_) | Purpose::Notify(_) | Purpose::Info(_) | Purpose::StrayBye => {}
         }
     }

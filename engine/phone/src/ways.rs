@@ -282,6 +282,7 @@ impl Phone {
 
     /// The way of a call is dead, or its consent ended.
     pub(crate) fn restart_ice(&mut self, now: Instant, call: CallHandle) {
+        self.note_trickler(call);
         let Some(entry) = self.calls.get_mut(&call) else { return };
         if entry.state != State::Active || std::mem::replace(&mut entry.restarts, true) {
             return;
@@ -307,6 +308,7 @@ impl Phone {
 
     /// Tells which way media goes.
     pub(crate) fn tell_way(&mut self, now: Instant, call: CallHandle, relayed: bool) {
+        self.note_trickler(call);
         let Some(entry) = self.calls.get(&call) else { return };
         let Some(ways) = entry.media.as_ref().and_then(media::Session::traversal) else { return };
         let known = ways.is_known();

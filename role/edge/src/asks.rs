@@ -49,6 +49,8 @@ pub(crate) enum Pending {
     PassRequest(Box<Held>),
     /// An INFO with a digit that the relay may turn into something else.
     PassDigit(Box<Held>),
+    /// An INFO with candidates that may be for the relay.
+    PassTrickle(Box<Held>),
     /// A response in a dialog, waiting for its description.
     PassResponse(ClientKey, Box<Message>),
     /// A branch whose target is being located.
@@ -160,6 +162,9 @@ impl EdgeCore {
             }
             (Pending::PassDigit(held), Answer::Relayed(result)) => {
                 self.digit_answered(at, *held, result.is_ok());
+            }
+            (Pending::PassTrickle(held), Answer::Relayed(result)) => {
+                self.trickle_answered(at, *held, result);
             }
             (Pending::PassResponse(key, message), Answer::Relayed(result)) => {
                 self.pass_response_ready(at, &key, &message, result);

@@ -125,7 +125,8 @@ impl EdgeCore {
             self.ask(at, question, Pending::PassRequest(Box::new(held)));
             return;
         }
-        if let Some(held) = self.ask_digit(at, held) {
+        let held = self.ask_trickle(at, held);
+        if let Some(held) = held.and_then(|held| self.ask_digit(at, held)) {
             self.send_onward(at, held);
         }
     }

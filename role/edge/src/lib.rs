@@ -76,6 +76,7 @@ mod sanitize;
 mod session_timer;
 mod strict;
 mod token;
+mod trickle;
 mod upstream;
 mod veil;
 mod zones;
@@ -104,7 +105,7 @@ pub use plain::Taken;
 pub use ports::{
     Answer, AskId, CallFacts, CallOpening, ContactLine, Dialler, Directory, EdgeEvent, EndCause,
     Locations, MediaProfile, Plan, Pressed, Question, Reach, RecordWish, Refusal, RegisterAsk,
-    RelayAsk, RelayDescription, RelayDigit, Router, Target,
+    RelayAsk, RelayDescription, RelayDigit, RelayTrickle, Router, Target,
 };
 pub use profile::{
     EarlyMedia, HeaderRules, HostForm, IdentityHeader, NumberForm, PrivacyForm, Profile,

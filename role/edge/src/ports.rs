@@ -263,6 +263,8 @@ pub enum RelayAsk {
     /// A phone asks by INFO (`Record: on` or `off`) that the recording of its call goes on or rests.
     /// Refused where that is not for it to say; the INFO goes on then.
     Record(RecordWish),
+    /// Candidates came by INFO. Refused with 501 where they are not for us; the INFO goes on then.
+    Trickle(RelayTrickle),
 }
 
 /// A description in passing.
@@ -318,6 +320,17 @@ pub struct RecordWish {
     pub of_ours: bool,
     /// To be recorded, or not.
     pub on: bool,
+}
+
+/// Candidates that came by INFO (RFC 8840).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayTrickle {
+    /// The relay session (the call).
+    pub session: u64,
+    /// The branch they are of, or `None` for the caller.
+    pub from: Option<u32>,
+    /// The fragment as received.
+    pub fragment: Bytes,
 }
 
 /// A key pressed on one side of a call, in whole, for a side that wants INFO.

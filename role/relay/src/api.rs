@@ -123,6 +123,16 @@ pub enum Command {
         /// How long it was down.
         duration_ms: u32,
     },
+    /// Candidates of one side's, on their own.
+    Trickle {
+        /// The call.
+        session: SessionId,
+        /// The branch they are of, or `None` for the caller's side.
+        from: Option<u32>,
+        /// As RFC 8840 §9 has them.
+        #[serde(with = "latin1")]
+        fragment: Bytes,
+    },
 }
 
 /// What happened on the media path.

@@ -21,6 +21,7 @@ mod recording;
 mod side;
 mod streams;
 mod subscriptions;
+mod trickle;
 mod writer;
 
 use std::collections::HashMap;

@@ -21,6 +21,9 @@ pub struct Dialect {
     pub dtls: DtlsWish,
     /// Write where RTCP goes (`a=rtcp`, RFC 3605).
     pub rtcp_attribute: bool,
+    /// Say that candidates are taken one after the other (RFC 8838): the signalling beside us leads
+    /// fragments to [`crate::Relay::trickle`].
+    pub trickle: bool,
     /// Leave the address in `o=` as it came.
     pub keep_origin: bool,
 }

@@ -63,6 +63,12 @@ pub enum RelayError {
     /// The configured number of sessions is open.
     #[error("{0} sessions are open, the configured limit")]
     TooManySessions(usize),
+    /// Candidates of a stream that the call has not.
+    #[error("the candidates are of no stream of this call: a=mid names none")]
+    UnknownStream,
+    /// Candidates of another generation than was agreed on.
+    #[error("the candidates are of another generation: a=ice-ufrag is not the one of this call")]
+    UnknownGeneration,
     /// No such party in the call, or no such call.
     #[error("no such party in the call")]
     NoParty,
@@ -97,6 +103,8 @@ impl RelayError {
             | Self::Keying(_)
             | Self::ProtocolMismatch(_)
             | Self::NoPath(_)
+            | Self::UnknownStream
+            | Self::UnknownGeneration
             | Self::NotPlayable => 488,
             Self::NoOffer | Self::NoParty => 481,
             Self::UnknownInterface(_) | Self::Transcoding(_) => 500,

@@ -394,6 +394,8 @@ fn describe(request: &Request, way: Way, sdp: Bytes, is_offer: bool) -> Descript
     let wishes = &request.wishes;
     let offered = transport_of(&sdp);
     let dialect = Dialect {
+        // Its INFO are not seen by us.
+        trickle: false,
         transport: wishes.transport.clone(),
         each_stream: true,
         ice: wishes.ice,

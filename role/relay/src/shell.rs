@@ -123,6 +123,20 @@ impl Relay {
         self.control().send_digit(Instant::now(), session, toward, (digit, duration_ms))
     }
 
+    /// Takes candidates that signalling carries (RFC 8840), of the branch `from` or of the caller.
+    /// False where we speak no ICE with that side, or did not say that we take them.
+    ///
+    /// # Errors
+    /// A fragment that cannot be read, or of another stream or generation.
+    pub fn trickle(
+        &self,
+        session: SessionId,
+        from: Option<u32>,
+        fragment: &[u8],
+    ) -> Result<bool, RelayError> {
+        self.control().trickle(session, from, fragment)
+    }
+
     /// A session's figures so far.
     pub fn query(&self, session: SessionId) -> Option<SessionStats> {
         self.control().query(Instant::now(), session)
@@ -140,6 +154,9 @@ impl Relay {
             Command::Query { session } => Reply::Stats(self.query(*session)),
             Command::SendDigit { session, toward, digit, duration_ms } => {
                 Reply::Done(self.send_digit(*session, *toward, *digit, *duration_ms))
+            }
+            Command::Trickle { session, from, fragment } => {
+                Reply::Done(self.trickle(*session, *from, fragment)?)
             }
         })
     }

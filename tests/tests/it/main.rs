@@ -45,6 +45,7 @@ mod tls_profile;
 mod torture;
 mod transcoding;
 mod transfers;
+mod trickle;
 mod turn;
 mod vanishing;
 mod zrtp;

@@ -115,6 +115,7 @@ impl Ice {
             relay_only: self.wish == IceArg::Relay,
             translated,
             udp_silent: false,
+            trickle: true,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use crate::config::{Interface, Media};
 use crate::recordings::Recorded;
-use edge::{MediaProfile, Refusal, RelayAsk, RelayDescription, RelayDigit};
+use edge::{MediaProfile, Refusal, RelayAsk, RelayDescription, RelayDigit, RelayTrickle};
 use relay::{
     CodecPolicy, Description, Dialect, Direction, IceWish, LegProfile, MuxWish, Protocol, Relay,
     SessionId,
@@ -109,6 +109,7 @@ pub fn answer(relay: &Relay, sides: &MediaSides, ask: RelayAsk) -> Result<bytes:
         RelayAsk::Digit(digit) => return send_digit(relay, digit),
         // Nothing is recorded here.
         RelayAsk::Record(_) => return Err(Refusal::new(501, "Not Recorded")),
+        RelayAsk::Trickle(trickle) => return take_trickled(relay, &trickle),
     };
     let description = translate(sides, description);
     let written = match is_offer {
@@ -147,6 +148,20 @@ fn translate(sides: &MediaSides, d: RelayDescription) -> Description {
     }
 }
 
+fn take_trickled(relay: &Relay, trickle: &RelayTrickle) -> Result<bytes::Bytes, Refusal> {
+    let RelayTrickle { session, from, fragment } = trickle;
+    match relay.trickle(SessionId(*session), *from, fragment) {
+        Ok(true) => Ok(bytes::Bytes::new()),
+        Ok(false) => Err(Refusal::new(501, "Candidates Pass")),
+        Err(error) => {
+            // RFC 3261 §20.43: what exactly is wrong.
+            let warning = format!("399 whimbrel \"{error}\"");
+            let headers = vec![("Warning", warning)];
+            Err(Refusal { status: error.status(), reason: phrase(&error).into(), headers })
+        }
+    }
+}
+
 fn send_digit(relay: &Relay, digit: RelayDigit) -> Result<bytes::Bytes, Refusal> {
     let RelayDigit { session, toward, digit, duration_ms } = digit;
     match relay.send_digit(SessionId(session), toward, digit, duration_ms) {
@@ -169,8 +184,10 @@ fn dialect(profile: MediaProfile, ice: bool) -> Dialect {
         MediaProfile::Plain | MediaProfile::Sdes | MediaProfile::EndToEnd if ice => Dialect {
             ice: IceWish::AsOffered,
             mux: MuxWish { as_offered: true, accept: true, ..MuxWish::default() },
+            trickle: true,
             ..Dialect::default()
         },
+        MediaProfile::WebRtc => Dialect { trickle: true, ..Dialect::default() },
         _ => Dialect::default(),
     }
 }

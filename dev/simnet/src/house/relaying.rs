@@ -89,6 +89,7 @@ impl RelayPlane {
             RelayAsk::Digit(_) | RelayAsk::Record(_) => {
                 return Err(Refusal::new(501, "Digits Pass"));
             }
+            RelayAsk::Trickle(_) => return Err(Refusal::new(501, "Candidates Pass")),
         };
         written.map_err(|error| {
             let (status, reason) = (error.status(), error.to_string());

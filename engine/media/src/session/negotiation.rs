@@ -8,7 +8,7 @@ use sdp::offer_answer::{self, Capabilities, Format, LocalMedia, Negotiated};
 use super::zrtp::Zrtp;
 use super::{MediaError, Security, Session, Srtp};
 use crate::keying::{KeyingError, SrtpKeys};
-use crate::traversal::{RemoteIce, Traversal};
+use crate::traversal::{MID, RemoteIce, Traversal};
 
 impl Session {
     /// Makes an offer: the first, or a re-offer (hold, resume, new address).
@@ -18,7 +18,12 @@ impl Session {
             Security::Plain | Security::Zrtp | Security::ZrtpOptional => Vec::new(),
             Security::Sdes | Security::SdesOptional => self.keys.offer(),
         };
-        let local = self.local_media(&lines, true);
+        let mut local = self.local_media(&lines, true);
+        if self.may_trickle() {
+            // Fragments name the stream they are of (RFC 8840 §9.2).
+            let mid = self.mid.get_or_insert_with(|| MID.to_owned());
+            local.attributes.push(("mid".to_owned(), Some(mid.clone())));
+        }
         let offer = offer_answer::offer(&local, &caps, self.local_sdp.as_ref());
         self.inbound.accept_formats(&caps.codecs, &caps.telephone_events);
         let bytes = offer.to_bytes();
@@ -52,6 +57,7 @@ impl Session {
         let local = self.local_media(&lines, remote_ice.is_some());
         let (answer, negotiated) = offer_answer::answer(&offer, index, &local, &caps)?;
         self.note_zrtp_hash(now, media);
+        self.mid = media.mid().map(str::to_owned);
         self.apply(now, negotiated, keys.map(|(keys, _)| keys))?;
         self.agree_on_ice(now, remote_ice, false);
         let bytes = answer.to_bytes();

@@ -129,6 +129,7 @@ impl Session {
             traversal.expect_media(false);
         }
         self.remote_ice = remote;
+        self.take_early_trickle(now);
         self.drain_traversal();
     }
 
@@ -157,6 +158,7 @@ fn told(event: TraversalEvent) -> MediaEvent {
         TraversalEvent::Gathered => MediaEvent::Gathered,
         TraversalEvent::Selected { relayed } => MediaEvent::PathSelected { relayed },
         TraversalEvent::Mapped(_) => MediaEvent::MappingChanged,
+        TraversalEvent::Untold => MediaEvent::Untold,
         TraversalEvent::Lost => MediaEvent::PathLost,
         TraversalEvent::RestartWanted => MediaEvent::RestartWanted,
         TraversalEvent::ConsentEnded => MediaEvent::ConsentEnded,

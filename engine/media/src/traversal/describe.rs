@@ -17,6 +17,10 @@ pub struct RemoteIce {
     candidates: Vec<(SocketAddr, u32)>,
     /// More of them may come.
     trickles: bool,
+    /// Ours may come one after the other (RFC 8838 §3).
+    pub(super) takes_trickled: bool,
+    /// The name of its stream.
+    pub(super) mid: Option<String>,
 }
 
 impl RemoteIce {
@@ -31,16 +35,31 @@ impl RemoteIce {
         let candidates: Vec<(SocketAddr, u32)> =
             all.iter().filter(|c| usable(c)).filter_map(address).take(REMOTES_MAX).collect();
         let options = media.ice_options().chain(description.ice_options());
-        let trickles = options.into_iter().any(|o| o == "trickle")
-            && !media.has_attribute("end-of-candidates");
+        let takes_trickled = options.into_iter().any(|o| o == "trickle");
+        let ended = media.has_attribute("end-of-candidates")
+            || description.has_attribute("end-of-candidates");
+        let trickles = takes_trickled && !ended;
         let real = |a: &SocketAddr| !a.ip().is_unspecified() && a.port() > 9;
         let named = description.rtp_addr_of(index).filter(real);
         let is_candidate = |a: SocketAddr| all.iter().any(|c| c.socket_addr() == Some(a));
-        if named.is_some_and(|named| !is_candidate(named)) && !trickles {
+        if named.is_some_and(|named| !is_candidate(named)) && !takes_trickled {
             return None;
         }
         let credentials = Credentials { ufrag: ufrag.to_owned(), pwd: pwd.to_owned() };
-        Some(Self { credentials, lite: description.ice_lite(), candidates, trickles })
+        let (lite, mid) = (description.ice_lite(), media.mid().map(str::to_owned));
+        Some(Self { credentials, lite, candidates, trickles, takes_trickled, mid })
+    }
+
+    /// Whether its side takes candidates one after the other.
+    pub fn takes_trickled(&self) -> bool {
+        self.takes_trickled
+    }
+
+    /// Whether a description says so, be it of ICE or not.
+    pub fn trickles_in(description: &[u8]) -> bool {
+        let Ok(description) = Session::parse(description) else { return false };
+        let media = description.media().iter().flat_map(|m| m.ice_options());
+        media.chain(description.ice_options()).any(|o| o == "trickle")
     }
 }
 
@@ -57,13 +76,15 @@ impl Traversal {
     pub fn attributes(&self) -> Vec<(String, Option<String>)> {
         let Credentials { ufrag, pwd } = self.agent.credentials();
         let mut out = vec![
-            ("ice-options".to_owned(), Some("ice2".to_owned())),
+            ("ice-options".to_owned(), Some(self.options().to_owned())),
             ("ice-ufrag".to_owned(), Some(ufrag.clone())),
             ("ice-pwd".to_owned(), Some(pwd.clone())),
         ];
         let candidates = self.candidates().into_iter();
         out.extend(candidates.map(|c| ("candidate".to_owned(), Some(c.to_string()))));
-        out.push(("end-of-candidates".to_owned(), None));
+        if self.says_all() {
+            out.push(("end-of-candidates".to_owned(), None));
+        }
         out
     }
 
@@ -71,6 +92,7 @@ impl Traversal {
     pub fn note_described(&mut self) {
         let told = self.candidates().iter().filter_map(Candidate::socket_addr).collect();
         self.known.told = told;
+        self.trickling.described(self.says_all());
     }
 
     /// Whether there are candidates that no description of ours has named.
@@ -80,7 +102,7 @@ impl Traversal {
     }
 
     /// Ours, most wanted first.
-    fn candidates(&self) -> Vec<Candidate> {
+    pub(super) fn candidates(&self) -> Vec<Candidate> {
         let mut out = Vec::new();
         if !self.config.relay_only {
             let host = (Kind::Host, self.local, priority(Kind::Host, LOCAL_PREFERENCE));
@@ -137,6 +159,7 @@ impl Traversal {
         if !remote.trickles {
             self.agent.end_remotes();
         }
+        self.trickling.agreed(remote);
         self.watch_for_miss(now);
         self.agent.handle_timeout(now);
         self.work(now);

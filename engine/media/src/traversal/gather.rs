@@ -116,6 +116,18 @@ impl Traversal {
         Some(if at_once { began } else { began + HEAD_START })
     }
 
+    /// Whether nothing more is to be expected.
+    pub(super) fn has_all(&self) -> bool {
+        let asks = self.query.as_ref().is_some_and(|q| q.next.is_some());
+        let ends = |l: &super::Lent| l.client.relayed().is_some() || l.is_hopeless();
+        match self.gathering {
+            Gathering::NotBegun | Gathering::Since { .. } => false,
+            // What was not waited for may come yet, but for the streams that are not opened.
+            Gathering::Done { goes_on: None, .. } => true,
+            Gathering::Done { .. } => !asks && self.lent.iter().all(ends),
+        }
+    }
+
     /// Since when something is asked that may still be answered.
     fn gathers_since(&self) -> Option<Instant> {
         match self.gathering {
@@ -145,6 +157,7 @@ impl Traversal {
     }
 
     pub(super) fn note_mapped(&mut self, mapped: SocketAddr) {
+        self.trickling.changed |= self.mapped != Some(mapped);
         self.mapped = Some(mapped);
         self.agent.note_mapped(mapped);
     }
@@ -171,6 +184,7 @@ impl Traversal {
         if enough || known || now >= began + self.patience() {
             let goes_on = (known && !enough).then_some(began);
             self.gathering = Gathering::Done { at: now, goes_on };
+            self.trickling.changed = true;
             self.out.push_back(TraversalOutput::Event(TraversalEvent::Gathered));
         }
     }

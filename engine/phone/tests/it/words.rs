@@ -57,7 +57,7 @@ fn keys_pressed_come_by_info_too_and_unknown_packages_are_469() {
     assert_eq!(world.count(0, |e| matches!(e, PhoneEvent::Info { .. })), 1);
     world.inject(0, &info(4).header(HeaderName::INFO_PACKAGE, "foo").build());
     world.run(seconds(1));
-    assert_eq!(last(&world, 469).header_str(HeaderName::RECV_INFO), Some("dtmf"));
+    assert_eq!(last(&world, 469).header_str(HeaderName::RECV_INFO), Some("dtmf, trickle-ice"));
 }
 
 #[test]

@@ -530,6 +530,17 @@ impl Lab {
                         let done = if self.refuse_relay { Err(refusal) } else { Ok(Bytes::new()) };
                         return self.shards[shard].handle_answer(at, id, Answer::Relayed(done));
                     }
+                    edge::RelayAsk::Trickle(trickle) => {
+                        self.relay_log.push(format!("{trickle:?}"));
+                        let taken = match &trickle.fragment[..] {
+                            fragment if fragment.starts_with(b"a=ice-ufrag:lost") => {
+                                Err(edge::Refusal::new(488, "Not Acceptable Here"))
+                            }
+                            _ if self.refuse_relay => Err(edge::Refusal::new(501, "Passes")),
+                            _ => Ok(Bytes::new()),
+                        };
+                        return self.shards[shard].handle_answer(at, id, Answer::Relayed(taken));
+                    }
                 };
                 let side = if d.from_caller { "caller" } else { "callee" };
                 self.relay_log.push(format!("{kind} from {side} branch {}", d.branch));

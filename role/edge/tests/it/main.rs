@@ -31,3 +31,4 @@ mod sessions;
 mod storm;
 mod strict;
 mod talk;
+mod trickle;

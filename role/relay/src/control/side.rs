@@ -272,7 +272,8 @@ impl Side {
             self.ice.get_or_insert_with(|| Credentials::new(entropy));
         }
         self.rtcp_mux = (is_webrtc && !dialect.mux.demux) || dialect.mux.offers(offered.mux);
-        self.mid = is_webrtc.then(|| self.stream.to_string());
+        let named = is_webrtc || (self.speaks_ice && dialect.trickle);
+        self.mid = named.then(|| self.stream.to_string());
         self.bundled = is_webrtc;
         // Pictures hang on feedback more than sound does; what a browser has of it is too new for
         // many a phone to be offered by its profile.
@@ -457,11 +458,30 @@ impl Side {
             dtls: is_dtls.then_some(DtlsFace { certificate, setup }),
             ice: self.credentials().map(|own| (own.ufrag.as_str(), own.pwd.as_str())),
             rtcp_mux: self.rtcp_mux,
-            mid: self.mid.as_deref().filter(|_| is_dtls),
+            ice_options: (self.speaks_ice && self.dialect.trickle).then_some("trickle"),
+            mid: self.mid().filter(|_| is_dtls || (self.speaks_ice && self.dialect.trickle)),
             bundled: self.bundled,
             rtcp_attribute: self.dialect.rtcp_attribute,
             rtcp_fallback: false,
         }
+    }
+
+    /// The name of its stream.
+    pub(super) fn mid(&self) -> Option<&str> {
+        self.mid.as_deref()
+    }
+
+    /// Whether we said that candidates are taken one after the other.
+    pub(super) fn takes_trickled(&self) -> bool {
+        self.speaks_ice && self.dialect.trickle
+    }
+
+    /// Whether candidates of this generation are the peer's: of what was agreed on, of an offer of its
+    /// that is open, or of an answer that they overtook.
+    pub(super) fn is_of_generation(&self, ufrag: Option<&str>) -> bool {
+        let open = self.pending.as_ref().and_then(|pending| pending.facts.ice.as_ref());
+        let known = self.remote_ufrag.as_deref();
+        known.is_none() || ufrag == known || open.is_some_and(|(open, _)| ufrag == Some(open))
     }
 
     /// Our ICE credentials, where ICE is spoken.

@@ -63,6 +63,7 @@ pub(super) struct Face<'a> {
     pub zrtp: Option<HelloHash>,
     pub dtls: Option<DtlsFace<'a>>,
     /// Ufrag and password, when the side speaks ICE.
+    pub ice_options: Option<&'static str>,
     pub ice: Option<(&'a str, &'a str)>,
     pub rtcp_mux: bool,
     pub mid: Option<&'a str>,
@@ -85,6 +86,7 @@ impl Face<'_> {
             zrtp: None,
             dtls: None,
             ice: None,
+            ice_options: None,
             rtcp_mux: false,
             mid: None,
             bundled: false,
@@ -254,6 +256,9 @@ fn write_stream(media: &mut MediaLine, face: &Face<'_>) {
         let print = dtls.certificate.fingerprint().to_string();
         media.add_attribute("fingerprint", Some(&print));
         media.add_attribute("setup", Some(dtls.setup.name()));
+    }
+    if let Some(options) = face.ice_options {
+        media.add_attribute("ice-options", Some(options));
     }
     if let Some((ufrag, pwd)) = face.ice {
         media.add_attribute("ice-ufrag", Some(ufrag));

@@ -141,6 +141,8 @@ fn profile<P: Ports>(
     LegProfile {
         interface: interface.or_else(|| wishes.direction.as_ref().map(|(_, to)| to.clone())),
         dialect: Dialect {
+            // Its INFO are not seen by us.
+            trickle: false,
             each_stream: false,
             transport: wishes.transport.clone(),
             ice,

@@ -263,3 +263,54 @@ fn r6_1_phones_are_answered_ice_where_they_offer_it_and_lite_agents_are_not() {
         assert_eq!(candidates.len(), usize::from(speaks), "one component: {answer}");
     }
 }
+
+/// RFC 8838: candidates of a phone's that come beside its description are taken where they are of this
+/// leg; the end is lite, and learns where a phone is by its checks.
+#[test]
+fn rfc_8838_candidates_beside_descriptions_are_taken_of_the_leg_they_are_of() {
+    let mut world = World::new(config());
+    let phone = |ufrag: &str| {
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n\
+             m=audio 4000 RTP/AVP 0\r\na=rtcp-mux\r\na=mid:sound\r\na=ice-options:trickle\r\n\
+             a=ice-ufrag:{ufrag}\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n"
+        )
+    };
+    let wishes = |mut d: relay::Description| {
+        for leg in [&mut d.from, &mut d.toward] {
+            leg.dialect.ice = relay::IceWish::AsOffered;
+            leg.dialect.mux.as_offered = true;
+            leg.dialect.mux.accept = true;
+            leg.dialect.trickle = true;
+        }
+        d
+    };
+    let fragment = |ufrag: &str, mid: &str| {
+        format!("a=ice-ufrag:{ufrag}\r\na=ice-pwd:x\r\nm=audio 9 RTP/AVP 0\r\na=mid:{mid}\r\n")
+    };
+    let d = description(Direction::FromCaller, 1, phone("abcd").as_bytes(), Protocol::Rtp);
+    let offered = text(&world.offer(&wishes(d)).unwrap());
+    assert!(offered.contains("a=ice-options:trickle\r\n") && offered.contains("a=mid:0\r\n"));
+    let d = description(Direction::FromCallee, 1, phone("efgh").as_bytes(), Protocol::Rtp);
+    // It answers under the name it was offered.
+    let d = relay::Description { sdp: text(&d.sdp).replace("mid:sound", "mid:0").into(), ..d };
+    let answered = text(&world.answer(&wishes(d)).unwrap());
+    assert!(answered.contains("a=ice-options:trickle\r\n"), "{answered}");
+    assert!(answered.contains("a=mid:sound\r\n"), "{answered}");
+    let tell = |world: &World, from, ufrag: &str, mid: &str| {
+        world.control.trickle(SESSION, from, fragment(ufrag, mid).as_bytes())
+    };
+    assert!(matches!(tell(&world, None, "abcd", "sound"), Ok(true)));
+    assert!(matches!(tell(&world, Some(1), "efgh", "0"), Ok(true)));
+    assert!(matches!(tell(&world, Some(1), "abcd", "0"), Err(RelayError::UnknownGeneration)));
+    let video = fragment("abcd", "video") + "m=video 9 RTP/AVP 0\r\na=mid:1\r\n";
+    let unknown = world.control.trickle(SESSION, None, video.as_bytes());
+    assert!(matches!(unknown, Err(RelayError::UnknownStream)));
+    assert!(matches!(tell(&world, Some(2), "efgh", "0"), Ok(false)), "no such branch");
+    assert!(matches!(world.control.trickle(SESSION, None, b"nonsense"), Err(RelayError::Sdp(_))));
+    // Of an offer that nobody has answered yet.
+    let again = description(Direction::FromCaller, 1, phone("next").as_bytes(), Protocol::Rtp);
+    world.offer(&wishes(again)).unwrap();
+    assert!(matches!(tell(&world, None, "next", "sound"), Ok(true)));
+    assert!(matches!(tell(&world, None, "abcd", "sound"), Ok(true)), "what was agreed on still is");
+}
