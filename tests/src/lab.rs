@@ -50,7 +50,7 @@ pub struct Seen {
     pub host: String,
     /// The host sent it; otherwise it reached the host.
     pub sent: bool,
-    /// `RTP`, `RTCP`, `STUN`, `SIP INVITE`, `SIP 200`, `segment` (TCP) and so on.
+    /// `RTP`, `RTCP`, `STUN`, `SIP INVITE`, `SIP 200`, `segment` (TCP), `channel RTP` (TURN) and so on.
     pub kind: String,
 }
 

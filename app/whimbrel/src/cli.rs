@@ -225,7 +225,8 @@ pub struct PhoneArgs {
     #[arg(long, value_enum, default_value_t = IceArg::Auto)]
     pub ice: IceArg,
     /// A TURN server: `turn:HOST[:PORT][?transport=udp|tcp]` or `turns:HOST[:PORT]`. Given once for each;
-    /// those over TCP and TLS are used where UDP comes to nothing.
+    /// those over TCP and TLS are used where UDP comes to nothing. Of several, and of several addresses
+    /// of one, the nearest lends; `;cost=MS` behind one has it count as farther away.
     #[arg(long, value_name = "URI")]
     pub turn: Vec<TurnUri>,
     /// Who to be there. Default: the account's user.

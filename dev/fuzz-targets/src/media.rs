@@ -6,6 +6,10 @@ use sdp::Session;
 
 /// One session description: read through, printed, read again.
 pub fn sdp_session(data: &[u8]) {
+    if let Ok(fragment) = sdp::Fragment::parse(data) {
+        let again = sdp::Fragment::parse(&fragment.to_bytes());
+        assert!(again.is_ok() || fragment.to_bytes().len() > sdp::FRAGMENT_MAX);
+    }
     let Ok(mut session) = Session::parse(data) else { return };
     let printed = session.to_bytes();
     let again = Session::parse(&printed);

@@ -18,6 +18,7 @@ mod describe;
 mod gather;
 mod known;
 mod lent;
+mod regions;
 #[cfg(test)]
 mod tests;
 mod trickle;
@@ -38,6 +39,7 @@ pub use gather::{GATHER_MAX, HEAD_START};
 use gather::{Gathering, Query};
 pub use known::{KNOWN_MAX, KnownPair};
 use lent::Lent;
+pub use regions::KnownDelay;
 pub(crate) use trickle::MID;
 pub use trickle::TrickleError;
 
@@ -76,6 +78,8 @@ pub struct TurnServer {
     pub transport: Transport,
     /// Who we are there.
     pub login: Login,
+    /// By how many milliseconds it counts as farther away than it is: for one that costs more.
+    pub cost_ms: u16,
 }
 
 impl TurnServer {
@@ -178,6 +182,7 @@ pub struct Traversal {
     queries: u32,
     known: known::Known,
     trickling: trickle::Trickling,
+    regions: regions::Regions,
     out: VecDeque<TraversalOutput>,
 }
 
@@ -199,6 +204,8 @@ impl Traversal {
         let lent = servers.map(|server| Lent::new(server.clone(), &secret())).collect();
         let mut agent = Agent::new(true, describe::credentials(&mut ids), &secret());
         agent.set_translated(config.translated);
+        let regions = regions::Regions::of(&config.turn);
+        agent.keep_backup(regions.are_several());
         let mut this = Self {
             config,
             local,
@@ -215,6 +222,7 @@ impl Traversal {
             queries: 0,
             known: known::Known::default(),
             trickling: trickle::Trickling::default(),
+            regions,
             out: VecDeque::new(),
         };
         this.tell_agent_of_host();
@@ -258,6 +266,9 @@ impl Traversal {
 
     /// A message of a TURN server's.
     fn handle_lent(&mut self, now: Instant, at: usize, message: &[u8]) -> Option<Arrived> {
+        if self.is_alive_answer(now, at, message) {
+            return None;
+        }
         let via = Lent::via(at);
         let ice::turn::Received::Data { peer, range } =
             self.lent[at].client.handle_message(now, message)
@@ -300,6 +311,8 @@ impl Traversal {
         for lent in &mut self.lent {
             lent.client.handle_timeout(now);
         }
+        self.decide(now);
+        self.watch_lender(now);
         self.gather(now);
         self.notice_miss(now);
         self.work(now);
@@ -309,7 +322,11 @@ impl Traversal {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let agent = self.agent.poll_timeout().filter(|_| self.speaks);
         let lent = self.lent.iter().filter_map(|l| l.client.poll_timeout());
-        lent.chain(agent).chain(self.gather_at()).chain(self.miss_at()).min()
+        lent.chain(agent)
+            .chain(self.gather_at())
+            .chain(self.miss_at())
+            .chain(self.regions_at())
+            .min()
     }
 
     /// The next thing to do or to know.
@@ -359,11 +376,13 @@ impl Traversal {
     /// Sound came this way.
     pub fn note_media(&mut self, now: Instant, path: Path) {
         self.now = now;
+        self.regions.heard(now, path);
         self.agent.note_media(now, path);
     }
 
     /// Whether sound is expected.
     pub fn expect_media(&mut self, expects: bool) {
+        self.regions.expects = expects;
         self.agent.expect_media(expects);
     }
 
@@ -401,9 +420,11 @@ impl Traversal {
         }
         self.agent = Agent::new(true, describe::credentials(&mut self.ids), &secret);
         self.agent.set_translated(self.config.translated);
+        self.agent.keep_backup(self.regions.are_several());
         self.speaks = false;
         self.known.end_call();
         self.trickling = trickle::Trickling::default();
+        self.regions.end_call();
         self.out.retain(|o| !matches!(o, TraversalOutput::Event(_)));
         self.tell_agent_of_host();
         for at in 0..self.lent.len() {
@@ -481,6 +502,7 @@ impl Traversal {
             for at in 0..self.lent.len() {
                 self.drain_lent(at);
             }
+            self.decide(now);
             let mut idle = true;
             while let Some(transmit) = self.agent.poll_transmit() {
                 idle = false;

@@ -91,6 +91,8 @@ pub enum PhoneEvent {
         call: CallHandle,
         /// By an address borrowed from a TURN server.
         relayed: bool,
+        /// .. of this one.
+        lender: Option<SocketAddr>,
         /// One like it carried an earlier call on this network.
         known: bool,
         /// STUN and TURN messages sent for it so far.

@@ -47,6 +47,7 @@ mod account;
 mod acks;
 mod auth;
 mod call;
+mod delays;
 mod early;
 mod event;
 mod extensions;

@@ -3,6 +3,7 @@
 use crate::account::{Account, Config, Link};
 use crate::auth::Authenticator;
 use crate::call::{Call, State};
+use crate::delays::Delays;
 use crate::event::{CallHandle, Cause, PhoneError, PhoneEvent, PhoneOutput, SubscriptionHandle};
 use crate::extensions::{ACCEPT, ALLOW, SUPPORTED, cannot_read, not_understood};
 use crate::known_pairs::KnownPairs;
@@ -47,6 +48,8 @@ pub struct Phone {
     pub(crate) known_pairs: KnownPairs,
     /// Who takes candidates one after the other.
     pub(crate) tricklers: Tricklers,
+    /// How near TURN servers are.
+    pub(crate) delays: Delays,
     outputs: VecDeque<PhoneOutput>,
     pub(crate) flow: FlowId,
     next_call: u32,
@@ -88,6 +91,7 @@ impl Phone {
             silent: BTreeMap::new(),
             known_pairs: KnownPairs::default(),
             tricklers: Tricklers::default(),
+            delays: Delays::default(),
             outputs: VecDeque::new(),
             flow: FlowId { node: 0, shard: 0, id: 0 },
             next_call: 0,

@@ -13,7 +13,9 @@ use crate::outgoing::Invitation;
 use crate::phone::Phone;
 use crate::transports::NetworkId;
 use bytes::Bytes;
-use media::traversal::{StreamEvent, Traversal, TraversalConfig, TraversalEvent, TraversalOutput};
+use media::traversal::{
+    KnownDelay, StreamEvent, Traversal, TraversalConfig, TraversalEvent, TraversalOutput,
+};
 use sansio::Transport;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -94,6 +96,7 @@ impl Phone {
         if let Some(config) = self.ice_here(now) {
             self.drop_spare(now);
             let mut spare = Box::new(Traversal::new(config, local, now, &mut *self.entropy));
+            spare.recall_delays(&self.delays_here(now));
             spare.begin(now);
             self.spare = Some(spare);
             self.drain_spare(now);
@@ -151,7 +154,12 @@ impl Phone {
             true => self.spare.take(),
             false => None,
         };
-        let new = || Traversal::new(config, local, now, &mut *self.entropy);
+        let delays = self.delays_here(now);
+        let new = || {
+            let mut new = Traversal::new(config, local, now, &mut *self.entropy);
+            new.recall_delays(&delays);
+            new
+        };
         let mut ways = spare.map_or_else(new, |spare| *spare);
         if let Some(network) = &self.network {
             let known = self.known_pairs.on(now, network);
@@ -164,6 +172,9 @@ impl Phone {
     /// The media of a call is over.
     pub(crate) fn keep_ways(&mut self, now: Instant, media: &mut media::Session) {
         let Some(ways) = media.take_traversal() else { return };
+        if let Some(network) = self.network.as_ref().filter(|_| ways.is_gathered()) {
+            self.delays.note(now, network, ways.delays());
+        }
         let same = self.ice.is_some() && self.prepared(now).is_none();
         let local = ways.local();
         match ways.recycle_or_close(now, same) {
@@ -185,6 +196,10 @@ impl Phone {
         let known = self.network.as_ref().and_then(|network| self.silent.get(network));
         config.udp_silent = known.is_some_and(|until| now < *until);
         Some(config)
+    }
+
+    fn delays_here(&self, now: Instant) -> Vec<KnownDelay> {
+        self.network.as_ref().map(|here| self.delays.on(now, here)).unwrap_or_default()
     }
 
     fn note_silence(&mut self, now: Instant, silent: bool) {
@@ -210,6 +225,7 @@ impl Phone {
     fn drain_spare(&mut self, now: Instant) {
         let Some(spare) = &mut self.spare else { return };
         let (local, silent) = (spare.local(), spare.udp_is_silent());
+        let delays = spare.delays();
         let mut outputs = Vec::new();
         while let Some(output) = spare.poll_output() {
             outputs.push(output);
@@ -217,6 +233,9 @@ impl Phone {
         for output in outputs {
             if output == TraversalOutput::Event(TraversalEvent::Gathered) {
                 self.note_silence(now, silent);
+                if let Some(network) = &self.network {
+                    self.delays.note(now, network, delays.clone());
+                }
             }
             self.way_output(local, output);
         }
@@ -262,8 +281,11 @@ impl Phone {
     pub(crate) fn gathered(&mut self, now: Instant, call: CallHandle) {
         let Some(entry) = self.calls.get_mut(&call) else { return };
         let ways = entry.media.as_ref().and_then(media::Session::traversal);
-        if let Some(silent) = ways.map(Traversal::udp_is_silent) {
+        if let Some((silent, delays)) = ways.map(|w| (w.udp_is_silent(), w.delays())) {
             self.note_silence(now, silent);
+            if let Some(network) = &self.network {
+                self.delays.note(now, network, delays);
+            }
         }
         let Some(entry) = self.calls.get_mut(&call) else { return };
         match (entry.pending.take(), entry.state) {
@@ -317,7 +339,8 @@ impl Phone {
             self.known_pairs.note(now, network, pair, &entry.peer_uri)
         });
         let (messages, gathering) = (ways.messages(), ways.gathering_messages());
-        self.tell(PhoneEvent::WaySelected { call, relayed, known, messages, gathering });
+        let lender = ways.lender();
+        self.tell(PhoneEvent::WaySelected { call, relayed, lender, known, messages, gathering });
         if news {
             self.tell(PhoneEvent::PairsLearned);
         }

@@ -15,6 +15,7 @@
 //! What it does not do: more than one component, candidates over TCP, frozen pairs (with one stream
 //! and one component every pair would be thawed at once, RFC 8445 §6.1.2.6).
 
+mod backup;
 mod checks;
 mod incoming;
 mod liveness;
@@ -164,6 +165,7 @@ pub struct Agent {
     failed: bool,
     sent: u32,
     liveness: Liveness,
+    backup: backup::Backup,
     mapped: Option<SocketAddr>,
     out: VecDeque<Transmit>,
     events: VecDeque<AgentEvent>,
@@ -216,6 +218,7 @@ impl Agent {
             failed: false,
             sent: 0,
             liveness: Liveness::default(),
+            backup: backup::Backup::default(),
             mapped: None,
             out: VecDeque::new(),
             events: VecDeque::new(),
@@ -247,13 +250,17 @@ impl Agent {
         self.hints.contains(&(path.via, path.remote.ip()))
     }
 
-    /// A way out is gone.
-    pub fn remove_local(&mut self, via: Via) {
+    /// A way out is gone: if it was the chosen one, the others are tried at once.
+    pub fn remove_local(&mut self, now: Instant, via: Via) {
+        let was_chosen = self.selected.filter(|path| path.via == via).map(|path| self.fate(path));
         self.locals.retain(|l| l.via != via);
         self.pairs.retain(|p| p.path.via != via);
         self.checks.retain(|c| c.path.via != via);
         self.selected = self.selected.filter(|path| path.via != via);
         self.former = self.former.filter(|path| path.via != via);
+        if let Some(fate) = was_chosen {
+            self.look_again(now, fate);
+        }
     }
 
     /// Has the server's or the other side's way of seeing us: it is no news then.

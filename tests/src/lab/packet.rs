@@ -135,6 +135,8 @@ pub fn kind(bytes: &[u8]) -> String {
         [128..=191, ..] => "RTP".into(),
         [0..=3, ..] if bytes.len() >= 20 => "STUN".into(),
         [20..=63, ..] => "DTLS".into(),
+        // In a channel of TURN (RFC 8656 §12.4).
+        [0x40, _, _, _, inner @ ..] if !inner.is_empty() => format!("channel {}", kind(inner)),
         [b'A'..=b'Z', ..] => {
             let line = bytes.split(|b| *b == b'\r').next().unwrap_or_default();
             let line = String::from_utf8_lossy(line);
@@ -230,6 +232,7 @@ mod tests {
         assert_eq!(kind(&[0x80, 0x00, 1]), "RTP");
         assert_eq!(kind(&[0x80, 200, 1]), "RTCP");
         assert_eq!(kind(&[0; 20]), "STUN");
+        assert_eq!(kind(&[0x40, 0, 0, 3, 0x80, 0, 1]), "channel RTP");
         assert_eq!(kind(b"\r\n\r\n"), "other");
     }
 }

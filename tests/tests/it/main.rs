@@ -34,6 +34,7 @@ mod own_phones;
 mod peers;
 mod public_side;
 mod refusals;
+mod regions;
 mod reload;
 mod response_codes;
 mod scanners;

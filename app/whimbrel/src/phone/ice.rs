@@ -4,9 +4,9 @@ use super::setup::Place;
 use super::ways::tls;
 use crate::accounts::read_password;
 use crate::cli::{IceArg, PhoneArgs};
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use ice::turn::Login;
-use media::traversal::{TraversalConfig, TurnServer};
+use media::traversal::{SERVERS_MAX, TraversalConfig, TurnServer};
 use net::client::Endpoint;
 use sansio::Transport;
 use std::net::SocketAddr;
@@ -30,11 +30,13 @@ struct Server {
     endpoint: Option<Endpoint>,
 }
 
-/// A URI of RFC 7065: `turn:HOST[:PORT][?transport=udp|tcp]` or `turns:HOST[:PORT]`.
+/// A URI of RFC 7065: `turn:HOST[:PORT][?transport=udp|tcp]` or `turns:HOST[:PORT]`; `;cost=MS` behind
+/// it has the server count as so much farther away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TurnUri {
     place: Place,
     transport: Transport,
+    cost_ms: u16,
 }
 
 impl FromStr for TurnUri {
@@ -44,10 +46,14 @@ impl FromStr for TurnUri {
         let wrong = || {
             format!(
                 "'{text}' is no TURN server: write turn:HOST[:PORT][?transport=udp|tcp] or \
-                 turns:HOST[:PORT]"
+                 turns:HOST[:PORT], and ;cost=MS behind it where it is to count as farther away"
             )
         };
-        let (scheme, rest) = text.split_once(':').ok_or_else(wrong)?;
+        let (uri, cost_ms) = match text.split_once(";cost=") {
+            Some((uri, cost)) => (uri, cost.parse().map_err(|_| wrong())?),
+            None => (text, 0),
+        };
+        let (scheme, rest) = uri.split_once(':').ok_or_else(wrong)?;
         let (place, transport) = match rest.split_once("?transport=") {
             Some((place, transport)) => (place, Some(transport)),
             None => (rest, None),
@@ -59,7 +65,7 @@ impl FromStr for TurnUri {
             _ => return Err(wrong()),
         };
         let place = Place::parse(place).map_err(|_| wrong())?;
-        Ok(Self { place, transport })
+        Ok(Self { place, transport, cost_ms })
     }
 }
 
@@ -85,19 +91,29 @@ impl Ice {
         let mut servers = Vec::new();
         for uri in &args.turn {
             let found = uri.place.resolve(uri.usual_port(), "--turn").await?;
-            // One address: a server has the same to lend at each.
-            let addr = *found.first().ok_or_else(|| anyhow!("--turn has no address"))?;
             let transport = uri.transport;
-            let turn = TurnServer { addr, transport, login: login.clone() };
-            let tls = match transport.is_secure() {
-                true => Some(tls(args.ca.clone(), addr.port())?),
-                false => None,
-            };
-            let name = uri.place.host.clone();
-            let like = Endpoint::new(transport, addr);
-            let endpoint = Endpoint { name, tls, timeout: PATIENCE, ..like };
-            let endpoint = (transport != Transport::Udp).then_some(endpoint);
-            servers.push(Server { turn, endpoint });
+            // Several addresses of a name are servers in several places; of one family, since a server
+            // has the same to lend at its other one.
+            let first = *found.first().ok_or_else(|| anyhow!("--turn has no address"))?;
+            for addr in found.into_iter().filter(|addr| addr.is_ipv4() == first.is_ipv4()) {
+                let turn =
+                    TurnServer { addr, transport, login: login.clone(), cost_ms: uri.cost_ms };
+                let tls = match transport.is_secure() {
+                    true => Some(tls(args.ca.clone(), addr.port())?),
+                    false => None,
+                };
+                let name = uri.place.host.clone();
+                let like = Endpoint::new(transport, addr);
+                let endpoint = Endpoint { name, tls, timeout: PATIENCE, ..like };
+                let endpoint = (transport != Transport::Udp).then_some(endpoint);
+                servers.push(Server { turn, endpoint });
+            }
+        }
+        if servers.len() > SERVERS_MAX {
+            bail!(
+                "--turn names {} servers with their addresses; at most {SERVERS_MAX} are used: name fewer",
+                servers.len()
+            );
         }
         Ok(Self { wish: args.ice, servers })
     }
@@ -144,7 +160,16 @@ mod tests {
                 (transport, port)
             );
         }
-        for text in ["t.example", "turn:", "turns:t.example?transport=udp", "stun:t", "turn:h:0"] {
+        let uri: TurnUri = "turns:t.example:443;cost=30".parse().unwrap();
+        assert_eq!((uri.cost_ms, uri.place.port), (30, Some(443)));
+        for text in [
+            "t.example",
+            "turn:",
+            "turns:t.example?transport=udp",
+            "stun:t",
+            "turn:h:0",
+            "turn:h;cost=x",
+        ] {
             let error = text.parse::<TurnUri>().unwrap_err();
             assert!(error.contains(text) && error.contains("turns:HOST"), "{error}");
         }

@@ -206,8 +206,9 @@ pub fn event_line(event: &PhoneEvent) -> Value {
         PhoneEvent::Heard { call } => {
             json!({"event": "heard", "call": call.0, "at_ms": wall().as_millis()})
         }
-        PhoneEvent::WaySelected { call, relayed, known, messages, gathering } => json!({
+        PhoneEvent::WaySelected { call, relayed, lender, known, messages, gathering } => json!({
             "event": "way", "call": call.0, "relayed": relayed, "known": known,
+            "by": lender.map(|at| at.to_string()), "at_ms": wall().as_millis(),
             "messages": messages, "gathering": gathering,
         }),
         PhoneEvent::Marks { call, marks } => json!({

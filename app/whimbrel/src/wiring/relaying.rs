@@ -88,7 +88,7 @@ pub fn answer_recorded(
     let (call, agreed) = match &ask {
         RelayAsk::Offer(d) => (d.session, None),
         RelayAsk::Answer(d) => (d.session, Some((d.from_caller, d.sdp.clone()))),
-        RelayAsk::Digit(_) => return answer(relay, sides, ask),
+        RelayAsk::Digit(_) | RelayAsk::Trickle(_) => return answer(relay, sides, ask),
         RelayAsk::Record(wish) => {
             let done = recorded.wish(*wish).then(bytes::Bytes::new);
             return done.ok_or_else(|| Refusal::new(501, "Not For You To Say"));

@@ -51,9 +51,11 @@ impl Traversal {
         self.now = now;
         self.gathering = Gathering::Since { began: now };
         let mut asks_lender = false;
-        for lent in self.lent.iter_mut().filter(|l| !l.server.is_stream()) {
-            lent.client.start(now);
-            asks_lender = true;
+        for at in 0..self.lent.len() {
+            if !self.lent[at].server.is_stream() {
+                self.ask_lender(now, at);
+                asks_lender = true;
+            }
         }
         // A TURN server says what it sees as well.
         if !asks_lender && !self.config.relay_only && !self.config.stun.is_empty() {
@@ -167,7 +169,9 @@ impl Traversal {
         let Gathering::Since { began } = self.gathering else { return };
         let asked = self.query.as_ref().is_some_and(|q| q.next.is_some());
         let lends = |stream: bool| {
-            self.lent.iter().any(|l| l.server.is_stream() == stream && l.client.relayed().is_some())
+            let ready = |l: &super::Lent| l.client.relayed().is_some();
+            let lends = self.lent.iter().any(|l| l.server.is_stream() == stream && ready(l));
+            lends && (stream || !self.awaits_nearest())
         };
         let may_lend = |stream: bool| {
             self.lent.iter().any(|l| l.server.is_stream() == stream && !l.is_hopeless())

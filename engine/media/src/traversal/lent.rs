@@ -9,6 +9,7 @@ use ice::agent::{Kind, Via, priority};
 use ice::turn::{Client, ClientEvent, stream_frame};
 use sansio::Transport;
 
+use super::regions::Region;
 use super::{StreamEvent, Traversal, TraversalOutput, TurnServer};
 
 /// Packets that wait for their channel.
@@ -27,6 +28,8 @@ pub(super) struct Lent {
     buffer: Vec<u8>,
     /// For peers whose channel is not bound yet.
     waiting: VecDeque<(SocketAddr, Vec<u8>)>,
+    /// How near it is, among several.
+    pub region: Region,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,7 @@ impl Lent {
             stream: Stream::NotOpened,
             buffer: Vec::new(),
             waiting: VecDeque::new(),
+            region: Region::default(),
         }
     }
 
@@ -59,8 +63,10 @@ impl Lent {
         usize::from(via.0).checked_sub(1)
     }
 
-    /// UDP before TCP before TLS (fewer bytes and no waiting for what was lost), then as listed.
+    /// UDP before TCP before TLS (fewer bytes and no waiting for what was lost), then as listed;
+    /// among several regions the nearer one.
     pub fn priority(&self, at: usize) -> u32 {
+        let at = self.region.rank.map_or(at, usize::from);
         let transport = match self.server.transport {
             Transport::Udp => 3,
             Transport::Tcp => 2,
@@ -75,7 +81,7 @@ impl Lent {
 
     /// Whether nothing is to be expected of it.
     pub fn is_hopeless(&self) -> bool {
-        self.client.is_over() || self.stream == Stream::Closed
+        self.client.is_over() || self.stream == Stream::Closed || self.region.rests
     }
 
     /// Gives the messages that became whole.
@@ -154,9 +160,14 @@ impl Traversal {
             match event {
                 ClientEvent::Allocated { relayed, mapped } => {
                     lent.was_ready = true;
+                    lent.region.ready = true;
                     allocated = Some((relayed, mapped.filter(|_| !lent.server.is_stream())));
                 }
                 ClientEvent::Failed(_) => over = true,
+                ClientEvent::Answered => {
+                    let asked = lent.region.asked.unwrap_or(now);
+                    lent.region.delay.get_or_insert(now.saturating_duration_since(asked));
+                }
                 ClientEvent::Refused(peer) => lent.waiting.retain(|(other, _)| *other != peer),
                 ClientEvent::Bound(_) => {}
             }
@@ -173,6 +184,9 @@ impl Traversal {
             });
         }
         if let Some((relayed, mapped)) = allocated {
+            if stream {
+                self.rank_stream(at);
+            }
             self.tell_agent_of_lent(at, relayed);
             if !stream {
                 self.udp_works = true;
@@ -182,7 +196,7 @@ impl Traversal {
             }
         }
         if over {
-            self.agent.remove_local(Lent::via(at));
+            self.agent.remove_local(now, Lent::via(at));
             if self.lent[at].is_open() {
                 self.lent[at].stream = Stream::Closed;
                 self.out.push_back(TraversalOutput::CloseStream { server: at as u8 });

@@ -15,7 +15,7 @@ fn addr(text: &str) -> SocketAddr {
 
 fn server(transport: Transport) -> TurnServer {
     let login = Login { user: "alice".into(), password: "secret".into() };
-    TurnServer { addr: addr(SERVER), transport, login }
+    TurnServer { addr: addr(SERVER), transport, login, cost_ms: 0 }
 }
 
 /// A traversal on a network.
@@ -25,10 +25,15 @@ struct World {
     /// Datagrams come to nothing.
     blocked: bool,
     datagrams: u32,
+    /// Servers elsewhere, and how far; none answers where that is nothing.
+    far: Vec<(SocketAddr, Option<Duration>)>,
     streams: Vec<u8>,
     gathered: Option<Instant>,
     began: Instant,
 }
+
+/// When, by which stream and from whom, and what.
+type Due = (Instant, (Option<u8>, SocketAddr), Vec<u8>);
 
 const RTT: Duration = Duration::from_millis(50);
 
@@ -37,7 +42,8 @@ impl World {
         let now = sansio::testing::epoch();
         let ways = Traversal::new(config, addr(LOCAL), now, &mut SeededEntropy::new(1));
         let (datagrams, streams, gathered) = (0, Vec::new(), None);
-        Self { now, ways, blocked, datagrams, streams, gathered, began: now }
+        let far = Vec::new();
+        Self { now, ways, blocked, datagrams, far, streams, gathered, began: now }
     }
 
     fn begin(&mut self) {
@@ -49,23 +55,25 @@ impl World {
 
     fn run(&mut self, duration: Duration) {
         let end = self.now + duration;
-        let mut due: Vec<(Instant, Option<u8>, Vec<u8>)> = Vec::new();
+        let mut due: Vec<Due> = Vec::new();
         loop {
             while let Some(output) = self.ways.poll_output() {
                 let at = self.now + RTT;
                 match output {
-                    TraversalOutput::Transmit { bytes, .. } => {
+                    TraversalOutput::Transmit { to, bytes } => {
                         self.datagrams += 1;
-                        if !self.blocked {
-                            due.push((at, None, answer(&bytes)));
+                        let far = self.far.iter().find(|(server, _)| *server == to);
+                        let rtt = far.map_or(Some(RTT), |(_, rtt)| *rtt);
+                        if let Some(rtt) = rtt.filter(|_| !self.blocked) {
+                            due.push((self.now + rtt, (None, to), answer(to, &bytes)));
                         }
                     }
                     TraversalOutput::OpenStream { server } => {
                         self.streams.push(server);
-                        due.push((at, Some(server), Vec::new()));
+                        due.push((at, (Some(server), addr(SERVER)), Vec::new()));
                     }
                     TraversalOutput::Stream { server, bytes } => {
-                        due.push((at, Some(server), answer(&bytes)));
+                        due.push((at, (Some(server), addr(SERVER)), answer(addr(SERVER), &bytes)));
                     }
                     TraversalOutput::Event(TraversalEvent::Gathered) => {
                         self.gathered = Some(self.now);
@@ -81,9 +89,9 @@ impl World {
             };
             self.now = self.now.max(next);
             while due.first().is_some_and(|(at, ..)| *at <= self.now) {
-                let (_, stream, bytes) = due.remove(0);
+                let (_, (stream, from), bytes) = due.remove(0);
                 match stream {
-                    None => drop(self.ways.handle_datagram(self.now, addr(SERVER), &bytes)),
+                    None => drop(self.ways.handle_datagram(self.now, from, &bytes)),
                     Some(server) => {
                         let event = match bytes.is_empty() {
                             true => StreamEvent::Up,
@@ -111,7 +119,7 @@ impl World {
 }
 
 /// A server that lends, and says what it sees.
-fn answer(request: &[u8]) -> Vec<u8> {
+fn answer(server: SocketAddr, request: &[u8]) -> Vec<u8> {
     let message = Message::parse(request).unwrap();
     let id = message.transaction_id();
     let begin = |class| Builder::answer(Vec::new(), (message.method(), class), id);
@@ -126,7 +134,7 @@ fn answer(request: &[u8]) -> Vec<u8> {
     let good = begin(Class::Success).attribute(attribute::LIFETIME, &600_u32.to_be_bytes());
     match message.method() {
         method::ALLOCATE => good
-            .xor_address(attribute::XOR_RELAYED_ADDRESS, addr("198.51.100.1:50002"))
+            .xor_address(attribute::XOR_RELAYED_ADDRESS, (server.ip(), 50_002).into())
             .xor_mapped_address(addr(MAPPED))
             .finish(&KEY),
         _ => good.finish(&KEY),
@@ -230,4 +238,73 @@ fn r6_1_servers_that_never_answer_hold_up_no_call() {
     let mut world = World::new(TraversalConfig::default(), true);
     world.begin();
     assert_eq!(world.took(), Duration::ZERO);
+}
+
+/// Three servers so far away; the addresses that were borrowed, most wanted first.
+fn borrow(far: [(u64, u16); 3], known: &[KnownDelay]) -> (World, Vec<String>) {
+    let place = |n: usize| addr(&format!("198.51.100.{}:3478", n + 1));
+    let login = Login { user: "alice".into(), password: "secret".into() };
+    let one = |(n, (_, cost_ms)): (usize, &(u64, u16))| TurnServer {
+        addr: place(n),
+        transport: Transport::Udp,
+        login: login.clone(),
+        cost_ms: *cost_ms,
+    };
+    let turn = far.iter().enumerate().map(one).collect();
+    let mut world = World::new(TraversalConfig { turn, ..TraversalConfig::default() }, false);
+    let rtt = |ms: u64| (ms > 0).then(|| Duration::from_millis(ms));
+    world.far = far.iter().enumerate().map(|(n, (ms, _))| (place(n), rtt(*ms))).collect();
+    world.ways.recall_delays(known);
+    world.begin();
+    let mut lent: Vec<(u32, String)> = Vec::new();
+    for (name, value) in world.ways.attributes() {
+        let candidate = value.as_deref().and_then(sdp::Candidate::parse);
+        if let Some(c) = candidate.filter(|c| name == "candidate" && c.kind == "relay") {
+            lent.push((c.priority, c.address));
+        }
+    }
+    lent.sort();
+    (world, lent.into_iter().rev().map(|(_, address)| address).collect())
+}
+
+#[test]
+fn r6_2_of_three_regions_the_nearest_lends_and_the_next_stands_by() {
+    let (world, lent) = borrow([(120, 0), (20, 0), (60, 0)], &[]);
+    assert_eq!(lent, ["198.51.100.2", "198.51.100.3"]);
+    assert_eq!(world.took(), Duration::from_millis(40), "two round trips to the nearest");
+    assert_eq!(world.datagrams, 5, "three questions and two allocations");
+    let delays = world.ways.delays();
+    let of = |n: u8| {
+        delays
+            .iter()
+            .find(|d| d.server.ip() == std::net::IpAddr::from([198, 51, 100, n]))
+            .map(|d| d.delay)
+    };
+    assert_eq!((of(2), of(3)), (Some(Duration::from_millis(20)), Some(Duration::from_millis(60))));
+    // What costs more counts as farther away, and is not waited for if it cannot be nearer.
+    let (world, lent) = borrow([(120, 0), (20, 50), (60, 0)], &[]);
+    assert_eq!(lent, ["198.51.100.3", "198.51.100.2"]);
+    assert_eq!(world.took(), Duration::from_millis(120));
+    let (world, lent) = borrow([(1_000, 30), (20, 0), (60, 0)], &[]);
+    assert_eq!(lent, ["198.51.100.2", "198.51.100.3"]);
+    assert_eq!(world.took(), Duration::from_millis(40));
+}
+
+#[test]
+fn r6_2_delays_that_are_known_are_not_measured_and_a_dead_server_is_passed_over() {
+    let (world, _) = borrow([(120, 0), (20, 0), (60, 0)], &[]);
+    let mut known = world.ways.delays();
+    // All three have to be known.
+    let (transport, server) = (Transport::Udp, addr("198.51.100.1:3478"));
+    known.push(KnownDelay { server, transport, delay: Duration::from_millis(120) });
+    let (world, lent) = borrow([(120, 0), (20, 0), (60, 0)], &known);
+    assert_eq!(lent, ["198.51.100.2", "198.51.100.3"]);
+    assert_eq!(world.datagrams, 4, "two allocations, nothing else");
+    // The nearest died: it is late after 150 ms, when the one that stands by lends already, and the
+    // third is asked.
+    let (world, lent) = borrow([(120, 0), (0, 0), (60, 0)], &known);
+    assert_eq!(lent, ["198.51.100.3", "198.51.100.1"]);
+    assert_eq!(world.took(), Duration::from_millis(150));
+    let dead = |d: &KnownDelay| d.server.ip() == std::net::IpAddr::from([198, 51, 100, 2]);
+    assert!(!world.ways.delays().iter().any(dead), "it is not known to be near any more");
 }

@@ -95,8 +95,12 @@ impl World {
         phone.handle_link_up(now, link);
         phone.set_network(now, NetworkId("home".into()));
         let login = Login { user: "alice".into(), password: "secret".into() };
-        let server =
-            |t: &Transport| TurnServer { addr: addr(TURN), transport: *t, login: login.clone() };
+        let server = |t: &Transport| TurnServer {
+            addr: addr(TURN),
+            transport: *t,
+            login: login.clone(),
+            cost_ms: 0,
+        };
         let streams = turn.len() > 1;
         let turn = turn.iter().map(server).collect();
         phone.set_ice(

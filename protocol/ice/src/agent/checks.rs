@@ -1,6 +1,6 @@
 //! Pairs and the checks on them (RFC 8445 §6, §7.2, §8).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::{Agent, AgentEvent, Kind, PAIRS_MAX, Path};
@@ -74,6 +74,7 @@ impl Agent {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.repeat(now);
         self.live(now);
+        self.tend_backup(now);
         if self.next_check.is_some_and(|at| now >= at) {
             self.next_check = None;
             self.check_next(now);
@@ -87,7 +88,12 @@ impl Agent {
         let repeats = self.checks.iter().map(|c| c.next_at);
         let waits = self.first_valid.filter(|_| self.wants_nomination());
         let nomination = waits.map(|at| at + BETTER_MAY_COME);
-        repeats.chain(self.next_check).chain(nomination).chain(self.live_at()).min()
+        repeats
+            .chain(self.next_check)
+            .chain(nomination)
+            .chain(self.live_at())
+            .chain(self.backup_at())
+            .min()
     }
 
     /// Every way of ours with every address of theirs.
@@ -142,6 +148,22 @@ impl Agent {
         if self.next_check.is_none() && (waits || !self.triggered.is_empty()) {
             self.next_check = Some(now);
         }
+    }
+
+    /// The chosen way is gone, and those that rested may do. Those that were found to work some time
+    /// ago, or hang on the same servers, have to show that they do.
+    pub(super) fn look_again(&mut self, now: Instant, fate: [Option<IpAddr>; 2]) {
+        let dies: Vec<bool> = self.pairs.iter().map(|p| self.shares(p.path, fate)).collect();
+        for (pair, dies) in self.pairs.iter_mut().zip(dies) {
+            let fresh = pair.answered.is_some_and(|at| now < at + super::backup::FRESH);
+            if !pair.is_valid() || dies || !fresh {
+                pair.state = State::Waiting;
+            }
+        }
+        (self.sent, self.first_valid) = (0, Some(now));
+        self.failed = false;
+        self.wake(now);
+        self.nominate(now);
     }
 
     fn check_next(&mut self, now: Instant) {

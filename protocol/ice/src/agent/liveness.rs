@@ -150,6 +150,8 @@ impl Agent {
                 self.liveness.probing = None;
                 self.liveness.consent_at.get_or_insert(now + CONSENT_AGAIN);
             }
+        } else if self.liveness.probing.is_some_and(|p| !p.consent) {
+            self.hear_elsewhere(now, path);
         }
     }
 

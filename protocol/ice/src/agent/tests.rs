@@ -23,6 +23,8 @@ struct World {
     phone: Agent,
     far: Far,
     far_addr: SocketAddr,
+    /// Another address of the far end's.
+    also_far: Option<SocketAddr>,
     inner: SocketAddr,
     /// Where the translator maps `inner` to.
     mapped: SocketAddr,
@@ -74,6 +76,7 @@ fn world(full: bool, phone_controls: bool) -> World {
         phone,
         far,
         far_addr,
+        also_far: None,
         inner,
         mapped,
         flight: BTreeMap::new(),
@@ -100,7 +103,7 @@ impl World {
         while let Some(Transmit { path, bytes }) = self.phone.poll_transmit() {
             self.phone_sent += 1;
             // Only the far end's public address is anywhere.
-            if path.remote == self.far_addr {
+            if path.remote == self.far_addr || Some(path.remote) == self.also_far {
                 let from = self.mapped;
                 self.throw(true, from, path.remote, bytes);
             }
@@ -116,7 +119,8 @@ impl World {
             while agent.poll_event().is_some() {}
         }
         for Transmit { path, bytes } in out {
-            let from = self.far_addr;
+            let second = self.also_far.filter(|_| path.via == Via(1));
+            let from = second.unwrap_or(self.far_addr);
             self.throw(false, from, path.remote, bytes);
         }
     }
@@ -133,7 +137,8 @@ impl World {
                     }
                 }
                 Far::Full(agent) => {
-                    let path = Path { via: Via(0), remote: from };
+                    let via = Via(u8::from(self.also_far == Some(to)));
+                    let path = Path { via, remote: from };
                     match media {
                         true => agent.note_media(self.now, path),
                         false => drop(agent.handle_stun(self.now, path, bytes)),
@@ -434,4 +439,32 @@ fn r6_5_what_was_good_in_an_earlier_call_is_checked_first() {
     assert_eq!(first_valid(true), 4 * DELAY, "a check, and a nomination");
     let cold = first_valid(false);
     assert!(cold >= 10 * PACE + 4 * DELAY, "{cold:?}");
+}
+
+/// R6.2: a pair that shares nothing with the chosen one is found to work and kept, and media goes by it
+/// as soon as the server that lends the chosen one is given up.
+#[test]
+fn r6_2_a_pair_stands_by_and_carries_media_at_once() {
+    let mut world = world(true, true);
+    let second: SocketAddr = "198.51.100.2:30000".parse().unwrap();
+    let now = world.now;
+    // Both lead to the far end: by a TURN server of ours, and by the socket.
+    world.phone.keep_backup(true);
+    world.phone.add_remote(now, second, priority(Kind::Relayed, 1));
+    world.also_far = Some(second);
+    if let Far::Full(far) = &mut world.far {
+        far.add_local(now, Via(1), second, 1);
+    }
+    world.call();
+    let chosen = world.phone.selected().unwrap();
+    assert_eq!(chosen.remote, world.far_addr);
+    let stands = |world: &World| world.phone.is_valid(Path { via: Via(0), remote: second });
+    assert!(stands(&world), "it was asked and answered");
+    let before = world.phone.sent();
+    world.run(Duration::from_secs(60));
+    // Twelve consent checks, and three that keep it.
+    assert!((10..=19).contains(&(world.phone.sent() - before)), "{}", world.phone.sent() - before);
+    world.phone.add_local(world.now, Via(1), "203.0.113.9:5000".parse().unwrap(), 1);
+    world.phone.remove_local(world.now, Via(1));
+    assert_eq!(world.phone.selected(), Some(chosen), "another one than the chosen one went");
 }

@@ -55,6 +55,8 @@ pub struct Client {
     login: Login,
     /// Over TCP or TLS: nothing is sent again, and ChannelData is padded (§12.5).
     stream: bool,
+    /// It waits for [`Client::proceed`] once the server has answered.
+    held: bool,
     proof: Option<Proof>,
     state: State,
     transactions: Vec<Transaction>,
@@ -96,6 +98,8 @@ struct Channel {
 /// What the client tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientEvent {
+    /// The server has answered, and the client waits for [`Client::proceed`].
+    Answered,
     /// The allocation is there.
     Allocated {
         /// Where peers reach us.
@@ -151,6 +155,7 @@ impl Client {
         Self {
             login,
             stream,
+            held: false,
             proof: None,
             state: State::Idle,
             transactions: Vec::new(),
@@ -170,6 +175,36 @@ impl Client {
             self.state = State::Allocating;
             self.request(now, Kind::Allocate);
         }
+    }
+
+    /// Asks as [`Client::start`] does, and goes no further than to the server's first answer, which
+    /// costs it nothing: [`ClientEvent::Answered`] says when it came.
+    pub fn sound_out(&mut self, now: Instant) {
+        self.held = true;
+        self.start(now);
+    }
+
+    /// Goes on after [`Client::sound_out`].
+    pub fn proceed(&mut self, now: Instant) {
+        let waits = std::mem::take(&mut self.held) && self.transactions.is_empty();
+        match self.state {
+            State::Allocating if waits => self.request(now, Kind::Allocate),
+            State::Idle => self.start(now),
+            State::Allocating | State::Ready { .. } | State::Over => {}
+        }
+    }
+
+    /// Not needed for now: what is under way is forgotten, but for what the server wants to see.
+    pub fn rest(&mut self) {
+        if matches!(self.state, State::Allocating) {
+            self.state = State::Idle;
+            self.transactions.clear();
+        }
+    }
+
+    /// The server is known to be gone.
+    pub fn give_up(&mut self) {
+        self.fail(ClientFailure::Silent);
     }
 
     /// The stream broke, and the allocation with it.

@@ -2,6 +2,7 @@
 //! peer.
 
 mod figures;
+mod generation;
 mod keyed;
 
 use std::net::{IpAddr, SocketAddr};
@@ -466,24 +467,6 @@ impl Side {
         }
     }
 
-    /// The name of its stream.
-    pub(super) fn mid(&self) -> Option<&str> {
-        self.mid.as_deref()
-    }
-
-    /// Whether we said that candidates are taken one after the other.
-    pub(super) fn takes_trickled(&self) -> bool {
-        self.speaks_ice && self.dialect.trickle
-    }
-
-    /// Whether candidates of this generation are the peer's: of what was agreed on, of an offer of its
-    /// that is open, or of an answer that they overtook.
-    pub(super) fn is_of_generation(&self, ufrag: Option<&str>) -> bool {
-        let open = self.pending.as_ref().and_then(|pending| pending.facts.ice.as_ref());
-        let known = self.remote_ufrag.as_deref();
-        known.is_none() || ufrag == known || open.is_some_and(|(open, _)| ufrag == Some(open))
-    }
-
     /// Our ICE credentials, where ICE is spoken.
     fn credentials(&self) -> Option<&Credentials> {
         self.ice.as_deref().filter(|_| self.speaks_ice)
@@ -567,13 +550,5 @@ impl Side {
         self.mux_offered = facts.mux_offered;
         self.bundled = facts.bundled && facts.mid.is_some();
         self.mid.clone_from(&facts.mid);
-    }
-
-    /// Remembers the peer's ufrag; true when it is another than before: an ICE restart.
-    fn note_ufrag(&mut self, facts: &Facts) -> bool {
-        let new = facts.ice.as_ref().map(|(ufrag, _)| ufrag.clone());
-        let restarted = self.remote_ufrag.is_some() && new.is_some() && self.remote_ufrag != new;
-        self.remote_ufrag = new.or(self.remote_ufrag.take());
-        restarted
     }
 }

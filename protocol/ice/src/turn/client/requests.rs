@@ -159,6 +159,9 @@ impl Client {
         }
         let key = hash.finalize().into();
         self.proof = Some(Proof { realm, nonce: nonce.to_vec(), key });
+        if self.held && kind == Kind::Allocate {
+            return self.events.push_back(ClientEvent::Answered);
+        }
         self.request_again(now, kind, proofs + 1);
     }
 
