@@ -6,6 +6,7 @@
 //!        answered ─► valid ─► nominated ─► selected ─► media;  RFC 7675: consent every 5 s
 //!        silence where there was sound ─► probes every 100 ms ─► lost ─► all pairs again, the last
 //!        good ones first ─► another one selected, or (3 s) RestartWanted, or (30 s) ConsentEnded
+//!   loss ─► the ways are compared ─► a better one selected
 //! ```
 //!
 //! The contract: sans-IO. After any call drain [`Agent::poll_transmit`] and [`Agent::poll_event`],
@@ -19,6 +20,7 @@ mod backup;
 mod checks;
 mod incoming;
 mod liveness;
+mod moving;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +33,8 @@ pub use checks::{CHECKS_MAX, PACE};
 use checks::{Check, Pair};
 use liveness::Liveness;
 pub use liveness::{CONSENT_ENDS, LOST_AFTER, PROBE_AFTER, RESTART_AFTER};
+use moving::Moving;
+pub use moving::{BAD_PERCENT, REST, RETURN_FIRST, ROUNDS};
 
 /// Candidates of the other side that are taken.
 pub const REMOTES_MAX: usize = 24;
@@ -166,6 +170,7 @@ pub struct Agent {
     sent: u32,
     liveness: Liveness,
     backup: backup::Backup,
+    moving: Moving,
     mapped: Option<SocketAddr>,
     out: VecDeque<Transmit>,
     events: VecDeque<AgentEvent>,
@@ -219,6 +224,7 @@ impl Agent {
             sent: 0,
             liveness: Liveness::default(),
             backup: backup::Backup::default(),
+            moving: Moving::default(),
             mapped: None,
             out: VecDeque::new(),
             events: VecDeque::new(),
@@ -326,6 +332,7 @@ impl Agent {
         self.failed = false;
         self.sent = 0;
         self.liveness = Liveness::default();
+        self.moving = Moving::default();
     }
 
     /// Our ufrag and password, as our next description says them.
@@ -397,6 +404,7 @@ impl Agent {
         self.selected = Some(path);
         self.liveness.selected(now, self.ids.fraction());
         if !same_and_well {
+            self.moving.selected(now);
             self.events.push_back(AgentEvent::Selected(path));
         }
         // RFC 8445 §8.1.2: what else was to be checked need not be.

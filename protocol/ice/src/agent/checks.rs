@@ -75,6 +75,7 @@ impl Agent {
         self.repeat(now);
         self.live(now);
         self.tend_backup(now);
+        self.compare(now);
         if self.next_check.is_some_and(|at| now >= at) {
             self.next_check = None;
             self.check_next(now);
@@ -93,6 +94,7 @@ impl Agent {
             .chain(nomination)
             .chain(self.live_at())
             .chain(self.backup_at())
+            .chain(self.moving_at())
             .min()
     }
 

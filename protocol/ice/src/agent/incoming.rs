@@ -169,6 +169,7 @@ impl Agent {
 
     fn answered(&mut self, now: Instant, check: &Check, message: &Message<'_>) {
         let path = check.path;
+        self.moving.answered(path, &check.id);
         if let Some(mapped) = message.xor_mapped_address().filter(|_| path.via.0 == 0) {
             let is_host = self.locals.iter().any(|l| l.via.0 == 0 && l.addr == mapped);
             if !is_host && self.mapped.replace(mapped) != Some(mapped) {

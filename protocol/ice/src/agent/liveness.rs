@@ -74,6 +74,11 @@ impl Liveness {
         self.lost.is_some()
     }
 
+    /// Of late; zero before the first answer.
+    pub fn round_trip(&self) -> Duration {
+        self.rtt
+    }
+
     pub fn consent_ended(&self) -> bool {
         self.ended
     }
@@ -238,8 +243,9 @@ impl Agent {
 
     /// A way that is answered takes over from one that is not.
     pub(super) fn reconsider(&mut self, now: Instant) {
-        let Some(Probing { since, .. }) = self.liveness.probing else { return };
-        if now < since + SWITCH_AFTER && !self.liveness.is_lost() {
+        let Some(Probing { since, consent, .. }) = self.liveness.probing else { return };
+        // One consent check lost while sound comes is no reason: it is asked again.
+        if (consent || now < since + SWITCH_AFTER) && !self.liveness.is_lost() {
             return;
         }
         let answered = |at: Option<Instant>| at.is_some_and(|at| at >= since);
