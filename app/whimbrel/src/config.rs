@@ -324,7 +324,8 @@ impl Config {
         Ok(config)
     }
 
-    /// Gives the edge its peers, with the passwords that stand in files.
+    /// Gives the edge its peers, with the passwords that stand in files, and what it must know of other
+    /// tables.
     fn take_over_peers(&mut self, file: &Path) -> Result<(), ConfigError> {
         for peer in &mut self.peer {
             let Some(secret) = &peer.password_file else { continue };
@@ -338,6 +339,8 @@ impl Config {
         }
         self.edge.peers.clone_from(&self.peer);
         self.edge.profiles.clone_from(&self.profile);
+        let recorded = self.recording.calls != RecordedCalls::None;
+        self.edge.recorded = recorded.then(|| self.recording.tenants.clone());
         Ok(())
     }
 

@@ -96,6 +96,8 @@ impl Reloader {
             bail!("[[peer]]: {kept} that were removed still count; restart the server");
         }
         wanted.edge.peers = peers;
+        // Recording begins and ends with the server.
+        wanted.edge.recorded.clone_from(&current.edge.recorded);
         let filter = log.filter(&wanted.log)?;
         let files = wanted.tls.certificate.clone().zip(wanted.tls.key.clone());
         let files = files.map(|(cert, key)| CertificateFiles { cert, key });

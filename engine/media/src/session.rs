@@ -2,6 +2,7 @@
 
 mod config;
 mod inbound;
+mod loss;
 mod negotiation;
 mod outbound;
 mod paths;
@@ -29,6 +30,7 @@ use crate::keying::sdes::LocalKeys;
 use crate::keying::{KeyingError, SrtpKeys};
 use crate::traversal::{RemoteIce, Traversal};
 use inbound::Inbound;
+use loss::Loss;
 use outbound::Outbound;
 use reports::Reports;
 use zrtp::Zrtp;
@@ -54,6 +56,7 @@ pub struct Session {
     inbound: Inbound,
     reports: Reports,
     marks: Marks,
+    loss: Loss,
     input_level: LevelMeter,
     output_level: LevelMeter,
     outputs: VecDeque<MediaOutput>,
@@ -85,6 +88,7 @@ impl Session {
             inbound: Inbound::new(config.silence_after),
             reports: Reports::new(now, config.wall, entropy.token(16), seeded),
             marks: Marks::default(),
+            loss: Loss::default(),
             input_level: LevelMeter::new(),
             output_level: LevelMeter::new(),
             outputs: VecDeque::new(),
@@ -138,6 +142,7 @@ impl Session {
             self.push(MediaOutput::Event(event));
         }
         self.zrtp_timeout(now);
+        self.watch_loss(now);
         if self.negotiated.is_some() && self.reports.is_due(now) {
             self.send_report(now, None);
         }
@@ -198,7 +203,7 @@ impl Session {
         let silence = n.filter(|n| n.direction.receives());
         let silence = silence.and_then(|_| self.inbound.silence_deadline());
         let zrtp = self.zrtp.as_ref().and_then(Zrtp::poll_timeout);
-        report.into_iter().chain(silence).chain(ways).chain(zrtp).min()
+        report.into_iter().chain(self.loss.due()).chain(silence).chain(ways).chain(zrtp).min()
     }
 
     /// Which way audio flows, seen from here; `None` before the first answer.

@@ -380,6 +380,17 @@ impl Traversal {
         self.agent.note_media(now, path);
     }
 
+    /// So many percent of the media of the last second were lost, whichever way they went: where we
+    /// choose the way, another one may be better. Whether we do.
+    pub fn note_loss(&mut self, now: Instant, percent: u8) -> bool {
+        self.now = now;
+        if self.speaks {
+            self.agent.note_loss(now, percent);
+            self.work(now);
+        }
+        self.agent.is_controlling()
+    }
+
     /// Whether sound is expected.
     pub fn expect_media(&mut self, expects: bool) {
         self.regions.expects = expects;

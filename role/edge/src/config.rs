@@ -59,6 +59,10 @@ pub struct Config {
     pub keys_in_clear: bool,
     /// Whether media goes through the relay even when both sides could do without.
     pub media_anchor: MediaAnchor,
+    /// Whose calls are recorded, for which their media has to cross the relay: those that begin in these
+    /// domains; all where none is named. Not of `[edge]`: it follows from `[recording]`.
+    #[serde(skip)]
+    pub recorded: Option<Vec<String>>,
     /// Networks whose calls are taken without a challenge, for load tests and closed networks:
     /// whoever sends from there is who its From says, as long as that is a domain served here.
     /// REGISTER is challenged all the same.
@@ -96,8 +100,8 @@ pub struct Config {
 pub enum MediaAnchor {
     /// All of them.
     Always,
-    /// Those between sides that speak differently (RTP, SDES, WebRTC), and our own services. For
-    /// the others descriptions pass untouched: phones behind NAT do not hear each other then, each
+    /// Those between sides that speak differently (RTP, SDES, WebRTC), with peers, with our own services,
+    /// and all where calls are recorded. For the others descriptions pass untouched: phones behind NAT hear each other by ICE or not at all, each
     /// side learns the other's address, and silence ends no call.
     WhenNeeded,
 }
@@ -141,6 +145,7 @@ impl Default for Config {
             ice: Vec::new(),
             keys_in_clear: false,
             media_anchor: MediaAnchor::Always,
+            recorded: None,
             open_from: Vec::new(),
             limit_loopback: false,
             guesses: Guesses::default(),

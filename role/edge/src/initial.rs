@@ -13,7 +13,7 @@ use crate::end_reason::EndedBy;
 use crate::forward::{Forward, Outcome};
 use crate::hygiene::{hides_description, unreadable, with_contact};
 use crate::identity::Claims;
-use crate::media_policy::{insists_on_encryption, offered_profile};
+use crate::media_policy::{MediaPlan, insists_on_encryption, offered_profile};
 use crate::ports::{CallOpening, MediaProfile, Plan, Question, Reach, Refusal, Target};
 use crate::profile::Speech;
 use crate::upstream::cause_of;
@@ -394,8 +394,8 @@ impl EdgeCore {
             scheduled: None,
         };
         if is_invite {
-            let anchored = self.needs_relay(&forward, plan.as_deref().unwrap_or_default());
-            let opening = self.open_call(at, key, &mut forward, (to, anchored));
+            let media = self.media_plan(&forward, plan.as_deref().unwrap_or_default());
+            let opening = self.open_call(at, key, &mut forward, (to, media));
             forward.call = Some(opening.call);
             recorded = self.is_recorded(&forward, plan.as_deref().unwrap_or_default());
             if recorded {
@@ -471,7 +471,7 @@ impl EdgeCore {
         at: Present,
         key: ServerKey,
         forward: &mut Forward,
-        (to, anchored): (String, bool),
+        (to, media): (String, MediaPlan),
     ) -> CallOpening {
         let request = &forward.request;
         let given = session_id(request);
@@ -489,7 +489,9 @@ impl EdgeCore {
         // Non-zero, and never above what SQL and JSON count exactly.
         let call = (self.entropy.next_u64() >> 11).max(1);
         // Even without a description yet: whatever comes later must not cross untouched.
-        let relay_session = if anchored { call } else { 0 };
+        let relay_session = if media == MediaPlan::Forward { 0 } else { call };
+        let span = tracing::info_span!("call", call, session_id = %session_id);
+        tracing::debug!(parent: &span, ?media, "media plan");
         self.counters.calls += 1;
         self.calls_live += 1;
         self.calls.insert(
@@ -504,7 +506,7 @@ impl EdgeCore {
                 under_way: 0,
                 session_due: None,
                 heard: None,
-                span: tracing::info_span!("call", call, session_id = %session_id),
+                span,
             }),
         );
         let text =

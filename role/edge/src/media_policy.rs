@@ -10,19 +10,60 @@ use crate::ports::{MediaProfile, Refusal, Target};
 use sansio::Transport;
 use sip::{Edit, Message};
 
+/// Where a call's media goes, fixed at its first offer (R5.1): what was keyed end to end cannot be taken
+/// apart later, and what the relay has keys for need not be given away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MediaPlan {
+    /// Through the relay, which has keys and ports of its own on either side.
+    Terminate(Why),
+    /// Descriptions pass untouched, candidates and keys with them: the ends find their ways by ICE, move
+    /// between direct and borrowed addresses, and nobody between them can decrypt.
+    Forward,
+}
+
+/// Why media crosses the relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// `edge.media_anchor` is `always`.
+    Configured,
+    /// The call is recorded.
+    Recorded,
+    /// A peer would learn where the phone is, and the other way round.
+    Peer,
+    /// Caller and a device speak different media: SRTP beside DTLS-SRTP, say; or it is a service of ours.
+    Unlike,
+    /// A rule of `[[edge.ice]]`: the offer has no candidates.
+    WithoutIce,
+}
+
 impl EdgeCore {
-    /// Whether a call's media crosses the relay (`edge.media_anchor`).
-    pub(crate) fn needs_relay(&self, forward: &Forward, targets: &[Target]) -> bool {
-        // What passes untouched would show a peer where the phone is, and the other way round.
-        let peers = forward.caller_peer.is_some();
-        let alike = |target: &Target| {
-            !peers && target.peer.is_none() && target.media == forward.caller_media
+    /// Whether calls that begin here are recorded.
+    fn records(&self, caller: &str) -> bool {
+        let domain = caller.rsplit_once('@').map_or("", |(_, domain)| domain);
+        let named = |names: &Vec<String>| {
+            names.is_empty() || names.iter().any(|name| name.eq_ignore_ascii_case(domain))
         };
+        self.config.recorded.as_ref().is_some_and(named)
+    }
+
+    /// What holds for a call to these targets.
+    pub(crate) fn media_plan(&self, forward: &Forward, targets: &[Target]) -> MediaPlan {
         let caller = (forward.caller.as_str(), forward.caller_peer);
-        let without_ice = self.without_ice(described(&forward.request), caller);
-        self.config.media_anchor == MediaAnchor::Always
-            || !targets.iter().all(alike)
-            || without_ice == Some(WithoutIce::Relay)
+        let without_ice = || self.without_ice(described(&forward.request), caller);
+        let peer = forward.caller_peer.is_some() || targets.iter().any(|t| t.peer.is_some());
+        MediaPlan::Terminate(if self.config.media_anchor == MediaAnchor::Always {
+            Why::Configured
+        } else if self.records(&forward.caller) {
+            Why::Recorded
+        } else if peer {
+            Why::Peer
+        } else if targets.iter().any(|target| target.media != forward.caller_media) {
+            Why::Unlike
+        } else if without_ice() == Some(WithoutIce::Relay) {
+            Why::WithoutIce
+        } else {
+            return MediaPlan::Forward;
+        })
     }
 
     /// Refuses an offer that is not as `rule` says; without one, an offer in clear from a party

@@ -26,6 +26,7 @@ mod linphone;
 mod marks;
 mod matrix;
 mod media_streams;
+mod moving;
 mod mutual_tls;
 mod nat_pairs;
 mod ng;

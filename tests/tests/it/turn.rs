@@ -81,7 +81,7 @@ fn r6_6_users_of_the_server_relay_by_it_and_nobody_reaches_what_is_inside() {
 }
 
 /// Name and password as a web server makes them (with OpenSSL) from the secret in a file.
-fn issue(secret: &Path, username: &str) -> String {
+pub(crate) fn issue(secret: &Path, username: &str) -> String {
     let secret = std::fs::read_to_string(secret).expect("the secret");
     let script = format!(
         "printf %s '{username}' | openssl dgst -sha1 -hmac '{}' -binary | openssl base64",

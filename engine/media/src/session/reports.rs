@@ -1,4 +1,5 @@
-//! RTCP: reports out every five seconds or so, reports in.
+//! RTCP: reports out every five seconds or so, or when loss is heard that the far end must know of;
+//! reports in.
 
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,11 @@ impl Reports {
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
         now >= self.due
+    }
+
+    /// The next one is due now: what it says cannot wait.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        self.due = self.due.min(now);
     }
 
     pub(super) fn due(&self) -> Instant {
@@ -152,6 +158,7 @@ impl Session {
         let round_trip = block.round_trip(self.reports.ntp(now));
         self.reports.round_trip = round_trip.or(self.reports.round_trip);
         self.outbound.note_loss(block.fraction_lost);
+        self.note_loss(now, (u32::from(block.fraction_lost) * 100 / 256) as u8);
         self.reports.remote = block;
     }
 }

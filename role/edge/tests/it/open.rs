@@ -85,6 +85,34 @@ fn sides_that_speak_differently_are_anchored_all_the_same() {
 }
 
 #[test]
+fn r5_1_recorded_calls_cross_the_relay_although_both_sides_speak_alike() {
+    let named = |name: &str| Some(vec![name.to_owned()]);
+    let cases =
+        [(None, 0), (Some(Vec::new()), 1), (named("Example.com"), 1), (named("other.example"), 0)];
+    for (recorded, offers_written) in cases {
+        let mut lab = lab(Config { recorded, ..when_needed() });
+        lab.invite(1, "user1", BOB);
+        let invite = lab.find(2, "INVITE");
+        assert_eq!(lab.relay_log.len(), offers_written);
+        assert_eq!(text(Some(invite.body())).contains("relayed"), offers_written == 1);
+    }
+}
+
+/// R5.1: fixed at the offer. What was keyed end to end stays so, whatever comes to know of the call.
+#[test]
+fn r5_1_the_media_plan_of_a_call_is_fixed_at_its_offer() {
+    let mut talk = talk_in(lab(when_needed()));
+    let config = Config { recorded: Some(Vec::new()), ..when_needed() };
+    talk.lab.note(0, edge::Note::Configure(std::sync::Arc::new(config)));
+    let again = talk.by_caller("INVITE", 3).replace(EMPTY, &with_sdp(""));
+    talk.lab.send(1, again.replace("branch=z9hG4bKINVITE", "branch=z9hG4bKagain"));
+    let again = talk.lab.find(2, "INVITE");
+    assert!(!text(Some(again.body())).contains("relayed"), "this call goes on as it began");
+    talk.lab.invite(3, "user1", BOB);
+    assert_eq!(talk.lab.relay_log.len(), 1, "the next one crosses the relay");
+}
+
+#[test]
 fn an_offer_that_passes_untouched_is_not_tried_twice() {
     let policy = MediaEncryption::Preferred;
     let mut lab = lab(Config { media_encryption: policy, ..when_needed() });
