@@ -88,6 +88,8 @@ impl Agent {
         } else if selected.is_some() && !was_known && !lost {
             // They come from elsewhere: is the way of before still one?
             self.probe(now);
+        } else if selected.is_some() && !nominates {
+            self.open_ways(now);
         }
     }
 
