@@ -5,7 +5,7 @@ use crate::asks::Pending;
 use crate::authenticate::Face;
 use crate::branch::BranchId;
 use crate::branches::Branches;
-use crate::call::{Call, described};
+use crate::call::described;
 use crate::core::{EdgeCore, Present, RETRY_AFTER};
 use crate::diagnose::ALLOW;
 use crate::encryption::Encryption;
@@ -13,21 +13,17 @@ use crate::end_reason::EndedBy;
 use crate::forward::{Forward, Outcome};
 use crate::hygiene::{hides_description, unreadable, with_contact};
 use crate::identity::Claims;
-use crate::media_policy::{MediaPlan, insists_on_encryption, offered_profile};
-use crate::ports::{CallOpening, MediaProfile, Plan, Question, Reach, Refusal, Target};
+use crate::media_policy::{insists_on_encryption, offered_profile};
+use crate::opening::SHOWN_MAX;
+use crate::ports::{MediaProfile, Plan, Question, Reach, Refusal, Target};
 use crate::profile::Speech;
 use crate::upstream::cause_of;
 use crate::zones::{Verdict, Zone};
-use sansio::{Transport, push_hex};
+use sansio::Transport;
 use sip::proxy::ResponseContext;
 use sip::transaction::{Arrival, ServerKey};
 use sip::{Aor, Edit, HeaderName, Message, Method, NameAddr, SipUri};
 use std::net::SocketAddr;
-
-/// Longest text of a header that goes into a record.
-const SHOWN_MAX: usize = 256;
-/// Characters of a name that a caller gives itself.
-const NAME_MAX: usize = 128;
 
 impl EdgeCore {
     /// A new request from the transaction layer.
@@ -466,66 +462,6 @@ impl EdgeCore {
         }
     }
 
-    fn open_call(
-        &mut self,
-        at: Present,
-        key: ServerKey,
-        forward: &mut Forward,
-        (to, media): (String, MediaPlan),
-    ) -> CallOpening {
-        let request = &forward.request;
-        let given = session_id(request);
-        let session_id = given.clone().unwrap_or_else(|| {
-            let mut id = String::with_capacity(32);
-            for _ in 0..2 {
-                push_hex(&mut id, self.entropy.next_u64(), 16);
-            }
-            id
-        });
-        if given.is_none() {
-            forward.added_session_id = Some(session_id.clone());
-        }
-        let request = &forward.request;
-        // Non-zero, and never above what SQL and JSON count exactly.
-        let call = (self.entropy.next_u64() >> 11).max(1);
-        // Even without a description yet: whatever comes later must not cross untouched.
-        let relay_session = if media == MediaPlan::Forward { 0 } else { call };
-        let span = tracing::info_span!("call", call, session_id = %session_id);
-        tracing::debug!(parent: &span, ?media, "media plan");
-        self.counters.calls += 1;
-        self.calls_live += 1;
-        self.calls.insert(
-            call,
-            Box::new(Call {
-                invite: Some(key),
-                relay_session,
-                session_id: session_id.clone(),
-                dialogs: Vec::new(),
-                answered: false,
-                ended: false,
-                under_way: 0,
-                session_due: None,
-                heard: None,
-                span,
-            }),
-        );
-        let text =
-            |name| crate::sanitize::shown(request.header(name).unwrap_or_default(), SHOWN_MAX);
-        let name = request.from_().ok().and_then(|from| from.display_name());
-        let caller_name = crate::sanitize::shown(&name.unwrap_or_default(), NAME_MAX);
-        CallOpening {
-            call,
-            session_id,
-            call_id: text(HeaderName::CALL_ID),
-            from: forward.caller.clone(),
-            to,
-            source: format!("{}:{}", forward.arrival.transport, forward.arrival.peer),
-            user_agent: text(HeaderName::USER_AGENT),
-            caller_name,
-            at: at.wall,
-        }
-    }
-
     /// The request without the Routes that brought it here (RFC 3261 §16.4).
     pub(crate) fn without_our_routes(&self, request: &Message) -> Message {
         let mut edit = Edit::new(request);
@@ -578,15 +514,6 @@ fn telephone_number(rest: &[u8]) -> Option<String> {
     let fits = |b: &u8| b.is_ascii_hexdigit() || b"*#+".contains(b);
     let known = !digits.is_empty() && digits.iter().all(fits);
     known.then(|| String::from_utf8_lossy(&digits).into_owned())
-}
-
-/// The caller's half of the Session-ID (RFC 7989), if it sent one. All zeros stand for none.
-fn session_id(request: &Message) -> Option<String> {
-    let given = request.header(HeaderName::SESSION_ID)?;
-    let id = given.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-    let good = id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit);
-    let nil = id.iter().all(|b| *b == b'0');
-    (good && !nil).then(|| String::from_utf8_lossy(id).to_ascii_lowercase())
 }
 
 impl MediaProfile {

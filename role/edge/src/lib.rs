@@ -60,6 +60,7 @@ mod media_policy;
 mod network;
 mod nonce;
 mod onward;
+mod opening;
 mod overload;
 mod own_bye;
 mod own_request;
