@@ -56,7 +56,7 @@ fn audio_r5_9_media_leaves_a_relay_whose_path_turned_bad_in_three_seconds() {
         lab.tell(&format!("link {user} delay_ms=15"));
     }
     let secret = story.scratch.file("secret");
-    let password = story.scratch.write("turn-password", &issue(&secret, LOGIN));
+    let password = story.scratch.write("turn-password", issue(&secret, LOGIN));
     let password = password.display().to_string();
     let uris = relays.map(|(_, address)| format!("turn:{address}:3478"));
     let more = ["--ice", "relay", "--turn", &uris[0], "--turn", &uris[1], "--turn-user", LOGIN];
