@@ -9,8 +9,9 @@
 //! ```
 //!
 //! Loss is told of media; which way is to blame only a comparison says: where all ways lose alike it is
-//! the network we are in, and nothing is won by moving. Only the controlling side moves (RFC 8445 §8.1.1
-//! has it choose the pair; RFC 8445 §8.2.1 lets it change its mind while the session lasts).
+//! the network we are in, and nothing is won by moving. Only the controlling side moves. RFC 8445 §8.1.1
+//! has another pair wait for an ICE restart; ours nominates it at once, as it does when a way is lost. A
+//! far end that holds to the RFC goes on sending the former way, which is listened to.
 
 use std::time::{Duration, Instant};
 
