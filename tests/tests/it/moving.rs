@@ -28,7 +28,7 @@ fn relay(story: &Story, lab: &mut Lab<'_>, (name, address): (&str, &str), room: 
 
 /// Whether a packet carries media as a relay forwards it: RTP, or RTP in ChannelData.
 fn is_media(seen: &Seen) -> bool {
-    seen.kind == "RTP" || seen.kind == "other"
+    seen.kind == "RTP" || seen.kind == "channel RTP"
 }
 
 /// When media last crossed a host: in a tenth of a second at least eight packets, which are more than

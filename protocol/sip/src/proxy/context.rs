@@ -321,7 +321,12 @@ impl<Id: Clone + PartialEq> ResponseContext<Id> {
     }
 
     fn best(&self) -> (Option<Id>, Message) {
-        let rank = |m: &Message| best::rank(m.status().unwrap_or(500), self.cancelled);
+        // Of several 503 the one that names its cause: a connection that broke, before the hop was reached
+        // in another way, names none.
+        let unnamed =
+            |m: &Message| m.status() == Some(503) && m.header(crate::HeaderName::REASON).is_none();
+        let rank =
+            |m: &Message| (best::rank(m.status().unwrap_or(500), self.cancelled), unnamed(m));
         let chosen =
             self.branches.iter().filter_map(Branch::final_response).min_by_key(|(_, m)| rank(m));
         let Some((id, best)) = chosen else {

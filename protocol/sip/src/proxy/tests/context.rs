@@ -146,6 +146,19 @@ fn a_broken_flow_counts_as_503_and_goes_up_as_500() {
     assert!(sent.to_tag().is_some());
 }
 
+/// As where a request is too large for a datagram, the hop takes no TCP, and says 503 by UDP after all.
+#[test]
+fn of_several_503_the_one_that_names_its_cause_goes_up() {
+    let mut fork = Fork::new(Method::INVITE, 2);
+    fork.context.handle_flow_failed(&1);
+    let refusal = crate::response_to(&fork.request, 503, "Busy").to_tag("c");
+    let refusal = refusal.header("Reason", "Q.850;cause=17").build();
+    fork.context.handle_response(fork.now, &2, refusal);
+    let sent = fork.forwarded();
+    assert_eq!(sent.status(), Some(500));
+    assert_eq!(sent.header(crate::HeaderName::REASON), Some(&b"Q.850;cause=17"[..]));
+}
+
 #[test]
 fn timer_c_is_restarted_by_101_to_199_and_cancels_when_it_fires() {
     let mut fork = Fork::new(Method::INVITE, 1);
