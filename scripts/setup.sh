@@ -65,7 +65,6 @@ need_for_dist() {
   need_for_run
   need '[ -x /usr/lib/llvm-16/bin/llvm-bolt ]' bolt-16 "lays the code of the server out"
   need '[ -f /usr/lib/llvm-16/lib/libbolt_rt_instr.a ]' libbolt-16-dev "counts which code a rehearsal takes"
-  need '[ -x /usr/lib/llvm-19/bin/llvm-profdata ]' llvm-19 "reads what a rehearsal counted for the compiler"
   need '[ -f /usr/include/openssl/ssl.h ]' libssl-dev "the load generator's TLS"
   need 'have openssl' openssl "a certificate for the rehearsal"
   need 'have taskset' util-linux "pins server and load to a core each"
