@@ -14,6 +14,7 @@ mod driver;
 mod headless;
 mod ice;
 mod instance;
+mod kept;
 mod link;
 mod memory;
 mod nat64;

@@ -3,14 +3,13 @@
 //! phone finds out again.
 
 use super::instance::state_dir;
+use super::kept::write_whole;
 use super::transports::{TransportList, word};
 use ::phone::{NetworkId, Remembered};
 use aws_lc_rs::digest::{SHA256, digest};
 use sansio::WallTime;
 use serde_json::{Value, json};
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The largest file that is read; 64 networks take a tenth of it.
@@ -58,18 +57,10 @@ impl Memory {
             })
         };
         let rows: Vec<Value> = known.iter().map(row).collect();
-        if let Err(error) = write(path, &Value::from(rows).to_string()) {
+        if let Err(error) = write_whole(path, &Value::from(rows).to_string()) {
             tracing::info!(file = %path.display(), %error, "what worked here is not remembered");
         }
     }
-}
-
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let fresh = path.with_extension(format!("{}.new", std::process::id()));
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    fs::rename(&fresh, path)
 }
 
 fn remembered(row: &Value) -> Option<Remembered> {

@@ -2,6 +2,7 @@
 //! Without a place for it, or with a file that cannot be read, a call begins with what it gathers.
 
 use super::instance::state_dir;
+use super::kept::write_whole;
 use super::transports::{TransportList, word};
 use super::trust::hex;
 use ::phone::{NetworkId, RememberedPair};
@@ -9,9 +10,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use media::traversal::KnownPair;
 use sansio::WallTime;
 use serde_json::{Value, json};
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The largest file that is read; the 64 pairs that are kept take a quarter of it.
@@ -44,18 +43,10 @@ impl PairsFile {
     pub fn save(&self, known: &[RememberedPair]) {
         let Some(path) = &self.0 else { return };
         let rows: Vec<Value> = known.iter().map(row).collect();
-        if let Err(error) = write(path, &Value::from(rows).to_string()) {
+        if let Err(error) = write_whole(path, &Value::from(rows).to_string()) {
             tracing::info!(file = %path.display(), %error, "good ways are not remembered");
         }
     }
-}
-
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let fresh = path.with_extension(format!("{}.new", std::process::id()));
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    fs::rename(&fresh, path)
 }
 
 fn row(one: &RememberedPair) -> Value {

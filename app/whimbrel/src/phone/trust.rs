@@ -2,15 +2,14 @@
 //! instance, which is secret. Without a place for it every other phone is a first contact each time.
 
 use super::instance::state_dir;
+use super::kept::write_whole;
 use ::phone::Config;
 use aws_lc_rs::digest::{SHA256, digest};
 use media::ZrtpIdentity;
 use rtp::zrtp::{Cache, Retained, Zid};
 use sansio::WallTime;
 use serde_json::{Value, json};
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -52,18 +51,10 @@ impl TrustFile {
     pub fn keep(&mut self, zid: Zid, retained: Retained) {
         self.identity.cache.retain(zid, retained);
         let Some(path) = &self.path else { return };
-        if let Err(error) = write(path, &to_json(&self.identity).to_string()) {
+        if let Err(error) = write_whole(path, &to_json(&self.identity).to_string()) {
             tracing::warn!(file = %path.display(), %error, "the other phone's key is not remembered");
         }
     }
-}
-
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let fresh = path.with_extension(format!("{}.new", std::process::id()));
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    fs::rename(&fresh, path)
 }
 
 fn read(path: &Path) -> Option<ZrtpIdentity> {
